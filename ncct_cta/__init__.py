@@ -1,0 +1,1 @@
+"""Synthesise a CT angiography (CTA) from a non-contrast chest CT (NCCT)."""

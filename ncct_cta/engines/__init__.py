@@ -1,0 +1,1 @@
+"""Ignite engines: what happens in one iteration."""

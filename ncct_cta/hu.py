@@ -1,0 +1,80 @@
+"""Hounsfield units: the only home of HU arithmetic.
+
+HU are defined by water = 0 and air = -1000 (Hounsfield, Br. J. Radiol. 1973). The networks see a window of HU scaled
+to [-1, 1]; everything that is written to a file is HU again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+AIR_HU = -1000
+WATER_HU = 0
+INT16_RANGE = (-32768, 32767)
+# The range that published CT synthesis results state most often (SynthRAD2023, Huijben et al., MedIA 2024).
+SYNTHRAD_RANGE_HU = (-1024, 3071)
+# Above this a voxel of the body can't be air or lung: the threshold between lung parenchyma and soft tissue.
+LUNG_UPPER_HU = -400
+BONE_LOWER_HU = 250
+# Iodine raises a vessel's HU by at least this much; less is noise (design.md's metric contract).
+ENHANCEMENT_HU = 80
+
+Array = TypeVar("Array", np.ndarray, torch.Tensor)
+
+
+@dataclass(frozen=True)
+class HUWindow:
+    """A window of Hounsfield units and its mapping to the networks' range [-1, 1].
+
+    Args:
+        lower: HU that maps to -1.
+        upper: HU that maps to 1.
+
+    Raises:
+        ValueError: if ``upper`` is not above ``lower``.
+    """
+
+    lower: float = -1000.0
+    upper: float = 1000.0
+
+    def __post_init__(self) -> None:
+        if not self.upper > self.lower:
+            raise ValueError(f"HU window [{self.lower}, {self.upper}]: the second value must be above the first")
+
+    @property
+    def half_width(self) -> float:
+        """HU per unit of the networks' range."""
+        return (self.upper - self.lower) / 2
+
+    def normalise(self, hu: Array) -> Array:
+        """Clip HU to the window and scale it to [-1, 1]; floating input keeps its type, integers become float32."""
+        if isinstance(hu, np.ndarray) and not np.issubdtype(hu.dtype, np.floating):
+            hu = hu.astype(np.float32)
+        elif isinstance(hu, torch.Tensor) and not hu.is_floating_point():
+            hu = hu.float()
+        return (hu.clip(self.lower, self.upper) - self.lower) / self.half_width - 1
+
+    def to_hu(self, normalised: Array) -> Array:
+        """Map [-1, 1] back to HU; what the window clipped stays lost (see ``apply_change``)."""
+        return (normalised + 1) * self.half_width + self.lower
+
+    def apply_change(self, ncct_hu: Array, normalised_change: Array) -> Array:
+        """Add a change predicted in the networks' range to the NCCT, in HU.
+
+        ``output = NCCT + (prediction - x) * half-width``: where the network changes nothing the input's HU stay
+        exact, also outside the window.
+
+        Args:
+            ncct_hu: the input volume in HU, any shape.
+            normalised_change: ``prediction - x``, in units of the networks' range, same shape.
+        """
+        return ncct_hu + normalised_change * self.half_width
+
+
+def to_int16_hu(hu: np.ndarray) -> np.ndarray:
+    """Round HU to int16, the type that CT files use; values beyond int16 are clipped."""
+    return np.clip(np.rint(hu), *INT16_RANGE).astype(np.int16)

@@ -1,0 +1,1 @@
+"""Pure networks: generator, refinement net and the cascade that joins them."""
