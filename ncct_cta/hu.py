@@ -20,6 +20,8 @@ SYNTHRAD_RANGE_HU = (-1024, 3071)
 # Above this a voxel of the body can't be air or lung: the threshold between lung parenchyma and soft tissue.
 LUNG_UPPER_HU = -400
 BONE_LOWER_HU = 250
+# Every CT of a body holds air or lung; a volume whose lowest value lies above this is not in HU.
+CT_MUST_REACH_HU = -200
 # Iodine raises a vessel's HU by at least this much; less is noise (design.md's metric contract).
 ENHANCEMENT_HU = 80
 

@@ -1,1 +1,6 @@
-"""Pure networks: generator, refinement net and the cascade that joins them."""
+"""Pure networks: the generator and the cascade that training, inference and export share."""
+
+from .cascade import Stages, SynthesisCascade, Synthesizer, intermediate_image
+from .generator import Generator
+
+__all__ = ["Generator", "Stages", "SynthesisCascade", "Synthesizer", "intermediate_image"]

@@ -1,0 +1,258 @@
+"""Settings: one dataclass a section, the only home of a setting's name, type, default, range and meaning.
+
+``Settings.parse`` takes plain mappings (as YAML gives them) and reports every wrong key and value at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from .errors import InputError
+
+SectionT = TypeVar("SectionT", bound="Section")
+
+
+def setting(
+    default: Any,
+    meaning: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: Sequence[Any] | None = None,
+) -> Any:
+    """Declare a setting: its default, what it means, and what it may be (``low <= value <= high``, or a choice)."""
+    return dataclasses.field(
+        default=default, metadata={"meaning": meaning, "low": low, "high": high, "choices": choices}
+    )
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the settings; ``parse`` builds it from a mapping and checks names, types and ranges."""
+
+    @classmethod
+    def parse(cls: type[SectionT], values: Mapping[str, Any] | None = None, /, **more: Any) -> SectionT:
+        """Build the section from plain values.
+
+        Raises:
+            InputError: naming every unknown key with its nearest valid name, and every value that doesn't fit.
+        """
+        section, problems = cls.check({**(values or {}), **more})
+        if problems:
+            raise InputError("; ".join(problems))
+        return section
+
+    @classmethod
+    def check(cls: type[SectionT], values: Mapping[str, Any]) -> tuple[SectionT, list[str]]:
+        """Build the section and list what is wrong with ``values``; wrong values keep their defaults."""
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        hints = typing.get_type_hints(cls)
+        good: dict[str, Any] = {}
+        problems: list[str] = []
+        for key, value in values.items():
+            name = f"{cls.section_name()}.{key}"
+            if key not in fields:
+                problems.append(f"unknown setting {name}{nearest(key, fields)}")
+                continue
+            try:
+                good[key] = _convert(value, hints[key])
+                _check_range(good[key], fields[key].metadata)
+            except ValueError as problem:
+                good.pop(key, None)
+                problems.append(f"{name} is {value!r}, expected {problem}")
+        return cls(**good), problems
+
+    @classmethod
+    def section_name(cls) -> str:
+        """The section's name in YAML: ``DataConfig`` -> ``data``."""
+        return cls.__name__.removesuffix("Config").lower()
+
+
+def nearest(name: str, valid: typing.Iterable[str]) -> str:
+    """Say which valid name the user probably meant."""
+    close = difflib.get_close_matches(str(name), list(valid), n=1, cutoff=0.5)
+    return f" (did you mean {close[0]}?)" if close else f" (valid: {', '.join(sorted(valid))})"
+
+
+def _convert(value: Any, hint: Any) -> Any:
+    """Give ``value`` the type ``hint``; raises ValueError with what was expected.
+
+    YAML reads ``2e-4`` as a string (YAML 1.1 wants a dot), so numbers in strings are taken where a number is meant.
+    """
+    origin = typing.get_origin(hint)
+    if origin is types.UnionType or origin is typing.Union:
+        if value is None:
+            return None
+        return _convert(value, next(a for a in typing.get_args(hint) if a is not type(None)))
+    if origin is tuple:
+        item = typing.get_args(hint)[0]
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise ValueError(f"a list of {item.__name__}")
+        return tuple(_convert(entry, item) for entry in value)
+    if hint is bool:
+        if not isinstance(value, bool):
+            raise ValueError("true or false")
+        return value
+    if hint in (int, float):
+        return _convert_number(value, hint)
+    if not isinstance(value, str):
+        raise ValueError("a text")
+    return value
+
+
+def _convert_number(value: Any, kind: type) -> Any:
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        number = float(value)
+        if kind is int and not number.is_integer():
+            raise ValueError
+        return kind(number)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError("a whole number" if kind is int else "a number") from None
+
+
+def _check_range(value: Any, metadata: Mapping[str, Any]) -> None:
+    low, high, choices = metadata["low"], metadata["high"], metadata["choices"]
+    if choices is not None and value not in choices:
+        raise ValueError("one of " + ", ".join(repr(choice) for choice in choices))
+    for entry in value if isinstance(value, tuple) else (value,):
+        if entry is None or isinstance(entry, str):
+            continue
+        # `not (low <= entry)` also rejects NaN.
+        if (low is not None and not low <= entry) or (high is not None and not entry <= high):
+            raise ValueError(f"{'' if low is None else f'at least {low}'}{'' if high is None else f' at most {high}'}")
+
+
+@dataclass(frozen=True)
+class DataConfig(Section):
+    """Which volumes, on which grid, in which HU window."""
+
+    datalist: str = setting("./phantom", "case list (datalist.json) or folder of {case}_{ncct,cta,lung,vessel}.nii.gz")
+    window: tuple[float, ...] = setting((-1000.0, 1000.0), "HU window that is scaled to [-1, 1]")
+    spacing: tuple[float, ...] | None = setting(None, "voxel size in mm to train on; null keeps each scan's own", low=0.1)
+    patch_size: tuple[int, ...] = setting((256, 256), "size of a training patch in voxels, 2 or 3 values", low=16)
+    augment: bool = setting(True, "random small rotations, scalings and shifts, the same for all of a case's images")
+    val_fraction: float = setting(0.15, "share of a folder's cases kept for validation", low=0.0, high=0.9)
+    cache_dir: str = setting("", "where decompressed volumes are kept; empty: .ncct_cta_cache beside the data")
+    num_workers: int = setting(0, "processes that load training data beside the main one", low=0)
+
+
+@dataclass(frozen=True)
+class ModelConfig(Section):
+    """The generator G: MONAI's UNet."""
+
+    spatial_dims: int = setting(2, "2: axial slices, 3: patches of the volume", choices=(2, 3))
+    channels: tuple[int, ...] = setting((64, 128, 256, 512, 1024, 1024), "features per level", low=1)
+    num_res_units: int = setting(2, "residual units per level; 0: plain convolutions", low=0)
+    norm: str = setting("instance", "normalisation layer", choices=("instance", "batch", "group"))
+    residual_output: bool = setting(True, "G predicts the change: coarse = clamp(x + net(x), -1, 1)")
+
+
+@dataclass(frozen=True)
+class LossConfig(Section):
+    """The generator's reconstruction loss."""
+
+    l1_weight: float = setting(1.0, "weight of the lung-weighted L1", low=0.0)
+    ssim_weight: float = setting(0.2, "weight of 1 - SSIM", low=0.0)
+    lung_weight: float = setting(2.0, "weight of a lung voxel in the L1; other voxels weigh 1", low=0.0)
+
+
+@dataclass(frozen=True)
+class EmaConfig(Section):
+    """Exponential moving average of the trained weights; validation, best checkpoint and inference use it."""
+
+    enabled: bool = setting(True, "keep the average")
+    decay: float = setting(0.999, "share of the old average kept at each step, after a warm-up", low=0.0, high=1.0)
+
+
+@dataclass(frozen=True)
+class TrainConfig(Section):
+    """How long, how fast, where to."""
+
+    num_epochs: int = setting(100, "epochs in all", low=1)
+    steps_per_epoch: int = setting(250, "optimiser steps an epoch", low=1)
+    batch_size: int = setting(8, "slices or patches a step", low=1)
+    lr: float = setting(1.0e-4, "learning rate of G at its peak", low=0.0)
+    lr_scheduler: str = setting("cosine", "after the warm-up: cosine to zero, or constant", choices=("cosine", "constant"))
+    warmup_steps: int = setting(200, "steps of linear warm-up", low=0)
+    weight_decay: float = setting(0.0, "AdamW's weight decay", low=0.0)
+    grad_clip: float = setting(1.0, "largest norm of a net's gradient; 0 doesn't clip", low=0.0)
+    amp: str = setting("off", "mixed precision: bf16 (CPU, CUDA) or fp16 (CUDA)", choices=("off", "bf16", "fp16"))
+    device: str = setting("auto", "auto: cuda if there is one; or cpu, cuda, cuda:1")
+    seed: int = setting(0, "seed of weights, sampling and augmentation", low=0)
+    val_every: int = setting(1, "epochs between validations", low=1)
+    checkpoint_every: int = setting(10, "epochs between kept checkpoints (last and best are always kept)", low=1)
+    output_dir: str = setting("./outputs", "the run's folder")
+    resume: bool = setting(False, "go on from output_dir/checkpoint_last.pt if it is there")
+    debug: bool = setting(False, "log shapes, ranges, timings and memory of every stage")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every section."""
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    ema: EmaConfig = EmaConfig()
+    train: TrainConfig = TrainConfig()
+
+    @classmethod
+    def parse(cls, sections: Mapping[str, Any]) -> Settings:
+        """Build all sections from plain mappings.
+
+        Raises:
+            InputError: one line with every problem: unknown sections and keys, wrong types, ranges and combinations.
+        """
+        kinds = section_types()
+        built: dict[str, Any] = {}
+        problems = [f"unknown section {key}{nearest(key, kinds)}" for key in sections if key not in kinds]
+        for name, kind in kinds.items():
+            values = sections.get(name) or {}
+            if not isinstance(values, Mapping):
+                problems.append(f"section {name} is {values!r}, expected settings below it (key: value)")
+                continue
+            built[name], found = kind.check(values)
+            problems += found
+        settings = cls(**built)
+        problems = problems or check_combinations(settings.data, settings.model)
+        if problems:
+            raise InputError("; ".join(problems))
+        return settings
+
+    def as_plain(self) -> dict[str, Any]:
+        """Every section as plain data that YAML and ``Settings.parse`` take."""
+        return {
+            name: {key: list(value) if isinstance(value, tuple) else value for key, value in section.items()}
+            for name, section in dataclasses.asdict(self).items()
+        }
+
+
+def section_types() -> dict[str, type[Section]]:
+    """The section classes by their name in YAML."""
+    return typing.get_type_hints(Settings)
+
+
+def check_combinations(data: DataConfig, model: ModelConfig) -> list[str]:
+    """List what is wrong between sections, though each value is fine alone."""
+    problems = []
+    if len(data.window) != 2 or not data.window[1] > data.window[0]:
+        problems.append(f"data.window is {list(data.window)}, expected [lower, upper] in HU, lower below upper")
+    if data.spacing is not None and len(data.spacing) != 3:
+        problems.append(f"data.spacing is {list(data.spacing)}, expected 3 values in mm, or null")
+    if len(data.patch_size) != model.spatial_dims:
+        problems.append(f"data.patch_size is {list(data.patch_size)}, expected {model.spatial_dims} values, as model.spatial_dims says")
+    if len(model.channels) < 2:
+        problems.append(f"model.channels is {list(model.channels)}, expected at least 2 levels")
+        return problems
+    multiple = 2 ** (len(model.channels) - 1)
+    if any(size % multiple for size in data.patch_size):
+        problems.append(f"data.patch_size is {list(data.patch_size)}, expected multiples of {multiple}: model.channels has {len(model.channels)} levels")
+    return problems

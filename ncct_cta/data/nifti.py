@@ -1,0 +1,330 @@
+"""CT volumes in NIfTI files: read with every check, written with exactly the input's geometry."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import os
+import uuid
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import nibabel as nib
+import numpy as np
+from nibabel.fileholders import FileHolder
+from nibabel.filebasedimages import ImageFileError
+from nibabel.openers import ImageOpener
+from nibabel.orientations import apply_orientation, io_orientation, ornt_transform
+from nibabel.spatialimages import HeaderDataError
+
+from ncct_cta.errors import InputError
+from ncct_cta.hu import CT_MUST_REACH_HU, INT16_RANGE
+
+SUFFIXES = (".nii.gz", ".nii")
+MIN_SLICES = 2
+# Two grids are one when no corner of the volume moves by more than this part of a voxel: far above what float32
+# headers and quaternions round off, far below what matters anatomically.
+GRID_TOLERANCE_VOXELS = 0.01
+SYNTHETIC_NOTE = "synthetic CTA, not for diagnosis"  # NIfTI's descrip field holds 79 characters
+# Measured on a 512 x 512 x 300 chest CT: see benchmarks and the closing note; 1 is the fastest that still compresses.
+GZIP_LEVEL = 1
+SLAB_BYTES = 32 * 2**20
+MM_PER_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
+READ_ERRORS = (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error, ValueError)
+
+NiftiHeader = nib.Nifti1Header  # Nifti2Header is a subclass of it
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One CT volume and the header it came with.
+
+    Args:
+        array: (X, Y, Z) HU, in the file's own axis order; int16 where that holds every value, else float32.
+        header: the file's header, kept for its geometry; NIfTI-1 or NIfTI-2.
+        path: the file.
+        stored_shape: the shape in the file, which may end in singleton axes: (X, Y, Z) or (X, Y, Z, 1).
+    """
+
+    array: np.ndarray
+    header: NiftiHeader
+    path: Path
+    stored_shape: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(X, Y, Z)."""
+        return tuple(self.array.shape)
+
+    @property
+    def affine(self) -> np.ndarray:
+        """(4, 4) matrix from voxel indices to RAS+ mm; the sform where it is set, else the qform."""
+        return _affine_mm(self.header)
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel edges along X, Y and Z in mm."""
+        x, y, z = nib.affines.voxel_sizes(self.affine)
+        return float(x), float(y), float(z)
+
+
+def read_ct(path: str | Path) -> Volume:
+    """Read a CT in HU.
+
+    Raises:
+        InputError: if the file is missing, damaged or no NIfTI, if it holds no single 3-D channel of at least
+            ``MIN_SLICES`` slices, if voxels are NaN or infinite, or if the values can't be HU.
+    """
+    volume = _read(Path(path))
+    lowest, highest = volume.array.min(), volume.array.max()
+    if lowest > CT_MUST_REACH_HU:
+        raise InputError(
+            f"{path}: the values lie in [{lowest:g}, {highest:g}], but a CT in Hounsfield units holds air near -1000; "
+            "give the CT in HU (not windowed, not scaled to 0..255 or -1..1, not shifted by 1024)"
+        )
+    return volume
+
+
+def read_mask(path: str | Path, like: Volume | None = None) -> np.ndarray:
+    """Read a mask: (X, Y, Z) uint8, 1 wherever the file is above 0.
+
+    Args:
+        path: the mask's file.
+        like: the volume whose grid the mask must share.
+
+    Raises:
+        InputError: if the file can't be read, is empty, looks like a CT, or lies on another grid than ``like``.
+    """
+    volume = _read(Path(path))
+    if like is not None:
+        require_same_grid(like, volume, names=(str(like.path), f"the mask {path}"))
+    lowest = volume.array.min()
+    if lowest <= CT_MUST_REACH_HU:
+        raise InputError(f"{path}: holds values down to {lowest:g}, which looks like a CT; a mask holds 0 and 1")
+    mask = (volume.array > 0).astype(np.uint8)
+    if not mask.any():
+        raise InputError(f"{path}: the mask is empty; expected at least one voxel above 0: draw it again or leave it out")
+    return mask
+
+
+def require_same_grid(a: Volume, b: Volume, *, names: Sequence[str] = ("NCCT", "CTA"), case: str | None = None) -> None:
+    """Check that two volumes share one voxel grid (see ``GRID_TOLERANCE_VOXELS``).
+
+    Args:
+        a: a volume.
+        b: another one.
+        names: what the error calls the two.
+        case: the case's name, for the error.
+
+    Raises:
+        InputError: if the shapes differ, or if any corner of the two lies apart.
+    """
+    prefix = f"case {case}: " if case is not None else ""
+    remedy = "resample them onto one grid (python -m ncct_cta.prepare does)"
+    if a.shape != b.shape:
+        raise InputError(f"{prefix}{names[0]} is {a.shape}, {names[1]} is {b.shape}; {remedy}")
+    corners = np.stack(np.meshgrid(*[(0, n - 1) for n in a.shape], indexing="ij"), axis=-1).reshape(-1, 3)
+    apart = nib.affines.apply_affine(a.affine, corners) - nib.affines.apply_affine(b.affine, corners)
+    distance = float(np.linalg.norm(apart, axis=1).max())
+    if distance > GRID_TOLERANCE_VOXELS * min(a.spacing):
+        raise InputError(
+            f"{prefix}{names[0]} and {names[1]} have one shape {a.shape}, but their affines place a corner "
+            f"{distance:.3g} mm apart, expected 0; {remedy}"
+        )
+
+
+def write_like(hu: np.ndarray, reference: Volume, path: str | Path, *, description: str = SYNTHETIC_NOTE) -> None:
+    """Write HU as int16 on the reference's grid: sform, qform, their codes, units and NIfTI version stay exact.
+
+    Args:
+        hu: (X, Y, Z) int16 HU.
+        reference: the volume whose geometry the file gets.
+        path: ends in .nii or .nii.gz; its folder is made. The file appears whole or not at all.
+        description: the header's descrip field.
+
+    Raises:
+        InputError: if the file can't be written.
+    """
+    if hu.dtype != np.int16:
+        raise TypeError(f"HU to be written are {hu.dtype}, expected int16; use hu.to_int16_hu")
+    _write(hu, reference, Path(path), description)
+
+
+def write_mask_like(mask: np.ndarray, reference: Volume, path: str | Path, *, description: str = "mask") -> None:
+    """Write a mask (X, Y, Z) as uint8 on the reference's grid; otherwise as ``write_like``."""
+    _write(mask.astype(np.uint8, copy=False), reference, Path(path), description)
+
+
+def case_name(path: str | Path) -> str:
+    """The case that a file belongs to: its name without .nii or .nii.gz and without a trailing _ncct.
+
+    >>> case_name("scans/patient.17.b_ncct.nii.gz")
+    'patient.17.b'
+    """
+    name = Path(path).name
+    suffix = nifti_suffix(path)
+    stem = name[: len(name) - len(suffix)] if suffix else name
+    return stem.removesuffix("_ncct") or stem
+
+
+def nifti_suffix(path: str | Path) -> str:
+    """``.nii.gz`` or ``.nii``, whichever the path ends in (in any case of letters), else an empty string."""
+    return next((suffix for suffix in SUFFIXES if Path(path).name.lower().endswith(suffix)), "")
+
+
+def to_ras(array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Turn an array's axes to the closest RAS+ order by permuting and flipping alone: no voxel is resampled.
+
+    Args:
+        array: (X, Y, Z, ...) in the order that ``affine`` describes.
+        affine: (4, 4), voxel indices to RAS+ mm.
+
+    Returns:
+        A view whose axes run right to left.. i.e. towards R, A and S ends, and the (3, 2) orientation for ``from_ras``.
+    """
+    orientation = io_orientation(affine)
+    return apply_orientation(array, orientation), orientation
+
+
+def from_ras(array: np.ndarray, orientation: np.ndarray) -> np.ndarray:
+    """Undo ``to_ras``: back to the file's own axis order."""
+    back = ornt_transform(np.array([[0, 1], [1, 1], [2, 1]]), orientation)
+    return apply_orientation(array, back)
+
+
+def spacing_to_ras(spacing: Sequence[float], orientation: np.ndarray) -> tuple[float, float, float]:
+    """Reorder the spacing of a file's axes as ``to_ras`` reorders its array."""
+    x, y, z = (spacing[int(axis)] for axis in np.argsort(orientation[:, 0]))
+    return float(x), float(y), float(z)
+
+
+def _read(path: Path) -> Volume:
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file; check the path")
+    if path.is_dir() or not nifti_suffix(path):
+        raise InputError(f"{path}: expected a NIfTI file (.nii or .nii.gz); python -m ncct_cta.prepare converts DICOM")
+    try:
+        image = nib.load(path)
+        stored = np.dtype(image.get_data_dtype())
+        _check_layout(path, image.shape, stored)
+        _check_affine(path, image.header)
+        array = _read_array(path, image, stored)
+    except InputError:
+        raise
+    except READ_ERRORS as error:
+        raise InputError(f"{path}: can't be read as NIfTI, it is damaged or cut short ({error}); copy it again") from error
+    return Volume(array=array, header=image.header.copy(), path=path, stored_shape=tuple(image.shape))
+
+
+def _check_layout(path: Path, shape: tuple[int, ...], stored: np.dtype) -> None:
+    if stored.kind not in "iuf":
+        kind = "RGB" if stored.kind == "V" else str(stored)
+        raise InputError(f"{path}: the voxels are {kind}, expected one number each; give the CT in HU")
+    if any(n != 1 for n in shape[3:]):
+        raise InputError(f"{path}: the shape is {shape}, expected one channel (X, Y, Z); give one volume a file")
+    if len(shape) < 3 or min(shape[:3]) < MIN_SLICES:
+        raise InputError(f"{path}: the shape is {shape}, expected a volume of at least {MIN_SLICES} slices; give the series")
+
+
+def _check_affine(path: Path, header: NiftiHeader) -> None:
+    affine = _affine_mm(header)
+    # A rank test would depend on the units; the voxel's volume against its edges doesn't.
+    edges = float(np.prod(nib.affines.voxel_sizes(affine)))
+    if not np.isfinite(affine).all() or not abs(np.linalg.det(affine[:3, :3])) > 1e-6 * edges:
+        raise InputError(f"{path}: the affine {affine[:3].tolist()} can't be inverted; repair the header's sform or qform")
+
+
+def _affine_mm(header: NiftiHeader) -> np.ndarray:
+    affine = header.get_best_affine()
+    affine[:3] *= MM_PER_UNIT.get(header.get_xyzt_units()[0], 1.0)
+    return affine
+
+
+def _read_array(path: Path, image: nib.Nifti1Image, stored: np.dtype) -> np.ndarray:
+    """All voxels, scaled, slab by slab: beside the result no more than ``SLAB_BYTES`` are held at a time."""
+    shape = image.shape[:3]
+    array = np.empty(shape, np.int16, order="F")
+    slope, inter = image.dataobj.slope, image.dataobj.inter
+    not_finite = 0
+    for start, raw in _slabs(path, image, stored):
+        slab = raw if (slope, inter) == (1, 0) else raw * np.float64(slope) + np.float64(inter)
+        not_finite += 0 if slab.dtype.kind in "iu" else int(np.count_nonzero(~np.isfinite(slab)))
+        if array.dtype == np.int16 and not not_finite and not _int16_holds(slab):
+            array = array.astype(np.float32)
+        if not not_finite:
+            array[..., start : start + slab.shape[2]] = slab
+    if not_finite:
+        raise InputError(
+            f"{path}: {not_finite} of {array.size} voxels are NaN or infinite, expected HU; fill them (air is -1000)"
+        )
+    return array
+
+
+def _int16_holds(slab: np.ndarray) -> bool:
+    if slab.dtype == np.int16:
+        return True
+    if slab.min() < INT16_RANGE[0] or slab.max() > INT16_RANGE[1]:
+        return False
+    return slab.dtype.kind in "iu" or bool((slab == np.rint(slab)).all())
+
+
+def _slabs(path: Path, image: nib.Nifti1Image, stored: np.dtype) -> Iterator[tuple[int, np.ndarray]]:
+    """(first slice, raw (X, Y, n) slab) in file order; NIfTI stores the last axis slowest, so a slab is one read."""
+    x, y, z = image.shape[:3]
+    slice_bytes = x * y * stored.itemsize
+    step = max(1, SLAB_BYTES // slice_bytes)
+    with ImageOpener(str(path)) as file:
+        file.seek(image.dataobj.offset)
+        for start in range(0, z, step):
+            n = min(step, z - start)
+            data = file.read(n * slice_bytes)
+            if len(data) != n * slice_bytes:
+                raise EOFError(f"expected {z} slices, the file ends in slice {start + len(data) // slice_bytes + 1}")
+            yield start, np.frombuffer(data, stored).reshape((x, y, n), order="F")
+        file.read(1)  # only at its end does gzip compare the checksum
+
+
+def _write(array: np.ndarray, reference: Volume, path: Path, description: str) -> None:
+    if array.shape != reference.shape:
+        raise ValueError(f"array to be written is {array.shape}, its reference is {reference.shape}; give one grid")
+    suffix = nifti_suffix(path)
+    if not suffix:
+        raise InputError(f"{path}: expected a name that ends in .nii or .nii.gz")
+    # The header's fields are copied as they are: setting an affine would re-derive the quaternion and reset the codes.
+    header = reference.header.copy()
+    header.extensions.clear()  # they describe the acquisition, which the written values no longer are
+    header.set_data_offset(0)
+    header.set_data_dtype(array.dtype)
+    header["scl_slope"], header["scl_inter"] = 1, 0
+    header["cal_min"], header["cal_max"] = 0, 0
+    header["descrip"] = description.encode()[:79]
+    image_class = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+    image = image_class(array.reshape(reference.stored_shape, order="A"), None, header)
+    with _atomic(path, suffix) as file:
+        image.to_file_map({"image": FileHolder(fileobj=file)})
+
+
+@contextlib.contextmanager
+def _atomic(path: Path, suffix: str) -> Iterator[BinaryIO]:
+    """A file open for writing that takes ``path``'s name once it is whole and on disk."""
+    # A leading dot keeps it out of folder listings (and out of cases.py) should the process be killed.
+    temporary = path.with_name(f".{uuid.uuid4().hex}{suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "xb") as raw:
+            if suffix == ".nii.gz":
+                with gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) as packed:
+                    yield io.BufferedWriter(packed, 2**20)  # type: ignore[arg-type]
+            else:
+                yield raw
+            raw.flush()
+            os.fsync(raw.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path}: can't be written ({error.strerror or error}); choose another folder") from error
+    finally:
+        temporary.unlink(missing_ok=True)

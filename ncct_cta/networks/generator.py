@@ -1,0 +1,57 @@
+"""The generator G: MONAI's UNet that predicts the CTA, or the change towards it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from monai.networks.nets import UNet
+from torch import nn
+
+
+class Generator(nn.Module):
+    """UNet (Ronneberger et al., MICCAI 2015; residual units: Kerfoot et al., STACOM 2018) from NCCT to coarse CTA.
+
+    Args:
+        spatial_dims: 2 or 3.
+        channels: features per level; each level halves the grid, so sizes must divide by ``multiple``.
+        num_res_units: residual units per level.
+        norm: MONAI's name of the normalisation layer: ``instance``, ``batch`` or ``group``.
+        residual_output: if true ``coarse = clamp(x + net(x), -1, 1)``, else ``clamp(net(x), -1, 1)``.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int = 2,
+        channels: Sequence[int] = (64, 128, 256, 512, 1024, 1024),
+        num_res_units: int = 2,
+        norm: str = "instance",
+        residual_output: bool = True,
+    ) -> None:
+        super().__init__()
+        self.spatial_dims = spatial_dims
+        self.multiple = 2 ** (len(channels) - 1)
+        self.residual_output = residual_output
+        self.net = UNet(
+            spatial_dims=spatial_dims,
+            in_channels=1,
+            out_channels=1,
+            channels=list(channels),
+            strides=[2] * (len(channels) - 1),
+            num_res_units=num_res_units,
+            norm=("group", {"num_groups": 8}) if norm == "group" else norm,
+        )
+
+    def forward(self, ncct: torch.Tensor) -> torch.Tensor:
+        """Predict the coarse CTA.
+
+        Args:
+            ncct: (B, 1, *spatial), HU window scaled to [-1, 1].
+
+        Returns:
+            (B, 1, *spatial) in [-1, 1].
+        """
+        prediction = self.net(ncct)
+        if self.residual_output:
+            prediction = ncct + prediction
+        return prediction.clamp(-1.0, 1.0)
