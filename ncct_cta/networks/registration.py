@@ -1,0 +1,126 @@
+"""The registration net R: forgives the misalignment between NCCT and CTA during training, never at inference.
+
+The prediction lies on the NCCT's grid, the CTA was taken in another breath. R warps the prediction onto the CTA before
+the reconstruction loss (RegGAN: Kong et al., NeurIPS 2021), so that the loss sees contrast and not motion.
+"""
+
+from __future__ import annotations
+
+import torch
+from monai.losses import BendingEnergyLoss, DiffusionLoss
+from monai.networks.blocks import Warp
+from monai.networks.nets import VoxelMorphUNet
+from torch import nn
+from torch.nn import functional as F
+
+# Features of the UNet's (down, up) pairs, finest first; each pair halves the grid.
+UNET_CHANNELS = (16, 16, 16, 16, 32, 32, 32, 32)
+FULL_SIZE_CHANNELS = (16, 16)
+PENALTIES = {"diffusion": DiffusionLoss, "bending": BendingEnergyLoss}
+
+
+class RegistrationNet(nn.Module):
+    """VoxelMorph's UNet (Balakrishnan et al., IEEE TMI 2019) from (prediction, CTA) to a displacement field.
+
+    ``displacement = max_displacement * tanh(net(prediction, cta) / max_displacement)``, in voxels. The last layer
+    starts at zero, so an untrained R moves nothing. 68 k parameters in 2-D, 203 k in 3-D.
+
+    The bound is there because R minimises the same loss as G: a field without one can fetch a similar grey value from
+    anywhere and so hide what G got wrong. Below it the tanh is close to the identity.
+
+    Args:
+        spatial_dims: 2 (in-plane displacement) or 3.
+        max_displacement: bound of every component, in voxels of the training grid.
+
+    Raises:
+        ValueError: if ``max_displacement`` is not positive.
+    """
+
+    def __init__(self, spatial_dims: int = 2, max_displacement: float = 10.0) -> None:
+        super().__init__()
+        if not max_displacement > 0:
+            raise ValueError(f"max_displacement is {max_displacement}, expected a positive number of voxels")
+        self.max_displacement = max_displacement
+        self.multiple = 2 ** (len(UNET_CHANNELS) // 2)
+        self.net = VoxelMorphUNet(
+            spatial_dims=spatial_dims,
+            in_channels=2,
+            unet_out_channels=UNET_CHANNELS[0],
+            channels=UNET_CHANNELS,
+            final_conv_channels=FULL_SIZE_CHANNELS,
+        )
+        last_conv = self.net.get_submodule("net.1.final_conv_out.conv")
+        for parameter in last_conv.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, prediction: torch.Tensor, cta: torch.Tensor) -> torch.Tensor:
+        """Find the displacement that warps ``prediction`` onto ``cta``.
+
+        Args:
+            prediction: (B, 1, *spatial) in [-1, 1], the image to move; any size (padded inside).
+            cta: the real CTA, same shape and range.
+
+        Returns:
+            (B, spatial_dims, *spatial), float32, in voxels; component k points along spatial axis k. For ``warp``.
+        """
+        inside = (..., *(slice(length) for length in prediction.shape[2:]))
+        pair = pad_to_multiple(torch.cat((prediction, cta), dim=1), self.multiple)
+        # Under autocast the net answers in half precision; positions are too large for it from here on.
+        raw = self.net(pair)[inside].float()
+        return self.max_displacement * torch.tanh(raw / self.max_displacement)
+
+
+def pad_to_multiple(image: torch.Tensor, multiple: int) -> torch.Tensor:
+    """Repeat the last voxels of each axis until its length divides by ``multiple``.
+
+    Args:
+        image: (B, C, *spatial).
+        multiple: what every length must divide by.
+    """
+    missing = [-length % multiple for length in image.shape[2:]]
+    if not any(missing):
+        return image
+    # F.pad wants (before, after) from the last axis to the first.
+    padding = [amount for after in reversed(missing) for amount in (0, after)]
+    return F.pad(image, padding, mode="replicate")
+
+
+def warp(image: torch.Tensor, displacement: torch.Tensor) -> torch.Tensor:
+    """``warped(p) = image(p + displacement(p))``, linear interpolation; beyond the border the edge repeats.
+
+    A field of zeros returns the image bit for bit, so that R's start does not blur.
+
+    Args:
+        image: (B, C, *spatial).
+        displacement: (B, spatial_dims, *spatial) in voxels, as ``RegistrationNet`` gives it.
+
+    Returns:
+        the same shape and type as ``image``; gradients flow to both arguments.
+    """
+    # MONAI scales positions to [-1, 1] and back. In float32 that misses voxel centres by up to 1e-5 of the grey range.
+    # A Warp of its own per call, because it keeps its grid for the next call on whatever device and type that has.
+    warped: torch.Tensor = Warp(mode="bilinear", padding_mode="border")(image.double(), displacement.double())
+    return warped.to(image.dtype)
+
+
+class SmoothnessLoss(nn.Module):
+    """What a rough displacement field costs: MONAI's penalty, the mean over voxels and components, in voxels.
+
+    Args:
+        penalty: ``diffusion``: squared first derivatives (VoxelMorph; shifts are free). ``bending``: squared second
+            derivatives (Rueckert et al., IEEE TMI 1999; shifts, rotations and scalings are free).
+
+    Raises:
+        ValueError: if ``penalty`` is neither.
+    """
+
+    def __init__(self, penalty: str = "diffusion") -> None:
+        super().__init__()
+        if penalty not in PENALTIES:
+            raise ValueError(f"penalty is {penalty!r}, expected one of {', '.join(map(repr, PENALTIES))}")
+        self.penalty = PENALTIES[penalty]()
+
+    def forward(self, displacement: torch.Tensor) -> torch.Tensor:
+        """The penalty (scalar) of ``displacement`` (B, spatial_dims, *spatial), at least 3 voxels a side."""
+        penalty: torch.Tensor = self.penalty(displacement.float())
+        return penalty
