@@ -1,15 +1,23 @@
-"""Pure networks: the generator and the cascade that training, inference and export share."""
+"""Pure networks: G, G2 and the cascade that training, inference and export share; R and D, which only training uses."""
 
 from .cascade import FUSION_CHANNELS, Stages, SynthesisCascade, Synthesizer, intermediate_image
+from .discriminator import Judgement, MultiScaleDiscriminator, frozen
 from .generator import Generator
 from .refine_net import RefineNet
+from .registration import RegistrationNet, SmoothnessLoss, warp
 
 __all__ = [
     "FUSION_CHANNELS",
     "Generator",
+    "Judgement",
+    "MultiScaleDiscriminator",
     "RefineNet",
+    "RegistrationNet",
+    "SmoothnessLoss",
     "Stages",
     "SynthesisCascade",
     "Synthesizer",
+    "frozen",
     "intermediate_image",
+    "warp",
 ]
