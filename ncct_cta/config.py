@@ -136,7 +136,9 @@ class DataConfig(Section):
 
     datalist: str = setting("./phantom", "case list (datalist.json) or folder of {case}_{ncct,cta,lung,vessel}.nii.gz")
     window: tuple[float, ...] = setting((-1000.0, 1000.0), "HU window that is scaled to [-1, 1]")
-    spacing: tuple[float, ...] | None = setting(None, "voxel size in mm to train on; null keeps each scan's own", low=0.1)
+    spacing: tuple[float, ...] | None = setting(
+        None, "voxel size in mm to train on; null keeps each scan's own", low=0.1
+    )
     patch_size: tuple[int, ...] = setting((256, 256), "size of a training patch in voxels, 2 or 3 values", low=16)
     augment: bool = setting(True, "random small rotations, scalings and shifts, the same for all of a case's images")
     val_fraction: float = setting(0.15, "share of a folder's cases kept for validation", low=0.0, high=0.9)
@@ -151,7 +153,7 @@ class ModelConfig(Section):
     spatial_dims: int = setting(2, "2: axial slices, 3: patches of the volume", choices=(2, 3))
     channels: tuple[int, ...] = setting((64, 128, 256, 512, 1024, 1024), "features per level", low=1)
     num_res_units: int = setting(2, "residual units per level; 0: plain convolutions", low=0)
-    norm: str = setting("instance", "normalisation layer", choices=("instance", "batch", "group"))
+    norm: str = setting("instance", "normalisation layer", choices=("instance", "batch"))
     residual_output: bool = setting(True, "G predicts the change: coarse = clamp(x + net(x), -1, 1)")
 
 
@@ -180,7 +182,9 @@ class TrainConfig(Section):
     steps_per_epoch: int = setting(250, "optimiser steps an epoch", low=1)
     batch_size: int = setting(8, "slices or patches a step", low=1)
     lr: float = setting(1.0e-4, "learning rate of G at its peak", low=0.0)
-    lr_scheduler: str = setting("cosine", "after the warm-up: cosine to zero, or constant", choices=("cosine", "constant"))
+    lr_scheduler: str = setting(
+        "cosine", "after the warm-up: cosine to zero, or constant", choices=("cosine", "constant")
+    )
     warmup_steps: int = setting(200, "steps of linear warm-up", low=0)
     weight_decay: float = setting(0.0, "AdamW's weight decay", low=0.0)
     grad_clip: float = setting(1.0, "largest norm of a net's gradient; 0 doesn't clip", low=0.0)
@@ -248,11 +252,15 @@ def check_combinations(data: DataConfig, model: ModelConfig) -> list[str]:
     if data.spacing is not None and len(data.spacing) != 3:
         problems.append(f"data.spacing is {list(data.spacing)}, expected 3 values in mm, or null")
     if len(data.patch_size) != model.spatial_dims:
-        problems.append(f"data.patch_size is {list(data.patch_size)}, expected {model.spatial_dims} values, as model.spatial_dims says")
+        problems.append(
+            f"data.patch_size is {list(data.patch_size)}, expected {model.spatial_dims} values, as model.spatial_dims says"
+        )
     if len(model.channels) < 2:
         problems.append(f"model.channels is {list(model.channels)}, expected at least 2 levels")
         return problems
     multiple = 2 ** (len(model.channels) - 1)
     if any(size % multiple for size in data.patch_size):
-        problems.append(f"data.patch_size is {list(data.patch_size)}, expected multiples of {multiple}: model.channels has {len(model.channels)} levels")
+        problems.append(
+            f"data.patch_size is {list(data.patch_size)}, expected multiples of {multiple}: model.channels has {len(model.channels)} levels"
+        )
     return problems

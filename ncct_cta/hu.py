@@ -19,9 +19,16 @@ INT16_RANGE = (-32768, 32767)
 SYNTHRAD_RANGE_HU = (-1024, 3071)
 # Above this a voxel of the body can't be air or lung: the threshold between lung parenchyma and soft tissue.
 LUNG_UPPER_HU = -400
+# Below this the middle voxel of an air-filled organ tells gas (bowel, stomach, pneumothorax) from lung parenchyma.
+GAS_UPPER_HU = -970
+# Thresholds under which the airways' lumen is grown; the highest that doesn't leak into the lung wins.
+AIRWAY_THRESHOLDS_HU = (-700, -750, -800, -850, -875, -900, -925, -950)
 BONE_LOWER_HU = 250
 # Every CT of a body holds air or lung; a volume whose lowest value lies above this is not in HU.
 CT_MUST_REACH_HU = -200
+# What a radiologist looks at: (lower, upper).
+MEDIASTINAL_WINDOW_HU = (-160, 240)
+LUNG_WINDOW_HU = (-1350, 150)
 # Iodine raises a vessel's HU by at least this much; less is noise (design.md's metric contract).
 ENHANCEMENT_HU = 80
 

@@ -1,1 +1,21 @@
 """Ignite handlers: what happens around the iterations."""
+
+from .checkpoint import CheckpointHandler
+from .debug import DebugHandler
+from .diagnostics import DiagnosticsHandler
+from .ema import AveragedNetwork, EMAHandler
+from .logs import MetricsLogHandler, ProgressBarHandler
+from .previews import PreviewHandler
+from .validation import ValidationHandler
+
+__all__ = [
+    "AveragedNetwork",
+    "CheckpointHandler",
+    "DebugHandler",
+    "DiagnosticsHandler",
+    "EMAHandler",
+    "MetricsLogHandler",
+    "PreviewHandler",
+    "ProgressBarHandler",
+    "ValidationHandler",
+]

@@ -16,7 +16,7 @@ class Generator(nn.Module):
         spatial_dims: 2 or 3.
         channels: features per level; each level halves the grid, so sizes must divide by ``multiple``.
         num_res_units: residual units per level.
-        norm: MONAI's name of the normalisation layer: ``instance``, ``batch`` or ``group``.
+        norm: MONAI's name of the normalisation layer: ``instance`` or ``batch``.
         residual_output: if true ``coarse = clamp(x + net(x), -1, 1)``, else ``clamp(net(x), -1, 1)``.
     """
 
@@ -39,8 +39,22 @@ class Generator(nn.Module):
             channels=list(channels),
             strides=[2] * (len(channels) - 1),
             num_res_units=num_res_units,
-            norm=("group", {"num_groups": 8}) if norm == "group" else norm,
+            norm=norm,
         )
+        if num_res_units > 0:
+            # MONAI normalises the one-channel output of the top up-convolution: with instance norm every slice's
+            # change would be forced to one mean and spread, with vessels in it or without.
+            self.net.model[2][0].adn.N = nn.Identity()
+        if residual_output:
+            self._start_as_identity()
+
+    def _start_as_identity(self) -> None:
+        """Zero what the top level adds up, so that training starts from "no change" rather than from noise."""
+        for layer in self.net.model[2].modules():
+            if isinstance(layer, nn.modules.conv._ConvNd):
+                nn.init.zeros_(layer.bias)
+                if layer.transposed:
+                    nn.init.zeros_(layer.weight)
 
     def forward(self, ncct: torch.Tensor) -> torch.Tensor:
         """Predict the coarse CTA.

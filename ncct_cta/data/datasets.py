@@ -1,0 +1,177 @@
+"""Datasets over the volume store: random patches for training, whole volumes for validation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import Compose
+from torch.utils.data import Dataset, DistributedSampler, IterableDataset
+from tqdm import tqdm
+
+from ..errors import InputError
+from ..hu import HUWindow
+from ..keys import BODY, CASE, CTA, LUNG, NCCT, VESSEL
+from .cases import read_case_list
+from .store import StoredCase, VolumeStore, check_patch_fits
+from .transforms import IMAGES, CasePreparation, paired_augmentation
+
+CACHE_FOLDER = ".ncct_cta_cache"
+TRAINING, VALIDATION = "training", "validation"
+
+
+class PairedCases:
+    """The cases of a case list, opened through the volume store when first used.
+
+    Args:
+        datalist: a datalist.json or a folder of cases.
+        spacing: voxel size in mm that the cases are resampled to; None keeps each scan's own.
+        cache_dir: the store's folder; empty: ``.ncct_cta_cache`` beside the data.
+        val_fraction: share of a folder's cases kept for validation.
+        seed: seed of that split.
+    """
+
+    def __init__(
+        self,
+        datalist: str,
+        *,
+        spacing: Sequence[float] | None = None,
+        cache_dir: str = "",
+        val_fraction: float = 0.15,
+        seed: int = 0,
+    ) -> None:
+        self.datalist = Path(datalist)
+        beside = self.datalist.parent if self.datalist.suffix == ".json" else self.datalist
+        plain = None if spacing is None else [float(value) for value in spacing]
+        folder = Path(cache_dir) if cache_dir else beside / CACHE_FOLDER
+        self.store = VolumeStore(folder, CasePreparation(spacing), {"spacing": plain})
+        self.val_fraction = val_fraction
+        self.seed = seed
+        self._opened: dict[str, list[StoredCase]] = {}
+
+    def opened(self, split: str) -> list[StoredCase]:
+        """The cases of ``training``, ``validation`` or ``testing``, decompressed and memory-mapped.
+
+        Raises:
+            InputError: if the case list is wrong, the split is empty, or a case's files can't be used.
+        """
+        if split not in self._opened:
+            cases = read_case_list(self.datalist, val_fraction=self.val_fraction, seed=self.seed)[split]
+            if not cases:
+                raise InputError(f"{self.datalist}: no {split} cases; list at least one under {split!r}")
+            bar = tqdm(cases, desc=f"open {split} cases", unit="case", leave=False)
+            self._opened[split] = [self.store.open(case) for case in bar]
+        return self._opened[split]
+
+
+class PatchDataset(Dataset):
+    """Random axial slices (2-D) or patches (3-D) of the training cases, cropped and augmented.
+
+    An item is a pure function of (seed, epoch, position): the order of workers and an interruption can't change it.
+
+    Args:
+        cases: the case list; its training split is used.
+        window: the HU window that is scaled to [-1, 1].
+        patch_size: (X, Y) or (X, Y, Z) in voxels.
+        augment: whether to rotate, scale and shift at random.
+        seed: seed of every draw.
+    """
+
+    def __init__(
+        self, cases: PairedCases, *, window: HUWindow, patch_size: Sequence[int], augment: bool = True, seed: int = 0
+    ) -> None:
+        self.cases = cases
+        self.window = window
+        self.patch_size = tuple(patch_size)
+        self.seed = seed
+        self.transform = Compose([paired_augmentation(len(self.patch_size), (NCCT, CTA, LUNG))] if augment else [])
+
+    def prepare(self) -> None:
+        """Open every case and check that the patch fits.
+
+        Raises:
+            InputError: if a case can't be used or is smaller than the patch.
+        """
+        for case in self.cases.opened(TRAINING):
+            check_patch_fits(case, self.patch_size)
+
+    def __len__(self) -> int:
+        """The number of axial slices in all cases."""
+        return sum(case.shape[2] for case in self.cases.opened(TRAINING))
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        """Draw the sample of (epoch, position): images (1, *patch_size), NCCT and CTA in [-1, 1], lung 0 or 1."""
+        cases = self.cases.opened(TRAINING)
+        random = np.random.default_rng((self.seed, *key))
+        case = cases[random.integers(len(cases))]
+        box = self._random_box(case, random)
+        sample: dict[str, Any] = {}
+        for name in (NCCT, CTA, LUNG):
+            voxels = case.images[name][box]  # (Z, X, Y) or, for a slice, (X, Y)
+            if voxels.ndim == 3:
+                voxels = voxels.transpose(1, 2, 0)
+            image = torch.from_numpy(voxels[None].astype(np.float32))
+            sample[name] = self.window.normalise(image) if name in IMAGES else image
+        self.transform.set_random_state(seed=int(random.integers(2**31)))
+        sample = dict(self.transform(sample))
+        return {name: torch.as_tensor(image) for name, image in sample.items()} | {CASE: case.name}
+
+    def _random_box(self, case: StoredCase, random: np.random.Generator) -> tuple:
+        corner = [random.integers(size - patch + 1) for size, patch in zip(case.shape, self.patch_size, strict=False)]
+        box = [slice(start, start + patch) for start, patch in zip(corner, self.patch_size, strict=True)]
+        if len(box) == 2:
+            return (random.integers(case.shape[2]), *box)
+        return (box[2], box[0], box[1])
+
+
+class EpochSampler(DistributedSampler):
+    """Names each epoch's samples (epoch, position); a ``DistributedSampler``, so MONAI's engines tell it the epoch.
+
+    Args:
+        dataset: what the samples are drawn from.
+        samples: samples an epoch, over all processes.
+        num_replicas: number of processes.
+        rank: which of them this is.
+    """
+
+    def __init__(self, dataset: Dataset, samples: int, num_replicas: int = 1, rank: int = 0) -> None:
+        self.dataset = dataset
+        self.samples = samples
+        self.num_replicas = num_replicas
+        self.rank = rank
+        self.epoch = 0
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:  # type: ignore[override]
+        """The keys of this process' samples."""
+        return iter([(self.epoch, position) for position in range(self.rank, self.samples, self.num_replicas)])
+
+    def __len__(self) -> int:
+        """Samples an epoch of this process."""
+        return len(range(self.rank, self.samples, self.num_replicas))
+
+
+class VolumeDataset(IterableDataset):
+    """Whole volumes of the validation cases; iterable, so that no file is touched before validation starts.
+
+    Args:
+        cases: the case list; its validation split is used.
+        num_replicas: number of processes that share the cases.
+        rank: which of them this is.
+    """
+
+    def __init__(self, cases: PairedCases, num_replicas: int = 1, rank: int = 0) -> None:
+        self.cases = cases
+        self.num_replicas = num_replicas
+        self.rank = rank
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Give each case: images (1, X, Y, Z), NCCT and CTA in HU (int16), masks 0 or 1 (uint8); and its name."""
+        for case in self.cases.opened(VALIDATION)[self.rank :: self.num_replicas]:
+            volumes = {
+                name: torch.from_numpy(np.moveaxis(np.array(case.images[name]), 0, -1)[None])
+                for name in (NCCT, CTA, LUNG, VESSEL, BODY)
+            }
+            yield {**volumes, CASE: case.name}

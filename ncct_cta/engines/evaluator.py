@@ -1,0 +1,92 @@
+"""Validation: whole volumes, the same path as inference, errors in HU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.engines import SupervisedEvaluator
+from torch import nn
+
+from .. import keys
+from ..inferers import VolumeInferer
+from ..metrics import mean_absolute_error
+from ..term_mean import TermMean
+
+REGIONS = {"mae": keys.BODY, "lung_mae": keys.LUNG, "vessel_mae": keys.VESSEL}
+
+
+class SynthesisEvaluator(SupervisedEvaluator):
+    """Synthesise every validation case and measure it in HU, beside the identity (the NCCT as the prediction).
+
+    ``state.output`` holds the case's HU volumes (X, Y, Z): ``ncct``, ``cta``, ``prediction``, ``coarse`` and
+    ``intermediate``, its masks, and the ``terms``; ``state.metrics`` the means over the cases.
+
+    Args:
+        device: where the network lies.
+        val_data_loader: one case a batch, as ``VolumeDataset`` gives them.
+        network: the cascade, usually with averaged weights.
+        inferer: how the cascade covers a volume.
+        loss_function: the training loss; its mean over the slabs is ``val_loss``.
+        val_handlers: what happens around the cases.
+    """
+
+    def __init__(
+        self,
+        *,
+        device: torch.device,
+        val_data_loader: Iterable,
+        network: nn.Module,
+        inferer: VolumeInferer,
+        loss_function: nn.Module,
+        val_handlers: Sequence | None = None,
+    ) -> None:
+        metrics = {name: TermMean(name) for name in keys.VALIDATION_TERMS}
+        super().__init__(
+            device=device,
+            val_data_loader=val_data_loader,
+            network=network,
+            inferer=inferer,
+            key_val_metric=metrics,  # the first, val_loss, decides what is best
+            metric_cmp_fn=lambda current, best: current < best,
+            val_handlers=val_handlers,
+            decollate=False,
+        )
+        self.loss_function = loss_function
+
+    @torch.inference_mode()
+    def _iteration(self, engine: SynthesisEvaluator, batchdata: Mapping[str, Any]) -> dict[str, Any]:
+        case = {key: value[0, 0] if isinstance(value, torch.Tensor) else value[0] for key, value in batchdata.items()}
+        ncct = case[keys.NCCT]
+        volumes = {name: torch.empty(ncct.shape) for name in (keys.COARSE, keys.INTERMEDIATE, keys.PREDICTION)}
+        losses, weights = [], []
+        for slab in self.inferer.slabs(ncct, self.network):
+            part = slice(slab.first, slab.first + slab.volume(slab.ncct).shape[-1])
+            losses.append(self._slab_loss(slab, case, part))
+            weights.append(part.stop - part.start)
+            for name, image in zip(volumes, slab.stages, strict=True):
+                change = slab.volume(image - slab.ncct)
+                volumes[name][..., part] = self.inferer.window.apply_change(ncct[..., part].float(), change)
+        output = {**case, **volumes}
+        output = {key: value.numpy() if isinstance(value, torch.Tensor) else value for key, value in output.items()}
+        output[keys.TERMS] = {keys.VAL_LOSS: float(np.average(losses, weights=weights)), **_errors(output)}
+        return output
+
+    def _slab_loss(self, slab: Any, case: Mapping[str, torch.Tensor], part: slice) -> float:
+        def like_slab(volume: torch.Tensor) -> torch.Tensor:
+            cut = volume[..., part].float()
+            return cut.permute(2, 0, 1)[:, None] if slab.ncct.ndim == 4 else cut[None, None]
+
+        cta = self.inferer.window.normalise(like_slab(case[keys.CTA]))
+        return float(self.loss_function(slab.stages.refined, cta, like_slab(case[keys.LUNG]))[keys.LOSS])
+
+
+def _errors(output: Mapping[str, Any]) -> dict[str, float]:
+    """MAE in HU of the prediction and of the identity over body, lung and vessels."""
+    errors = {}
+    for prefix, image in (("val", output[keys.PREDICTION]), ("identity", output[keys.NCCT])):
+        for name, region in REGIONS.items():
+            errors[f"{prefix}_{name}_hu"] = mean_absolute_error(image, output[keys.CTA], output[region] > 0)
+    return errors

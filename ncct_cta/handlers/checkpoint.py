@@ -1,0 +1,119 @@
+"""Checkpoints: everything that a run needs to go on bit for bit, or to be used."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+
+from ..keys import VAL_LOSS
+
+LAST = "checkpoint_last.pt"
+BEST = "checkpoint_best.pt"
+BEST_VAL_LOSS = "best_val_loss"
+PROGRESS = "trainer"
+RANDOM = "random"
+SETTINGS = "settings"
+
+
+class CheckpointHandler:
+    """Write ``checkpoint_last.pt`` after every epoch, and keep it as ``_best`` and ``_epochNNNN`` when due.
+
+    A checkpoint is written once, beside, and renamed; the others are links to the same bytes. A run that is killed
+    at any moment leaves whole checkpoints only.
+
+    Args:
+        output_dir: the run's folder.
+        to_save: objects with ``state_dict`` and ``load_state_dict``, by their name in the checkpoint.
+        settings: plain data that rebuilds the network; lies in the checkpoint too.
+        checkpoint_every: epochs between kept checkpoints.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | Path,
+        to_save: Mapping[str, Any],
+        *,
+        settings: Mapping[str, Any] | None = None,
+        checkpoint_every: int = 10,
+    ) -> None:
+        self.folder = Path(output_dir)
+        self.to_save = dict(to_save)
+        self.settings = dict(settings or {})
+        self.checkpoint_every = checkpoint_every
+        self.best_val_loss = float("inf")
+
+    def attach(self, engine: Engine) -> None:
+        """Save after every epoch; attach after the validation, whose ``val_loss`` decides what is best."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Save the epoch that has just ended."""
+        val_loss = engine.state.metrics.get(VAL_LOSS, float("nan"))
+        is_best = val_loss < self.best_val_loss
+        if is_best:
+            self.best_val_loss = float(val_loss)
+        checkpoint = {name: item.state_dict() for name, item in self.to_save.items()}
+        checkpoint[PROGRESS] = {"epoch": engine.state.epoch, "iteration": engine.state.iteration}
+        checkpoint[RANDOM] = random_state()
+        checkpoint[BEST_VAL_LOSS] = self.best_val_loss
+        checkpoint[SETTINGS] = self.settings
+        # Not Ignite's DiskSaver: a killed run would leave a temporary file of a new name each time.
+        beside = self.folder / f".{LAST}.tmp"
+        torch.save(checkpoint, beside)
+        os.replace(beside, self.folder / LAST)
+        if is_best:
+            self._keep_as(BEST)
+        if engine.state.epoch % self.checkpoint_every == 0:
+            self._keep_as(f"checkpoint_epoch{engine.state.epoch:04d}.pt")
+
+    def _keep_as(self, name: str) -> None:
+        beside = self.folder / f".{name}.tmp"
+        with contextlib.suppress(FileNotFoundError):
+            beside.unlink()
+        try:
+            os.link(self.folder / LAST, beside)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(self.folder / LAST, beside)
+        os.replace(beside, self.folder / name)
+
+    def restore(self, engine: Engine, checkpoint: Mapping[str, Any]) -> None:
+        """Put everything back to where ``checkpoint`` left it; the engine goes on with the next epoch."""
+        for name, item in self.to_save.items():
+            item.load_state_dict(checkpoint[name])
+        engine.state.epoch = checkpoint[PROGRESS]["epoch"]
+        engine.state.iteration = checkpoint[PROGRESS]["iteration"]
+        self.best_val_loss = checkpoint[BEST_VAL_LOSS]
+        set_random_state(checkpoint[RANDOM])
+
+
+def random_state() -> dict[str, Any]:
+    """The state of every global random generator, as plain data that ``weights_only`` loading takes."""
+    name, keys, position, has_gauss, cached = np.random.get_state()
+    state = {
+        "torch": torch.get_rng_state(),
+        "numpy": [name, [int(key) for key in keys], position, has_gauss, cached],
+        "python": random.getstate(),
+    }
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def set_random_state(state: Mapping[str, Any]) -> None:
+    """Restore what ``random_state`` gave."""
+    torch.set_rng_state(state["torch"])
+    name, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, np.array(keys, np.uint32), position, has_gauss, cached))
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    if "cuda" in state and torch.cuda.device_count() == len(state["cuda"]):
+        torch.cuda.set_rng_state_all(state["cuda"])

@@ -1,0 +1,35 @@
+"""Validate during training, and leave the numbers where the logs and the checkpoints look."""
+
+from __future__ import annotations
+
+from ignite.engine import Engine, Events
+from monai.engines import Evaluator
+from monai.handlers import ValidationHandler as MonaiValidationHandler
+
+from ..keys import VALIDATION_TERMS
+
+
+class ValidationHandler(MonaiValidationHandler):
+    """MONAI's handler, which also copies the evaluator's metrics to the trainer.
+
+    Args:
+        interval: epochs between validations.
+        validator: the evaluator.
+    """
+
+    def __init__(self, interval: int, validator: Evaluator) -> None:
+        super().__init__(interval=interval, validator=validator, epoch_level=True)
+
+    def attach(self, engine: Engine) -> None:
+        """Validate after every ``interval`` epochs; forget the numbers when the next epoch starts."""
+        super().attach(engine)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._forget)
+
+    def _forget(self, engine: Engine) -> None:
+        for name in VALIDATION_TERMS:
+            engine.state.metrics.pop(name, None)
+
+    def __call__(self, engine: Engine) -> None:
+        """Validate, and give the trainer the metrics."""
+        super().__call__(engine)
+        engine.state.metrics.update(self.validator.state.metrics)

@@ -1,0 +1,121 @@
+"""Whole volume in, whole volume out: how a network that sees slices or patches covers a scan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from monai.inferers import Inferer, sliding_window_inference
+from torch import nn
+from torch.nn import functional
+
+from .hu import HUWindow
+from .networks import Stages
+from .precision import autocast
+
+
+class Slab(NamedTuple):
+    """Neighbouring slices, or the whole volume: where they lie, the input and what the cascade made of it.
+
+    ``ncct`` and the stages are float32, (n, 1, X, Y) for n slices from ``first`` on, or (1, 1, X, Y, Z).
+    """
+
+    first: int
+    ncct: torch.Tensor
+    stages: Stages
+
+    def volume(self, image: torch.Tensor) -> torch.Tensor:
+        """Bring one of the slab's images into the volume's layout, (X, Y, n)."""
+        return image[:, 0].permute(1, 2, 0) if image.ndim == 4 else image[0, 0]
+
+
+class VolumeInferer(Inferer):
+    """Run the cascade over a volume: batches of axial slices in 2-D, blended sliding windows in 3-D.
+
+    Args:
+        window: the HU window that the network was trained on.
+        patch_size: the training patch; its length says whether the network is 2-D or 3-D.
+        multiple: in-plane sizes are padded to multiples of this (a UNet halves them on every level).
+        batch_size: slices or patches a forward pass.
+        overlap: share of a 3-D window that its neighbour covers too; blended with Gaussian weights.
+        amp: mixed precision: off, bf16 or fp16.
+    """
+
+    def __init__(
+        self,
+        *,
+        window: HUWindow,
+        patch_size: Sequence[int],
+        multiple: int = 1,
+        batch_size: int = 4,
+        overlap: float = 0.25,
+        amp: str = "off",
+    ) -> None:
+        super().__init__()
+        self.window = window
+        self.patch_size = tuple(patch_size)
+        self.multiple = multiple
+        self.batch_size = batch_size
+        self.overlap = overlap
+        self.amp = amp
+
+    def __call__(self, inputs: torch.Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Synthesise the CTA of one volume.
+
+        Args:
+            inputs: (1, 1, X, Y, Z) in HU, RAS+ orientation.
+            network: the cascade.
+
+        Returns:
+            (1, 1, X, Y, Z) float32 in HU, on the CPU.
+        """
+        ncct_hu = inputs[0, 0].cpu()
+        synthetic = torch.empty(ncct_hu.shape)
+        for slab in self.slabs(ncct_hu, network):
+            change = slab.volume(slab.stages.refined - slab.ncct)
+            part = slice(slab.first, slab.first + change.shape[-1])
+            synthetic[..., part] = self.window.apply_change(ncct_hu[..., part].float(), change)
+        return synthetic[None, None]
+
+    @torch.inference_mode()
+    def slabs(self, ncct_hu: torch.Tensor, network: nn.Module) -> Iterator[Slab]:
+        """Run the cascade slab by slab, so that a long scan never lies in memory as floats.
+
+        Args:
+            ncct_hu: (X, Y, Z) in HU, any type, RAS+ orientation.
+            network: the cascade; it decides the device.
+        """
+        network.eval()
+        device = next(network.parameters()).device
+        if len(self.patch_size) == 3:
+            ncct = self.window.normalise(ncct_hu.float())[None, None]
+            yield Slab(0, ncct, self._slide(ncct, network, device))
+            return
+        for first in range(0, ncct_hu.shape[-1], self.batch_size):
+            slices = ncct_hu[..., first : first + self.batch_size].permute(2, 0, 1)[:, None]
+            ncct = self.window.normalise(slices.float().contiguous())
+            yield Slab(first, ncct, self._run(ncct.to(device), network))
+
+    def _run(self, ncct: torch.Tensor, network: nn.Module) -> Stages:
+        width, height = ncct.shape[-2:]
+        padding = (0, -height % self.multiple, 0, -width % self.multiple)
+        padded = functional.pad(ncct, padding, mode="replicate") if any(padding) else ncct
+        with autocast(ncct.device, self.amp):
+            stages = network(padded)
+        return Stages(*(image[..., :width, :height].float().cpu() for image in stages))
+
+    def _slide(self, ncct: torch.Tensor, network: nn.Module, device: torch.device) -> Stages:
+        with autocast(device, self.amp):
+            stages = sliding_window_inference(
+                ncct,
+                roi_size=self.patch_size,
+                sw_batch_size=self.batch_size,
+                predictor=lambda patch: tuple(image.float() for image in network(patch)),
+                overlap=self.overlap,
+                mode="gaussian",
+                padding_mode="replicate",
+                sw_device=device,
+                device=torch.device("cpu"),
+            )
+        return Stages(*stages)

@@ -1,0 +1,48 @@
+"""Where the bundle and the presets lie: beside the package in a checkout, inside it when installed from a wheel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .errors import InputError
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def bundle_root() -> str:
+    """The folder of the MONAI bundle, with ``configs/train.yaml`` in it."""
+    return str(_first_folder(_PACKAGE / "bundle", _PACKAGE.parent / "bundles" / "ncct_cta"))
+
+
+def presets_root() -> str:
+    """The folder of the presets."""
+    return str(_first_folder(_PACKAGE / "presets", _PACKAGE.parent / "configs"))
+
+
+def bundle_config(name: str) -> str:
+    """A file of the bundle's ``configs`` folder."""
+    return str(Path(bundle_root()) / "configs" / name)
+
+
+def find_config(path: str) -> str:
+    """A settings file as given, or the shipped one of that name: ``configs/g.yaml`` and ``g`` work from any folder.
+
+    Raises:
+        InputError: if there is none.
+    """
+    given = Path(path)
+    name = given.name if given.suffix in (".yaml", ".yml", ".json") else f"{given.name}.yaml"
+    for candidate in (given, Path(presets_root()) / name, Path(bundle_config(name))):
+        if candidate.is_file():
+            return str(candidate)
+    shipped = ", ".join(sorted(preset.stem for preset in Path(presets_root()).glob("*.yaml")))
+    raise InputError(f"there is no settings file {path}; give a YAML file or one of the presets {shipped}")
+
+
+def _first_folder(*candidates: Path) -> Path:
+    for candidate in candidates:
+        if candidate.is_dir():
+            return candidate
+    raise InputError(
+        f"neither {' nor '.join(map(str, candidates))} is there; the installation is incomplete: reinstall ncct-cta"
+    )

@@ -1,0 +1,43 @@
+"""Mixed precision: which type a forward pass runs in on which device."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import torch
+
+from .errors import InputError
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def resolve_device(name: str) -> torch.device:
+    """``auto`` is the first CUDA device, or the CPU without one; other names are PyTorch's.
+
+    Raises:
+        InputError: if PyTorch doesn't know the device or it isn't there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device is {name!r}, expected auto, cpu or a CUDA device that is there ({reason})") from error
+    return device
+
+
+def check_amp(amp: str, device: torch.device) -> None:
+    """Refuse fp16 where it can't train or is slower than float32.
+
+    Raises:
+        InputError: if ``amp`` is fp16 on a CPU.
+    """
+    if amp == "fp16" and device.type != "cuda":
+        raise InputError(f"amp is fp16 on {device.type}, which needs a CUDA device; use bf16 or off")
+
+
+def autocast(device: torch.device, amp: str) -> AbstractContextManager:
+    """The context a forward pass runs in; ``amp`` is off, bf16 or fp16."""
+    return torch.autocast(device.type, dtype=DTYPES.get(amp), enabled=amp != "off")

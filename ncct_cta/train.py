@@ -1,0 +1,83 @@
+"""``python -m ncct_cta.train``: train from a preset; the same run that ``monai.bundle`` starts from it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+from monai.bundle import ConfigParser
+
+from .config import TrainConfig
+from .errors import InputError, one_line_errors
+from .paths import find_config
+from .workflow import SynthesisWorkflow
+
+EPILOG = """\
+every setting can be given as --section::key value, for example
+  python -m ncct_cta.train g_small --data::datalist phantom --train::num_epochs 5 --train::output_dir runs/g
+the settings, their defaults and ranges are in the README and in ncct_cta/config.py
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ncct_cta.train",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("config", help="a preset (g, g_small, ...), a YAML file of settings, or a run's config.yaml")
+    parser.add_argument("--resume", action="store_true", help="go on from the run's last checkpoint, if there is one")
+    parser.add_argument("--debug", action="store_true", help="log shapes, ranges, timings and memory of every stage")
+    return parser
+
+
+def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
+    """``--train::lr 1e-4 --train::seed=3`` -> settings; values are read as YAML.
+
+    Raises:
+        InputError: if a word is no ``--section::key`` or has no value.
+    """
+    overrides: dict[str, Any] = {}
+    queue = list(words)
+    while queue:
+        name, given, value = queue.pop(0).partition("=")
+        if not name.startswith("--"):
+            raise InputError(f"unexpected argument {name!r}; settings are given as --section::key value")
+        if not given:
+            if not queue:
+                raise InputError(f"{name} needs a value")
+            value = queue.pop(0)
+        key = name[2:]
+        if "::" not in key and key in TrainConfig.__dataclass_fields__:
+            key = f"train::{key}"
+        overrides[key] = yaml.safe_load(value)
+    return overrides
+
+
+@one_line_errors()
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train."""
+    arguments, rest = build_parser().parse_known_args(argv)
+    path = find_config(arguments.config)
+    overrides = parse_overrides(rest)
+    for name in ("resume", "debug"):
+        if getattr(arguments, name):
+            overrides[f"train::{name}"] = True
+    content = ConfigParser.load_config_file(path)
+    if "training" in content:  # a run's config.yaml, or the bundle's own: wiring and settings in one file
+        workflow = SynthesisWorkflow(config_file=path, **overrides)
+    else:
+        content.pop("workflow_name", None)
+        workflow = SynthesisWorkflow(**{**content, **overrides})
+    workflow.initialize()
+    workflow.run()
+    workflow.finalize()
+
+
+if __name__ == "__main__":
+    main()
