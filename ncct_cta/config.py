@@ -253,7 +253,7 @@ def check_combinations(data: DataConfig, model: ModelConfig) -> list[str]:
         problems.append(f"data.spacing is {list(data.spacing)}, expected 3 values in mm, or null")
     if len(data.patch_size) != model.spatial_dims:
         problems.append(
-            f"data.patch_size is {list(data.patch_size)}, expected {model.spatial_dims} values, as model.spatial_dims says"
+            f"data.patch_size is {list(data.patch_size)}, expected {model.spatial_dims} values (model.spatial_dims)"
         )
     if len(model.channels) < 2:
         problems.append(f"model.channels is {list(model.channels)}, expected at least 2 levels")
@@ -261,6 +261,7 @@ def check_combinations(data: DataConfig, model: ModelConfig) -> list[str]:
     multiple = 2 ** (len(model.channels) - 1)
     if any(size % multiple for size in data.patch_size):
         problems.append(
-            f"data.patch_size is {list(data.patch_size)}, expected multiples of {multiple}: model.channels has {len(model.channels)} levels"
+            f"data.patch_size is {list(data.patch_size)}, expected multiples of {multiple} "
+            f"for the {len(model.channels)} levels of model.channels"
         )
     return problems

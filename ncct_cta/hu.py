@@ -21,6 +21,8 @@ SYNTHRAD_RANGE_HU = (-1024, 3071)
 LUNG_UPPER_HU = -400
 # Below this the middle voxel of an air-filled organ tells gas (bowel, stomach, pneumothorax) from lung parenchyma.
 GAS_UPPER_HU = -970
+# The trachea's mean on an axial slice lies below this, partial volume with its wall included.
+TRACHEA_UPPER_HU = -850
 # Thresholds under which the airways' lumen is grown; the highest that doesn't leak into the lung wins.
 AIRWAY_THRESHOLDS_HU = (-700, -750, -800, -850, -875, -900, -925, -950)
 BONE_LOWER_HU = 250

@@ -60,12 +60,16 @@ class VolumeInferer(Inferer):
         self.overlap = overlap
         self.amp = amp
 
-    def __call__(self, inputs: torch.Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def __call__(  # type: ignore[override]
+        self, inputs: torch.Tensor, network: nn.Module, *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
         """Synthesise the CTA of one volume.
 
         Args:
             inputs: (1, 1, X, Y, Z) in HU, RAS+ orientation.
             network: the cascade.
+            args: not used; MONAI's inferers take them.
+            kwargs: not used either.
 
         Returns:
             (1, 1, X, Y, Z) float32 in HU, on the CPU.

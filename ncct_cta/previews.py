@@ -48,7 +48,7 @@ def panel_figure(images_hu: Mapping[str, np.ndarray], cta_hu: np.ndarray, *, tit
         for axis, (caption, image) in zip(row, columns.items(), strict=False):
             axis.imshow(image, cmap="gray", vmin=low, vmax=high, aspect=aspect)
             axis.set_title(caption)
-        row[0].set_ylabel(f"{name} window\\n{low} to {high} HU")
+        row[0].set_ylabel(f"{name} window\n{low} to {high} HU")
     for axis, (row_title, image) in zip(axes[:, -1], _error_images(error, images_hu, cta_hu).items(), strict=True):
         drawn = axis.imshow(image, cmap="RdBu_r", vmin=-ERROR_RANGE_HU, vmax=ERROR_RANGE_HU, aspect=aspect)
         axis.set_title(row_title)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ..errors import InputError
 from ..hu import HUWindow
 from ..keys import BODY, CASE, CTA, LUNG, NCCT, VESSEL
-from .cases import read_case_list
+from .cases import Case, read_case_list, read_inputs
 from .store import StoredCase, VolumeStore, check_patch_fits
 from .transforms import IMAGES, CasePreparation, paired_augmentation
 
@@ -144,7 +144,7 @@ class EpochSampler(DistributedSampler):
         self.rank = rank
         self.epoch = 0
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[tuple[int, int]]:
         """The keys of this process' samples."""
         return iter([(self.epoch, position) for position in range(self.rank, self.samples, self.num_replicas)])
 
@@ -175,3 +175,25 @@ class VolumeDataset(IterableDataset):
                 for name in (NCCT, CTA, LUNG, VESSEL, BODY)
             }
             yield {**volumes, CASE: case.name}
+
+
+class InputCases:
+    """The scans of an inference; the source is read when they are first iterated over.
+
+    Args:
+        source: a NIfTI file, a folder or a case list.
+        split: of a case list; empty: testing, or all when there is no testing case.
+    """
+
+    def __init__(self, source: str, split: str = "") -> None:
+        self.source = source
+        self.split = split
+
+    def __iter__(self) -> Iterator[Case]:
+        """Give the cases with a progress bar over them.
+
+        Raises:
+            InputError: if there is nothing to synthesise.
+        """
+        cases = read_inputs(self.source, split=self.split or None)
+        return iter(tqdm(cases, desc="volumes", unit="volume", disable=len(cases) == 1))

@@ -97,7 +97,7 @@ class VolumeStore:
             beside = Path(tempfile.mkdtemp(prefix=".building-", dir=self.folder))
         except OSError as error:
             raise InputError(
-                f"the cache folder {self.folder} can't be written ({error.strerror}); set data.cache_dir to one that can"
+                f"the cache folder {self.folder} can't be written ({error.strerror}); set another data.cache_dir"
             ) from error
         try:
             for key, volume in images.items():

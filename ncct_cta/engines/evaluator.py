@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from ignite.metrics import Metric
 from monai.engines import SupervisedEvaluator
 from torch import nn
 
@@ -33,6 +34,8 @@ class SynthesisEvaluator(SupervisedEvaluator):
         val_handlers: what happens around the cases.
     """
 
+    inferer: VolumeInferer
+
     def __init__(
         self,
         *,
@@ -43,7 +46,7 @@ class SynthesisEvaluator(SupervisedEvaluator):
         loss_function: nn.Module,
         val_handlers: Sequence | None = None,
     ) -> None:
-        metrics = {name: TermMean(name) for name in keys.VALIDATION_TERMS}
+        metrics: dict[str, Metric] = {name: TermMean(name) for name in keys.VALIDATION_TERMS}
         super().__init__(
             device=device,
             val_data_loader=val_data_loader,
@@ -57,7 +60,7 @@ class SynthesisEvaluator(SupervisedEvaluator):
         self.loss_function = loss_function
 
     @torch.inference_mode()
-    def _iteration(self, engine: SynthesisEvaluator, batchdata: Mapping[str, Any]) -> dict[str, Any]:
+    def _iteration(self, engine: Any, batchdata: Mapping[str, Any]) -> dict[str, Any]:
         case = {key: value[0, 0] if isinstance(value, torch.Tensor) else value[0] for key, value in batchdata.items()}
         ncct = case[keys.NCCT]
         volumes = {name: torch.empty(ncct.shape) for name in (keys.COARSE, keys.INTERMEDIATE, keys.PREDICTION)}

@@ -74,7 +74,7 @@ class SynthesisTrainer(SupervisedTrainer):
         self.max_gradient_norm = grad_clip or float("inf")
         self._register_handlers(train_handlers or [])
 
-    def _iteration(self, engine: SynthesisTrainer, batchdata: Mapping[str, Any]) -> dict[str, Any]:
+    def _iteration(self, engine: Any, batchdata: Mapping[str, Any]) -> dict[str, Any]:
         batch = self.prepare_batch(batchdata, self.state.device, self.non_blocking)
         self.network.train()
         self.optimizer.zero_grad(set_to_none=self.optim_set_to_none)

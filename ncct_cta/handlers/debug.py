@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 
-from ignite.engine import Engine, Events
+from ignite.engine import Events
+from monai.engines.workflow import Workflow
 
 from .. import keys
 from ..debug import describe, memory
@@ -25,20 +26,20 @@ class DebugHandler:
         self.enabled = enabled
         self.steps = steps
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Look at the first steps of every epoch."""
         if self.enabled:
             engine.add_event_handler(Events.GET_BATCH_STARTED, self._loading)
             engine.add_event_handler(Events.ITERATION_STARTED, self._starting)
             engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
-    def _loading(self, engine: Engine) -> None:
+    def _loading(self, engine: Workflow) -> None:
         self._load_start = time.perf_counter()
 
-    def _starting(self, engine: Engine) -> None:
+    def _starting(self, engine: Workflow) -> None:
         self._step_start = time.perf_counter()
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: Workflow) -> None:
         """Log the step that has just ended."""
         state = engine.state
         if (state.iteration - 1) % state.epoch_length >= self.steps:

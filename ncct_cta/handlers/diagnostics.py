@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Events
+from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
+from monai.engines.workflow import Workflow
 
 from .. import keys
 from ..errors import InputError
@@ -17,12 +19,12 @@ class DiagnosticsHandler:
     [-1, 1]; ``lr``.
     """
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Look at every step: at the loss before the weights change, at the rest after."""
         engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self.check_loss)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
-    def check_loss(self, engine: Engine) -> None:
+    def check_loss(self, engine: Workflow) -> None:
         """Stop before a step with a loss that isn't finite; the last checkpoint is still good.
 
         Raises:
@@ -33,10 +35,10 @@ class DiagnosticsHandler:
             cases = ", ".join(dict.fromkeys(engine.state.output[keys.CASE]))
             raise InputError(
                 f"the loss is {float(loss)} at iteration {engine.state.iteration} (cases {cases}); stopped before the "
-                "weights changed: look at these cases, lower train.lr or set train.amp: off, then go on with train.resume"
+                "weights changed: look at these cases, lower train.lr or set train.amp off, then resume"
             )
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: SupervisedTrainer) -> None:
         """Add the terms of the step that has just ended."""
         output = engine.state.output
         coarse, ncct = output[keys.STAGES].coarse, output[keys.NCCT]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from ignite.engine import Engine, Events
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
+
+Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]
 
 
 class AveragedNetwork:
@@ -44,7 +44,7 @@ class AveragedNetwork:
             self.average.n_averaged.fill_(count)
 
     @torch.no_grad()
-    def _blend(self, averages: Sequence[torch.Tensor], weights: Sequence[torch.Tensor], updates: torch.Tensor) -> None:
+    def _blend(self, averages: Tensors, weights: Tensors, updates: torch.Tensor | int) -> None:
         count = float(updates)
         decay = min(self.decay, (1 + count) / (10 + count))
         torch._foreach_lerp_(list(averages), list(weights), 1 - decay)

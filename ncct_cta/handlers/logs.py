@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Events
+from monai.engines.workflow import Workflow
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
@@ -32,7 +33,7 @@ class MetricsLogHandler:
         self.terms = terms
         self.columns = ["epoch", "iteration", *terms, *keys.VALIDATION_TERMS]
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Measure every step, write after every epoch; attach after the validation."""
         for name in self.terms:
             TermMean(name, device=engine.state.device).attach(engine, name)
@@ -40,7 +41,7 @@ class MetricsLogHandler:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
         engine.add_event_handler(Events.COMPLETED, self._close)
 
-    def _start(self, engine: Engine) -> None:
+    def _start(self, engine: Workflow) -> None:
         """Keep the rows that the checkpoint covers: what an interrupted run wrote beyond it will be written again."""
         rows = []
         if self.path.exists() and engine.state.epoch > 0:
@@ -57,7 +58,7 @@ class MetricsLogHandler:
             table.writerows(rows)
         os.replace(beside, self.path)
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: Workflow) -> None:
         """Write the epoch that has just ended."""
         state = engine.state
         values = {name: float(state.metrics[name]) for name in self.columns if name in state.metrics}
@@ -70,7 +71,7 @@ class MetricsLogHandler:
         shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         logger.info("epoch %d/%d  %s", state.epoch, state.max_epochs, shown)
 
-    def _close(self, engine: Engine) -> None:
+    def _close(self, engine: Workflow) -> None:
         self.writer.close()
 
 
@@ -84,25 +85,25 @@ class ProgressBarHandler:
     def __init__(self, every: int = 10) -> None:
         self.every = every
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Show the bar from start to end."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
         engine.add_event_handler(Events.COMPLETED | Events.TERMINATE | Events.EXCEPTION_RAISED, self._close)
 
-    def _start(self, engine: Engine) -> None:
+    def _start(self, engine: Workflow) -> None:
         state = engine.state
         total = state.max_epochs * state.epoch_length
         self.bar = tqdm(total=total, initial=state.iteration, desc="training", unit="step", dynamic_ncols=True)
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: Workflow) -> None:
         """Move on by a step."""
         self.bar.update()
         if engine.state.iteration % self.every == 0:
             loss = torch.as_tensor(engine.state.output[keys.TERMS][keys.LOSS])
             self.bar.set_postfix(epoch=engine.state.epoch, loss=f"{float(loss):.4f}", refresh=False)
 
-    def _close(self, engine: Engine, error: Exception | None = None) -> None:
+    def _close(self, engine: Workflow, error: Exception | None = None) -> None:
         self.bar.close()
         if error is not None:
             raise error

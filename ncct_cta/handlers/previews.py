@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from ignite.engine import Engine, Events
+from ignite.engine import Events
+from monai.engines.workflow import Workflow
 from torch.utils.tensorboard import SummaryWriter
 
 from .. import keys
@@ -36,11 +37,11 @@ class PreviewHandler:
         self.stages = stages
         self.writer = writer
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Draw after the first case of each validation."""
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: Workflow) -> None:
         """Draw the case that has just been synthesised, if it is the first."""
         if engine.state.iteration != 1:
             return

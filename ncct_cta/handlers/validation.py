@@ -32,4 +32,5 @@ class ValidationHandler(MonaiValidationHandler):
     def __call__(self, engine: Engine) -> None:
         """Validate, and give the trainer the metrics."""
         super().__call__(engine)
+        assert self.validator is not None  # for the type checker: the constructor takes nothing else
         engine.state.metrics.update(self.validator.state.metrics)

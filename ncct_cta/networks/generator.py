@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from monai.networks.nets import UNet
@@ -44,17 +45,22 @@ class Generator(nn.Module):
         if num_res_units > 0:
             # MONAI normalises the one-channel output of the top up-convolution: with instance norm every slice's
             # change would be forced to one mean and spread, with vessels in it or without.
-            self.net.model[2][0].adn.N = nn.Identity()
+            self._top[0].adn.N = nn.Identity()
         if residual_output:
             self._start_as_identity()
 
     def _start_as_identity(self) -> None:
         """Zero what the top level adds up, so that training starts from "no change" rather than from noise."""
-        for layer in self.net.model[2].modules():
+        for layer in self._top.modules():
             if isinstance(layer, nn.modules.conv._ConvNd):
-                nn.init.zeros_(layer.bias)
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
                 if layer.transposed:
                     nn.init.zeros_(layer.weight)
+
+    @property
+    def _top(self) -> Any:
+        """The level that works at full resolution on the way up."""
+        return self.net.model[2]  # type: ignore[index]
 
     def forward(self, ncct: torch.Tensor) -> torch.Tensor:
         """Predict the coarse CTA.

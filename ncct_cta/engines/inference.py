@@ -1,0 +1,158 @@
+"""Inference: from a NIfTI file in HU to a NIfTI file in HU on the same grid."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.engines import SupervisedEvaluator
+from monai.transforms import Spacing, SpatialResample
+from torch import nn
+from tqdm import tqdm
+
+from ..data.cases import Case
+from ..data.nifti import Volume, from_ras, read_ct, spacing_to_ras, to_ras, write_like
+from ..debug import describe, stage
+from ..errors import InputError
+from ..hu import to_int16_hu
+from ..inferers import VolumeInferer
+from ..keys import CASE
+
+logger = logging.getLogger(__name__)
+
+OUTPUT_SUFFIX = "_syncta.nii.gz"
+PATH, FAILURE, SKIPPED = "path", "failure", "skipped"
+
+
+class InferenceEngine(SupervisedEvaluator):
+    """Synthesise the CTA of every case and write it; a bad case is recorded, the others go on.
+
+    ``state.output`` holds the case's name, the ``path`` written and the ``failure`` or None; ``outputs`` all of them.
+
+    Args:
+        device: where the network lies.
+        cases: what to synthesise.
+        network: the cascade.
+        inferer: how the cascade covers a volume.
+        output_dir: where ``{case}_syncta.nii.gz`` go.
+        spacing: voxel size in mm that the network was trained on; None: each scan's own.
+        overwrite: replace files that are there; otherwise their cases are skipped.
+        handlers: what happens around the cases.
+    """
+
+    inferer: VolumeInferer
+
+    def __init__(
+        self,
+        *,
+        device: torch.device,
+        cases: Iterable[Case],
+        network: nn.Module,
+        inferer: VolumeInferer,
+        output_dir: str | Path,
+        spacing: Sequence[float] | None = None,
+        overwrite: bool = False,
+        handlers: Sequence | None = None,
+    ) -> None:
+        super().__init__(
+            device=device,
+            val_data_loader=cases,
+            network=network,
+            inferer=inferer,
+            val_handlers=handlers,
+            decollate=False,
+        )
+        self.output_dir = Path(output_dir)
+        self.spacing = spacing
+        self.overwrite = overwrite
+        self.outputs: list[dict[str, Any]] = []
+
+    def _iteration(self, engine: Any, case: Case) -> dict[str, Any]:  # type: ignore[override]
+        path = self.output_dir / f"{case.name}{OUTPUT_SUFFIX}"
+        output: dict[str, Any] = {CASE: case.name, PATH: path, FAILURE: None, SKIPPED: False}
+        if path.exists() and not self.overwrite:
+            output[SKIPPED] = True
+        else:
+            try:
+                self._synthesise_file(case, path)
+            except InputError as error:
+                output[FAILURE] = str(error)
+        self.outputs.append(output)
+        return output
+
+    def _synthesise_file(self, case: Case, path: Path) -> None:
+        with stage(logger, f"{case.name}: read"):
+            volume = read_ct(case.ncct)
+        logger.debug("%s: %s, affine %s", case.name, describe(volume.array), volume.affine.tolist())
+        with stage(logger, f"{case.name}: synthesise"):
+            cta_hu = synthesise(volume, self.network, self.inferer, spacing=self.spacing)
+        logger.debug("%s: synthetic CTA %s", case.name, describe(cta_hu))
+        with stage(logger, f"{case.name}: write"):
+            write_like(cta_hu, volume, path)
+
+
+def synthesise(
+    volume: Volume, network: nn.Module, inferer: VolumeInferer, *, spacing: Sequence[float] | None = None
+) -> np.ndarray:
+    """Synthesise the CTA of a scan, on the scan's own grid.
+
+    The network's change is added to the scan's own HU, so what it leaves alone stays exact, also outside the window
+    and also when the network sees another voxel size.
+
+    Args:
+        volume: the NCCT in HU, in any orientation.
+        network: the cascade.
+        inferer: how the cascade covers a volume.
+        spacing: voxel size in mm that the network was trained on; None: the scan's own.
+
+    Returns:
+        int16 HU, the shape of ``volume``.
+
+    Raises:
+        InputError: if the volume is smaller than the training patch.
+    """
+    ras, orientation = to_ras(volume.array, volume.affine)
+    ncct_hu = torch.from_numpy(np.ascontiguousarray(ras))
+    if spacing is None:
+        _check_size(ncct_hu, inferer, volume)
+        cta_hu = _synthesise_on_grid(ncct_hu, network, inferer)
+    else:
+        own_spacing = spacing_to_ras(volume.spacing, orientation)
+        grid = MetaTensor(ncct_hu[None].float(), affine=torch.diag(torch.tensor([*own_spacing, 1.0])))
+        network_grid: Any = Spacing(pixdim=spacing, mode="bilinear", padding_mode="border")(grid)
+        _check_size(network_grid[0], inferer, volume)
+        change = _change_on(grid, network_grid, network, inferer)
+        cta_hu = to_int16_hu(ncct_hu.numpy() + change)
+    return from_ras(cta_hu, orientation)
+
+
+def _synthesise_on_grid(ncct_hu: torch.Tensor, network: nn.Module, inferer: VolumeInferer) -> np.ndarray:
+    cta_hu = np.empty(ncct_hu.shape, np.int16)
+    with tqdm(total=ncct_hu.shape[-1], desc="slices", unit="slice", leave=False) as bar:
+        for slab in inferer.slabs(ncct_hu, network):
+            change = slab.volume(slab.stages.refined - slab.ncct)
+            part = slice(slab.first, slab.first + change.shape[-1])
+            cta_hu[..., part] = to_int16_hu(inferer.window.apply_change(ncct_hu[..., part].float(), change).numpy())
+            bar.update(change.shape[-1])
+    return cta_hu
+
+
+def _change_on(grid: MetaTensor, network_grid: MetaTensor, network: nn.Module, inferer: VolumeInferer) -> np.ndarray:
+    """The change in HU that the network makes on its own grid, brought to ``grid``; both (1, X, Y, Z) in HU."""
+    synthetic = inferer(network_grid.as_tensor()[None], network)[0]
+    change = MetaTensor(synthetic - network_grid.as_tensor(), affine=network_grid.affine)
+    resample = SpatialResample(mode="bilinear", padding_mode="border")
+    return resample(change, dst_affine=grid.affine, spatial_size=grid.shape[1:])[0].numpy()
+
+
+def _check_size(ncct_hu: torch.Tensor, inferer: VolumeInferer, volume: Volume) -> None:
+    if any(size < patch for size, patch in zip(ncct_hu.shape, inferer.patch_size, strict=False)):
+        raise InputError(
+            f"{volume.path}: the volume is {' x '.join(map(str, ncct_hu.shape))} voxels on the network's grid, smaller "
+            f"than its training patch {' x '.join(map(str, inferer.patch_size))}; give a larger or finer scan"
+        )

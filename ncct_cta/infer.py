@@ -1,0 +1,67 @@
+"""``python -m ncct_cta.infer``: synthesise the CTA of non-contrast chest CTs.
+
+Each NIfTI volume in HU becomes {case}_syncta.nii.gz in HU on the same grid, where case is the input's name without
+.nii, .nii.gz and a trailing _ncct. The result is synthetic and not for diagnosis.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+
+from .components import run_inference
+from .data import InputCases
+from .engines import InferenceEngine
+from .errors import InputError, one_line_errors
+from .trained import TrainedModel
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ncct_cta.infer", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--input", required=True, help="a NIfTI file, a folder of them, or a case list (datalist.json)")
+    parser.add_argument("--output", required=True, metavar="DIR", help="the folder to write to")
+    parser.add_argument("--run", default="", metavar="RUN_DIR", help="a run's folder: its settings and best weights")
+    parser.add_argument("--checkpoint", default="", metavar="FILE", help="a checkpoint, with --run or alone")
+    parser.add_argument("--split", default="", help="split of a case list (default: testing, or all without any)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1; auto: cuda if there is one (default)")
+    parser.add_argument("--amp", default="", choices=("off", "bf16", "fp16"), help="precision (default: as trained)")
+    parser.add_argument("--batch-size", type=int, default=0, help="slices or patches a pass (default: as trained)")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    parser.add_argument("--debug", action="store_true", help="log shapes, ranges, timings and memory of every stage")
+    return parser
+
+
+@one_line_errors()
+def main(argv: Sequence[str] | None = None) -> None:
+    """Synthesise."""
+    arguments = build_parser().parse_args(argv)
+    level = logging.DEBUG if arguments.debug else logging.INFO
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.getLogger("ncct_cta").setLevel(level)
+    if not arguments.run and not arguments.checkpoint:
+        raise InputError("neither --run nor --checkpoint is given; say which trained model to use")
+    model = TrainedModel(
+        arguments.run,
+        arguments.checkpoint,
+        device=arguments.device,
+        amp=arguments.amp,
+        batch_size=arguments.batch_size,
+    )
+    engine = InferenceEngine(
+        device=model.device,
+        cases=InputCases(arguments.input, arguments.split),
+        network=model.cascade,
+        inferer=model.inferer,
+        output_dir=arguments.output,
+        spacing=model.settings.data.spacing,
+        overwrite=arguments.overwrite,
+    )
+    run_inference(engine, model)
+
+
+if __name__ == "__main__":
+    main()
