@@ -172,7 +172,7 @@ def _extent(shape: tuple[int, int, int], spacing: tuple[float, float, float]) ->
 def _grid(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Grid:
     """The voxel centres in the phantom's mm: the body fills the field of view, in plane without distortion."""
     fov = _extent(shape, spacing)
-    plane = min(fov[0] / REFERENCE_FOV_MM[0], fov[1] / REFERENCE_FOV_MM[1])
+    plane = min(extent / reference for extent, reference in zip(fov[:2], REFERENCE_FOV_MM[:2], strict=True))
     voxel = (spacing[0] / plane, spacing[1] / plane, REFERENCE_FOV_MM[2] / shape[2])
     x = ((np.arange(shape[0]) - (shape[0] - 1) / 2) * voxel[0]).astype(np.float32)
     y = ((np.arange(shape[1]) - (shape[1] - 1) / 2) * voxel[1]).astype(np.float32)
@@ -209,15 +209,19 @@ def _lung_points(rng: np.random.Generator, anatomy: Anatomy, side: int, count: i
     return found[:count]
 
 
-def _correlated(rng: np.random.Generator, shape: tuple[int, ...], sigma_voxels: Sequence[float]) -> np.ndarray:
-    """Spatially correlated Gaussian noise of zero mean and unit variance, float32."""
+def _correlated(
+    rng: np.random.Generator, shape: tuple[int, ...], sigma_voxels: Sequence[float], amplitude: float = 1.0
+) -> np.ndarray:
+    """Spatially correlated Gaussian noise of zero mean and standard deviation ``amplitude``, float32."""
     noise = gaussian_filter(rng.standard_normal(shape, np.float32), sigma_voxels, mode="wrap", truncate=3.0)
-    return (noise - noise.mean()) / noise.std()
+    noise -= noise.mean()
+    noise *= amplitude / float(noise.std())
+    return noise
 
 
 def _noise(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    sigma = np.float32(rng.uniform(*NOISE_SIGMA_HU))
-    return sigma * _correlated(rng, shape, NOISE_CORRELATION)
+    sigma = float(rng.uniform(*NOISE_SIGMA_HU))
+    return _correlated(rng, shape, NOISE_CORRELATION, sigma)
 
 
 def _affine(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> np.ndarray:

@@ -206,11 +206,15 @@ def spine_y(z: Field, anatomy: Anatomy) -> Field:
 
 
 def diaphragm(grid: Grid, anatomy: Anatomy) -> tuple[Field, Field]:
-    """Height (mm) of the right and left dome above each (x, y); the recesses at their rim reach lowest."""
+    """Height (mm) of the right and left dome above each (x, y); the recesses at their rim reach lowest.
+
+    Between the domes the central tendon carries the heart.
+    """
     heights = []
+    tendon = min(anatomy.dome_z) - 12 - 34 * ((grid.x - 12) / 60) ** 2 - 26 * ((grid.y + 20) / 50) ** 2
     for side, top in zip((-1, 1), anatomy.dome_z, strict=True):
         bend = ((grid.x - side * 58) / (0.55 * anatomy.cavity[0])) ** 2 + ((grid.y + 8) / anatomy.cavity[1]) ** 2
-        heights.append(top - 62 * np.minimum(bend, 1.4) ** 1.3)
+        heights.append(smooth_max(top - 62 * np.minimum(bend, 1.4) ** 1.3, tendon, 12.0))
     return heights[0], heights[1]
 
 

@@ -101,6 +101,9 @@ def _paint_wall(canvas: _Canvas, inside: Field) -> None:
     canvas.solid(skin + 2, "fat")
     canvas.solid(skin + anatomy.fat_mm, "muscle")
     canvas.solid(np.abs(inside - 13) - 0.9, "fat")
+    for side in (-1, 1):
+        armpit = body.ellipsoid(grid, np.array([side * 112.0, 8.0, 205.0]), np.array([25.0, 38.0, 75.0]))
+        canvas.solid(body.smooth_max(armpit, 15 - inside, 8.0), "fat")
     _paint_ribs(canvas, inside)
     front = anatomy.cavity[1] - 3
     sternum = np.maximum(np.abs(grid.x) - 15, np.abs(grid.y + front + 6) - 5)
@@ -126,12 +129,12 @@ def _paint_abdomen(canvas: _Canvas, inside: Field) -> None:
     """Liver, spleen and stomach in the fat under the diaphragm, and the diaphragm's muscle itself."""
     grid, anatomy = canvas.grid, canvas.anatomy
     right, left = body.diaphragm(grid, anatomy)
-    side = grid.x - 8
+    side = grid.x - 14
     under = np.maximum(inside, 0.8 * (grid.z - np.where(side < 0, right, left)))
     canvas.solid(under, "muscle")
     room = under + 3.5
     canvas.solid(room, "fat")
-    canvas.solid(body.smooth_max(room, side - 0.35 * grid.y, 12.0), "liver")
+    canvas.solid(body.smooth_max(under + 1.5, side + 0.45 * grid.y, 12.0), "liver")
     spleen = body.ellipsoid(grid, np.array([82.0, 44.0, 40.0]), np.array([26.0, 32.0, 38.0]))
     stomach = body.ellipsoid(grid, np.array([62.0, -26.0, 34.0]), np.array([32.0, 34.0, 34.0]))
     canvas.solid(np.maximum(room, spleen), "spleen")
@@ -145,13 +148,14 @@ def _paint_spine(canvas: _Canvas) -> None:
     x, y = grid.x, grid.y - body.spine_y(grid.z, anatomy)
     level = grid.z / body.VERTEBRA_PITCH_MM
     from_centre = np.abs(level - np.round(level)) * body.VERTEBRA_PITCH_MM
-    canvas.solid(body.superellipse(x, y - 34, (40.0, 22.0), 2.0), "muscle")
+    skin = body.superellipse(grid.x, grid.y - BODY_CENTRE_Y_MM, anatomy.body, 2.5)
+    canvas.solid(np.maximum(body.superellipse(x, y - 28, (42.0, 20.0), 2.0), skin + anatomy.fat_mm), "muscle")
     column = body.superellipse(x, y, anatomy.vertebra, 2.2)
     canvas.solid(column, "disc")
     canvas.bone(np.maximum(column, from_centre - 9.5))
     arch = np.hypot(x, y - anatomy.vertebra[1] - 8) - 12
     transverse = np.maximum(np.maximum(np.abs(x) - 32, np.abs(y - anatomy.vertebra[1] - 10) - 4.5), from_centre - 6)
-    spinous = np.maximum(np.maximum(np.abs(x) - 3.2, np.abs(y - anatomy.vertebra[1] - 30) - 13), from_centre - 8)
+    spinous = np.maximum(np.maximum(np.abs(x) - 3.2, np.abs(y - anatomy.vertebra[1] - 19) - 8), from_centre - 8)
     canvas.bone(np.minimum(np.minimum(arch, transverse), spinous))
     canvas.solid(arch + 4, "canal")
     canvas.solid(np.hypot(x - 5, y + anatomy.vertebra[1] + 9) - 6.5, "muscle")  # oesophagus

@@ -26,9 +26,9 @@ AORTIC_BRANCHES = (
 )
 PULMONARY_VEINS = {  # from the left atrium to the hilum, where a tree takes over
     "right upper": ((-6, 4, 122, 6), (-26, -2, 128, 6), (-40, -6, 134, 5.5)),
-    "right lower": ((-4, 14, 112, 6.5), (-24, 18, 110, 6), (-40, 20, 106, 5.5)),
+    "right lower": ((-4, 12, 121, 6.5), (-24, 18, 114, 6), (-40, 21, 108, 5.5)),
     "left upper": ((14, 4, 126, 6), (30, -2, 132, 6), (44, -6, 138, 5.5)),
-    "left lower": ((16, 14, 116, 6.5), (30, 20, 114, 6), (44, 26, 108, 5.5)),
+    "left lower": ((8, 12, 121, 6.5), (28, 19, 117, 6), (44, 26, 110, 5.5)),
 }
 # Right heart: superior vena cava with the brachiocephalic veins, pulmonary arteries.
 VENA_CAVA = (
