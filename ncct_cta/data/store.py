@@ -12,8 +12,8 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +94,9 @@ class VolumeStore:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             remove_stale(self.folder)
-            beside = Path(tempfile.mkdtemp(prefix=".building-", dir=self.folder))
+            # Not mkdtemp: nobody else could read a shared cache.
+            beside = self.folder / f".building-{uuid.uuid4().hex}"
+            beside.mkdir()
         except OSError as error:
             raise InputError(
                 f"the cache folder {self.folder} can't be written ({error.strerror}); set another data.cache_dir"
