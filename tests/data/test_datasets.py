@@ -1,0 +1,207 @@
+"""Training patches are a pure function of (seed, epoch, position), on the volume's own axes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ncct_cta.components import loader
+from ncct_cta.data import EpochSampler, PairedCases, PatchDataset, VolumeDataset
+from ncct_cta.data.datasets import CACHE_FOLDER, TRAINING, VALIDATION, InputCases
+from ncct_cta.data.nifti import read_ct
+from ncct_cta.data.store import StoredCase
+from ncct_cta.errors import InputError
+from ncct_cta.hu import HUWindow
+from ncct_cta.keys import BODY, CASE, CTA, LUNG, NCCT, VESSEL
+
+WINDOW = HUWindow(-1000.0, 1000.0)
+# Every voxel of a small volume gets an int16 of its own; this window keeps them all apart.
+WHOLE_INT16 = HUWindow(-32768.0, 32767.0)
+IMAGES = (NCCT, CTA, LUNG)
+
+
+class OneCase:
+    """Stands in for ``PairedCases``: a case whose NCCT numbers its voxels, and whose CTA is 100 HU above."""
+
+    shape = (40, 36, 20)
+
+    def __init__(self) -> None:
+        count = int(np.prod(self.shape))
+        self.volume = (np.arange(count) - count // 2).reshape(self.shape).astype(np.int16)
+        lung = np.zeros(self.shape, np.uint8)
+        lung[10:30, 8:28, 4:16] = 1
+        images = {NCCT: self.volume, CTA: self.volume + np.int16(100), LUNG: lung}
+        images = {key: np.ascontiguousarray(np.moveaxis(image, -1, 0)) for key, image in images.items()}
+        self.case = StoredCase("numbered", images, np.eye(4))
+
+    def opened(self, split: str) -> list[StoredCase]:
+        return [self.case]
+
+
+@pytest.fixture(scope="module")
+def cases(cohort: Path) -> PairedCases:
+    return PairedCases(str(cohort))
+
+
+def make_patches(cases, *, window=WINDOW, patch_size=(32, 32), augment=True, seed=0) -> PatchDataset:
+    return PatchDataset(cases, window=window, patch_size=patch_size, augment=augment, seed=seed)
+
+
+def equal(one, other) -> bool:
+    return one[CASE] == other[CASE] and all(torch.equal(one[key], other[key]) for key in IMAGES)
+
+
+def test_a_sample_depends_on_seed_epoch_and_position_alone(cases):
+    keys = [(epoch, position) for epoch in (1, 2) for position in range(4)]
+    forward = {key: make_patches(cases)[key] for key in keys}
+    dataset = make_patches(cases)
+    np.random.seed(99)  # global generators play no part
+    torch.manual_seed(99)
+    backward = {key: dataset[key] for key in reversed(keys)}
+    assert all(equal(forward[key], backward[key]) for key in keys)
+    reference = forward[1, 2]
+    assert not equal(reference, forward[2, 2])
+    assert not equal(reference, forward[1, 3])
+    assert not equal(reference, make_patches(cases, seed=1)[1, 2])
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_workers_do_not_change_the_samples(cases, num_workers):
+    def batches(num_workers):
+        dataset = make_patches(cases)
+        sampler = EpochSampler(dataset, 6)
+        made = loader(dataset, torch.device("cpu"), batch_size=3, sampler=sampler, num_workers=num_workers)
+        drawn = []
+        for epoch in (1, 2):  # workers stay between epochs
+            sampler.set_epoch(epoch)
+            drawn += list(made)
+        return drawn
+
+    alone, helped = batches(0), batches(num_workers)
+    assert len(alone) == len(helped) == 4
+    assert all(equal(one, other) for one, other in zip(alone, helped, strict=True))
+
+
+@pytest.mark.parametrize(("samples", "ranks"), [(12, 3), (13, 4), (3, 4), (5, 1)])
+def test_ranks_share_an_epoch_without_overlap(samples, ranks):
+    samplers = [EpochSampler(range(100), samples, ranks, rank) for rank in range(ranks)]
+    for sampler in samplers:
+        sampler.set_epoch(7)
+    drawn = [list(sampler) for sampler in samplers]
+    assert sorted(key for keys in drawn for key in keys) == [(7, position) for position in range(samples)]
+    assert [len(keys) for keys in drawn] == [len(sampler) for sampler in samplers]
+
+
+@pytest.mark.parametrize("patch_size", [(24, 16), (24, 16, 12)], ids=["2-D", "3-D"])
+def test_a_patch_keeps_the_axes_of_the_volume(patch_size):
+    source = OneCase()
+    dataset = make_patches(source, window=WHOLE_INT16, patch_size=patch_size, augment=False)
+    corners = set()
+    for position in range(20):
+        sample = dataset[1, position]
+        patch = np.rint(WHOLE_INT16.to_hu(sample[NCCT][0].double()).numpy()).astype(int)
+        corner = np.unravel_index(int(patch.flat[0]) + source.volume.size // 2, source.shape)
+        part = tuple(slice(start, start + size) for start, size in zip(corner, patch_size, strict=False))
+        expected = source.volume[part] if len(patch_size) == 3 else source.volume[(*part, corner[2])]
+        assert sample[NCCT].shape == (1, *patch_size)
+        assert np.array_equal(patch, expected)
+        corners.add(tuple(int(value) for value in corner))
+    # Position by position every axis is drawn anew.
+    assert all(len({corner[axis] for corner in corners}) > 3 for axis in range(3))
+
+
+def test_every_slice_and_every_corner_can_be_drawn():
+    source = OneCase()
+    dataset = make_patches(source, window=WHOLE_INT16, patch_size=(39, 36), augment=False)
+    firsts = [WHOLE_INT16.to_hu(dataset[0, position][NCCT][0, 0, 0].double()) for position in range(300)]
+    corners = [np.unravel_index(round(float(first)) + source.volume.size // 2, source.shape) for first in firsts]
+    assert {int(corner[0]) for corner in corners} == {0, 1}
+    assert {int(corner[2]) for corner in corners} == set(range(20))
+
+
+@pytest.mark.parametrize("patch_size", [(32, 32), (32, 32, 16)], ids=["2-D", "3-D"])
+def test_augmentation_moves_ncct_cta_and_lung_together(patch_size):
+    source = OneCase()
+    plain = make_patches(source, window=WHOLE_INT16, patch_size=patch_size, augment=False)
+    augmented = make_patches(source, window=WHOLE_INT16, patch_size=patch_size)
+    moved = 0
+    for position in range(16):
+        sample = augmented[1, position]
+        moved += not torch.equal(sample[NCCT], plain[1, position][NCCT])
+        difference = WHOLE_INT16.half_width * (sample[CTA] - sample[NCCT])
+        assert torch.allclose(difference, torch.tensor(100.0), atol=0.1)
+        assert set(sample[LUNG].unique().tolist()) <= {0.0, 1.0}
+        assert all(sample[key].shape == (1, *patch_size) and sample[key].dtype == torch.float32 for key in IMAGES)
+    assert 2 < moved < 16  # half of the samples stay as they are
+
+
+def test_samples_are_scaled_to_the_networks_range(cases):
+    sample = make_patches(cases)[1, 0]
+    for key in (NCCT, CTA):
+        assert sample[key].min() >= -1
+        assert sample[key].max() <= 1
+    assert sample[NCCT].std() > 0.05
+
+
+def test_validation_volumes_are_the_files_in_ras_and_hu(cohort, cases):
+    (volumes,) = VolumeDataset(cases)
+    entry = json.loads((cohort / "datalist.json").read_text())[VALIDATION][0]
+    assert volumes[CASE] == entry["case"]
+    for key in (NCCT, CTA):
+        volume = read_ct(cohort / entry[key])
+        signs = np.sign(np.diag(volume.affine)[:3]).astype(int)
+        assert np.array_equal(volumes[key][0].numpy(), np.rint(volume.array[:: signs[0], :: signs[1], :: signs[2]]))
+        assert volumes[key].dtype == torch.int16
+    for key in (LUNG, VESSEL, BODY):
+        assert volumes[key].dtype == torch.uint8
+        assert set(volumes[key].unique().tolist()) == {0, 1}
+
+
+def test_ranks_share_the_validation_cases(cases):
+    class Several:
+        def opened(self, split):
+            return cases.opened(TRAINING) + cases.opened(VALIDATION)
+
+    names = [[volumes[CASE] for volumes in VolumeDataset(Several(), 2, rank)] for rank in (0, 1)]
+    assert len(names[0]) == 2
+    assert len(names[1]) == 1
+    assert not set(names[0]) & set(names[1])
+
+
+def test_nothing_is_opened_before_it_is_needed(tmp_path):
+    missing = PairedCases(str(tmp_path / "missing.json"))
+    dataset = make_patches(missing)
+    VolumeDataset(missing)
+    with pytest.raises(InputError, match=r"missing\.json"):
+        dataset.prepare()
+
+
+def test_an_empty_split_is_named(cohort, tmp_path):
+    entries = json.loads((cohort / "datalist.json").read_text())
+    training = [{key: str(cohort / value) if key != CASE else value for key, value in entries[TRAINING][0].items()}]
+    (tmp_path / "datalist.json").write_text(json.dumps({TRAINING: training}))
+    cases = PairedCases(str(tmp_path / "datalist.json"), cache_dir=str(cohort / CACHE_FOLDER))
+    with pytest.raises(InputError, match="no validation cases"):
+        cases.opened(VALIDATION)
+
+
+def test_the_store_lies_beside_the_data_or_where_it_is_wanted(cohort, tmp_path):
+    assert PairedCases(str(cohort)).store.folder == cohort / CACHE_FOLDER
+    assert PairedCases(str(cohort / "datalist.json")).store.folder == cohort / CACHE_FOLDER
+    assert PairedCases(str(cohort), cache_dir=str(tmp_path / "c")).store.folder == tmp_path / "c"
+
+
+def test_a_volume_smaller_than_the_patch_is_refused_before_training(cases):
+    with pytest.raises(InputError, match="smaller than the patch 64 x 64"):
+        make_patches(cases, patch_size=(64, 64)).prepare()
+
+
+def test_inputs_of_an_inference_are_the_testing_cases(cohort):
+    testing = json.loads((cohort / "datalist.json").read_text())["testing"]
+    assert [case.name for case in InputCases(str(cohort / "datalist.json"))] == [entry["case"] for entry in testing]
+    everything = list(InputCases(str(cohort / "datalist.json"), "all"))
+    assert len(everything) == 4
