@@ -34,17 +34,21 @@ class SynthesisWorkflow(ConfigWorkflow):
         own = {key: overrides.pop(key) for key in list(overrides) if key in _CONFIG_WORKFLOW_ARGUMENTS}
         own.setdefault("run_id", "training")
         flat = flatten(overrides)
-        check_overrides(ConfigParser.load_config_files(files), flat)
+        checked = check_overrides(ConfigParser.load_config_files(files), flat)
         super().__init__(config_file=files if len(files) > 1 else files[0], **own)
-        self.parser.update(flat)
+        self.parser.update(flat | checked)
 
 
-def check_overrides(bundle: Mapping[str, Any], flat: Mapping[str, Any]) -> None:
+def check_overrides(bundle: Mapping[str, Any], flat: Mapping[str, Any]) -> dict[str, Any]:
     """Check settings together with those that the bundle's YAML gives.
 
     Args:
         bundle: the YAML's content.
         flat: settings as ``section::key``.
+
+    Returns:
+        all the settings given, as ``section::key``, with the types they are meant to have: YAML reads ``2e-4`` as a
+        string, and PyTorch's optimisers would get it as that.
 
     Raises:
         InputError: one line with every problem.
@@ -54,7 +58,8 @@ def check_overrides(bundle: Mapping[str, Any], flat: Mapping[str, Any]) -> None:
         name, _, inner = key.partition("::")
         if name not in _PLACES:
             sections.setdefault(name, {})[inner] = value
-    config.Settings.parse(sections)
+    plain = config.Settings.parse(sections).as_plain()
+    return {f"{name}::{key}": plain[name][key] for name, values in sections.items() for key in values}
 
 
 _CONFIG_WORKFLOW_ARGUMENTS = (
