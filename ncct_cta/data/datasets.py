@@ -62,8 +62,9 @@ class PairedCases:
             cases = read_case_list(self.datalist, val_fraction=self.val_fraction, seed=self.seed)[split]
             if not cases:
                 raise InputError(f"{self.datalist}: no {split} cases; list at least one under {split!r}")
-            bar = tqdm(cases, desc=f"open {split} cases", unit="case", leave=False)
-            self._opened[split] = [self.store.open(case) for case in bar]
+            # Closed before an error's line is printed, which would else stand behind the bar.
+            with tqdm(cases, desc=f"open {split} cases", unit="case", leave=False) as bar:
+                self._opened[split] = [self.store.open(case) for case in bar]
         return self._opened[split]
 
 
