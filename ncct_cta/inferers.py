@@ -115,7 +115,8 @@ class VolumeInferer(Inferer):
                 ncct,
                 roi_size=self.patch_size,
                 sw_batch_size=self.batch_size,
-                predictor=lambda patch: tuple(image.float() for image in network(patch)),
+                # A copy each: MONAI weighs them in place, and without G2 two stages are one tensor.
+                predictor=lambda patch: tuple(image.to(torch.float32, copy=True) for image in network(patch)),
                 overlap=self.overlap,
                 mode="gaussian",
                 padding_mode="replicate",
