@@ -100,9 +100,10 @@ class HURemap:
         size = high - low + 1
         counts, sums = np.zeros(size), np.zeros(size)
         for ncct_hu, cta_hu in pairs:
-            values = (np.clip(ncct_hu, low, high).astype(np.int64) - low).ravel()
+            inside = (ncct_hu >= low) & (ncct_hu <= high)  # without the -3024 that scanners pad with
+            values = ncct_hu[inside].astype(np.int64) - low
             counts += np.bincount(values, minlength=size)
-            sums += np.bincount(values, weights=cta_hu.ravel(), minlength=size)
+            sums += np.bincount(values, weights=cta_hu[inside], minlength=size)
         identity = np.arange(low, high + 1, dtype=np.float64)
         self.table = to_int16_hu(np.where(counts > 0, sums / np.maximum(counts, 1), identity))
 
