@@ -48,7 +48,8 @@ class MetricsLogHandler:
             with open(self.path, newline="") as file:
                 rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= engine.state.epoch]
         self._write(rows)
-        self.writer = SummaryWriter(str(self.path.parent / "tensorboard"), purge_step=engine.state.iteration or None)
+        # The first step that is purged, not the last that is kept.
+        self.writer = SummaryWriter(str(self.path.parent / "tensorboard"), purge_step=engine.state.iteration + 1)
 
     def _write(self, rows: Sequence[Mapping[str, object]]) -> None:
         beside = self.path.with_suffix(".csv.tmp")
