@@ -6,16 +6,21 @@ import logging
 import tempfile
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from monai.optimizers.lr_scheduler import WarmupCosineSchedule
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from . import config
-from .engines import InferenceEngine
+from .engines import AdversarialSynthesisTrainer, InferenceEngine, NetworkUpdate, SynthesisTrainer
 from .engines.inference import FAILURE, PATH, SKIPPED
 from .errors import InputError, one_line_errors
+from .gan_losses import AdversarialLoss
+from .networks import SynthesisCascade
 from .precision import check_amp, resolve_device
 from .trained import TrainedModel
 
@@ -50,12 +55,86 @@ def loader(
     )
 
 
+def placed(device: torch.device, network: nn.Module | None = None) -> nn.Module | None:
+    """Move a network, if there is one."""
+    return None if network is None else network.to(device)
+
+
+def parallel(network: nn.Module | None) -> nn.Module | None:
+    """Synchronise a network's gradients when several processes train it."""
+    if network is None or idist.get_world_size() == 1:
+        return network
+    devices = [idist.device()] if idist.device().type == "cuda" else None
+    # Buffers stay each process' own: writing them in a forward pass would break the backward of an earlier one.
+    return DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False)
+
+
+def generator_optimizer(
+    cascade: SynthesisCascade,
+    registration_net: nn.Module | None,
+    *,
+    lr: float,
+    refine: config.RefineConfig,
+    registration: config.RegistrationConfig,
+    weight_decay: float = 0.0,
+) -> Optimizer:
+    """AdamW (Loshchilov & Hutter, ICLR 2019) with one named group for each net that trains with the generator."""
+    nets = [
+        ("G2", cascade.refine_net, refine.lr),
+        ("G", cascade.generator, lr),
+        ("R", registration_net, registration.lr),
+    ]
+    groups = [
+        {"name": name, "params": parameters, "lr": net_lr}
+        for name, net, net_lr in nets
+        if net is not None and (parameters := [p for p in net.parameters() if p.requires_grad])
+    ]
+    return torch.optim.AdamW(groups, weight_decay=weight_decay)
+
+
+def discriminator_optimizer(discriminator_net: nn.Module, lr: float) -> Optimizer:
+    """Adam with GAN momentum (0.5, 0.999), as pix2pix and its heirs use."""
+    group = {"name": "D", "params": list(discriminator_net.parameters())}
+    return torch.optim.Adam([group], lr=lr, betas=(0.5, 0.999))
+
+
 def lr_scheduler(optimizer: Optimizer, kind: str, warmup_steps: int, total_steps: int) -> LRScheduler:
     """Linear warm-up, then cosine to zero (Loshchilov & Hutter, ICLR 2017) or constant; one step an iteration."""
     warmup_steps = min(warmup_steps, total_steps // 2)  # a run shorter than the warm-up would never learn
     if kind == "cosine":
         return WarmupCosineSchedule(optimizer, warmup_steps=warmup_steps, t_total=total_steps)
     return LambdaLR(optimizer, lambda step: min(1.0, step / max(1, warmup_steps)))
+
+
+def trainer(
+    *,
+    discriminator: config.DiscriminatorConfig,
+    discriminator_net: nn.Module | None = None,
+    discriminator_update: NetworkUpdate | None = None,
+    warmup_epochs: int = 0,
+    **common: Any,
+) -> SynthesisTrainer | AdversarialSynthesisTrainer:
+    """The engine: with D or without.
+
+    Args:
+        discriminator: D's settings.
+        discriminator_net: D, or None.
+        discriminator_update: D's step, or None.
+        warmup_epochs: epochs before D joins.
+        common: what both engines take.
+    """
+    if discriminator_net is None or discriminator_update is None:
+        return SynthesisTrainer(**common)
+    return AdversarialSynthesisTrainer(
+        discriminator=discriminator_net,
+        discriminator_update=discriminator_update,
+        adversarial_loss=AdversarialLoss(discriminator.mode),
+        gan_weight=discriminator.gan_weight,
+        feat_match_weight=discriminator.feat_match_weight,
+        discriminator_steps=discriminator.steps,
+        warmup_epochs=warmup_epochs,
+        **common,
+    )
 
 
 @one_line_errors()

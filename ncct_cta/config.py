@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from .errors import InputError
 
 SectionT = TypeVar("SectionT", bound="Section")
+SCHEDULES = ("cosine", "constant")
 
 
 def setting(
@@ -167,6 +168,51 @@ class LossConfig(Section):
 
 
 @dataclass(frozen=True)
+class RegistrationConfig(Section):
+    """The registration net R: forgives misaligned pairs during training, never warps what is saved."""
+
+    enabled: bool = setting(False, "warp the prediction onto the CTA before the reconstruction loss")
+    smoothness_weight: float = setting(1.0, "weight of the penalty on a rough displacement", low=0.0)
+    penalty: str = setting("diffusion", "roughness: first or second derivatives", choices=("diffusion", "bending"))
+    max_displacement: float = setting(10.0, "largest displacement of R in voxels", low=0.1)
+    lr: float = setting(1.0e-4, "learning rate of R at its peak; scheduled like the net it helps", low=0.0)
+
+
+@dataclass(frozen=True)
+class RefineConfig(Section):
+    """The refinement net G2, fed with x * |G(x)|."""
+
+    enabled: bool = setting(False, "refine G's prediction with G2")
+    hidden_dim: int = setting(64, "features of every block", low=1)
+    num_blocks: int = setting(6, "number of residual blocks", low=1)
+    fusion: str = setting(
+        "product", "what G2 sees: x * |G|; or that, x and G as channels (concat)", choices=("product", "concat")
+    )
+    freeze_G: bool = setting(True, "keep G as it is; false: it trains on with train.lr")
+    lr: float = setting(1.0e-4, "learning rate of G2 at its peak", low=0.0)
+    lr_scheduler: str = setting("cosine", "after the warm-up: cosine to zero, or constant", choices=SCHEDULES)
+    warmup_steps: int = setting(200, "steps of linear warm-up", low=0)
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig(Section):
+    """The discriminator D, conditional on the NCCT."""
+
+    enabled: bool = setting(False, "train against D")
+    gan_weight: float = setting(1.0, "weight of the generator's adversarial term", low=0.0)
+    feat_match_weight: float = setting(1.0, "weight of the feature matching", low=0.0)
+    mode: str = setting("least_squares", "adversarial loss", choices=("least_squares", "hinge"))
+    num_scales: int = setting(3, "scales, each on a 2x average-pooled input of the one before", low=1)
+    num_layers: int = setting(3, "layers of each scale that halve the grid", low=1)
+    hidden_dim: int = setting(64, "features of each scale's first layer", low=1)
+    steps: int = setting(1, "steps of D a generator step", low=1)
+    warmup_epochs: int = setting(5, "epochs of reconstruction alone before D joins (train.skip_warmup: none)", low=0)
+    lr: float = setting(1.0e-4, "learning rate of D at its peak", low=0.0)
+    lr_scheduler: str = setting("cosine", "after the warm-up: cosine to zero, or constant", choices=SCHEDULES)
+    warmup_steps: int = setting(200, "steps of linear warm-up", low=0)
+
+
+@dataclass(frozen=True)
 class EmaConfig(Section):
     """Exponential moving average of the trained weights; validation, best checkpoint and inference use it."""
 
@@ -180,11 +226,9 @@ class TrainConfig(Section):
 
     num_epochs: int = setting(100, "epochs in all", low=1)
     steps_per_epoch: int = setting(250, "optimiser steps an epoch", low=1)
-    batch_size: int = setting(8, "slices or patches a step", low=1)
+    batch_size: int = setting(8, "slices or patches a step, over all processes", low=1)
     lr: float = setting(1.0e-4, "learning rate of G at its peak", low=0.0)
-    lr_scheduler: str = setting(
-        "cosine", "after the warm-up: cosine to zero, or constant", choices=("cosine", "constant")
-    )
+    lr_scheduler: str = setting("cosine", "after the warm-up: cosine to zero, or constant", choices=SCHEDULES)
     warmup_steps: int = setting(200, "steps of linear warm-up", low=0)
     weight_decay: float = setting(0.0, "AdamW's weight decay", low=0.0)
     grad_clip: float = setting(1.0, "largest norm of a net's gradient; 0 doesn't clip", low=0.0)
@@ -194,6 +238,9 @@ class TrainConfig(Section):
     val_every: int = setting(1, "epochs between validations", low=1)
     checkpoint_every: int = setting(10, "epochs between kept checkpoints (last and best are always kept)", low=1)
     output_dir: str = setting("./outputs", "the run's folder")
+    pretrained_G: str = setting("", "checkpoint or state dict that G starts from")
+    pretrained_G2: str = setting("", "checkpoint or state dict that G2 starts from")
+    skip_warmup: bool = setting(False, "let D join in the first epoch")
     resume: bool = setting(False, "go on from output_dir/checkpoint_last.pt if it is there")
     debug: bool = setting(False, "log shapes, ranges, timings and memory of every stage")
 
@@ -205,6 +252,9 @@ class Settings:
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
+    registration: RegistrationConfig = RegistrationConfig()
+    refine: RefineConfig = RefineConfig()
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
     ema: EmaConfig = EmaConfig()
     train: TrainConfig = TrainConfig()
 

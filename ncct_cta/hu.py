@@ -23,8 +23,9 @@ LUNG_UPPER_HU = -400
 GAS_UPPER_HU = -970
 # The trachea's mean on an axial slice lies below this, partial volume with its wall included.
 TRACHEA_UPPER_HU = -850
-# Thresholds under which the airways' lumen is grown; the highest that doesn't leak into the lung wins.
-AIRWAY_THRESHOLDS_HU = (-700, -750, -800, -850, -875, -900, -925, -950)
+# Thresholds under which the airways' lumen is grown; the highest that doesn't leak into the lung wins. None is a round
+# number: a drawn lung of exactly -850 HU must lie on one side of each.
+AIRWAY_THRESHOLDS_HU = (-695, -745, -795, -845, -870, -895, -920, -945)
 BONE_LOWER_HU = 250
 # Every CT of a body holds air or lung; a volume whose lowest value lies above this is not in HU.
 CT_MUST_REACH_HU = -200

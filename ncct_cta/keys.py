@@ -21,9 +21,20 @@ INTERMEDIATE = "intermediate"
 LOSS = "loss"
 L1 = "l1"
 SSIM = "ssim"
+GAN_G = "gan_g"
+FEAT_MATCH = "feat_match"
+D_LOSS = "d_loss"
+D_REAL = "D_real"
+D_FAKE = "D_fake"
+SMOOTHNESS = "smoothness"
 GNORM_G = "gnorm_G"
+GNORM_G2 = "gnorm_G2"
+GNORM_R = "gnorm_R"
+GNORM_D = "gnorm_D"
 RESIDUAL_MAG = "residual_mag"
 L1_VS_CTA = "l1_vs_cta"
+INTER_L1 = "inter_l1"
+REFINE_DELTA = "refine_delta"
 LR = "lr"
 VAL_LOSS = "val_loss"
 VAL_MAE_HU = "val_mae_hu"
@@ -33,7 +44,27 @@ IDENTITY_MAE_HU = "identity_mae_hu"
 IDENTITY_LUNG_MAE_HU = "identity_lung_mae_hu"
 IDENTITY_VESSEL_MAE_HU = "identity_vessel_mae_hu"
 
-TRAINING_TERMS = (LOSS, L1, SSIM, GNORM_G, RESIDUAL_MAG, L1_VS_CTA, LR)
+# One set for every run, so that the columns of two runs can be compared; a term that a run lacks stays empty.
+TRAINING_TERMS = (
+    LOSS,
+    L1,
+    SSIM,
+    SMOOTHNESS,
+    GAN_G,
+    FEAT_MATCH,
+    D_LOSS,
+    D_REAL,
+    D_FAKE,
+    GNORM_G,
+    GNORM_G2,
+    GNORM_R,
+    GNORM_D,
+    RESIDUAL_MAG,
+    L1_VS_CTA,
+    INTER_L1,
+    REFINE_DELTA,
+    LR,
+)
 VALIDATION_TERMS = (
     VAL_LOSS,
     VAL_MAE_HU,

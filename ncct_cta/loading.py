@@ -48,6 +48,19 @@ def network_weights(checkpoint: Mapping[str, Any], path: str | Path) -> dict[str
     return dict(weights)
 
 
+def part_weights(checkpoint: Mapping[str, Any], part: str, path: str | Path) -> dict[str, torch.Tensor]:
+    """The weights of G (``generator``) or G2 (``refine_net``) in a checkpoint, or in a state dict of that net alone.
+
+    Prefixes that wrappers add (``module.``, ``_orig_mod.``) are taken off.
+    """
+    weights = {
+        name.removeprefix("module.").removeprefix("_orig_mod."): value
+        for name, value in network_weights(checkpoint, path).items()
+    }
+    own = {name.removeprefix(f"{part}."): value for name, value in weights.items() if name.startswith(f"{part}.")}
+    return own or weights
+
+
 def load_weights(network: nn.Module, weights: Mapping[str, torch.Tensor], path: str | Path) -> None:
     """Load weights completely or not at all.
 

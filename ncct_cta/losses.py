@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import ignite.distributed as idist
 import torch
 from monai.losses import SSIMLoss
 from torch import nn
 
-from .keys import L1, LOSS, SSIM
+from .keys import L1, LOSS, SMOOTHNESS, SSIM
+from .networks import SmoothnessLoss, warp
 
 NORMALISED_RANGE = 2.0  # the width of [-1, 1]: SSIM's dynamic range
 
@@ -48,7 +52,7 @@ class ReconstructionLoss(nn.Module):
         # Half precision has too few digits for SSIM's variances.
         prediction, cta = prediction.float(), cta.float()
         weight = 1 + (self.lung_weight - 1) * lung.float()
-        l1 = (weight * (prediction - cta).abs()).sum() / weight.sum()
+        l1 = (weight * (prediction - cta).abs()).sum() / _mean_over_processes(weight.sum())
         loss = self.l1_weight * l1
         terms = {L1: l1.detach()}
         if self.ssim_weight > 0:
@@ -56,3 +60,69 @@ class ReconstructionLoss(nn.Module):
             loss = loss + self.ssim_weight * dissimilarity
             terms[SSIM] = 1 - dissimilarity.detach()
         return {LOSS: loss, **terms}
+
+
+def _mean_over_processes(value: torch.Tensor) -> torch.Tensor:
+    """So that the mean of the processes' losses is the loss of the whole batch, wherever its lung voxels lie."""
+    if idist.get_world_size() == 1:
+        return value
+    reduced: torch.Tensor = idist.all_reduce(value.detach().clone())  # type: ignore[assignment]
+    return reduced / idist.get_world_size()
+
+
+class Aligned(NamedTuple):
+    """NCCT, prediction and CTA on the CTA's anatomy, each (B, 1, *spatial) in [-1, 1]: what D may see."""
+
+    ncct: torch.Tensor
+    prediction: torch.Tensor
+    cta: torch.Tensor
+
+
+class AlignedReconstruction(nn.Module):
+    """The reconstruction loss of the prediction, warped onto the CTA by R first if there is one.
+
+    ``loss = reconstruction(warp(prediction, d), cta) + smoothness_weight * penalty(d)`` with
+    ``d = R(prediction, cta)``. R learns from the warped prediction alone: its input is detached, or the generator
+    could lower the loss by steering R.
+
+    Args:
+        reconstruction: the loss.
+        registration_net: R; None: nothing is warped.
+        smoothness_weight: weight of the penalty on R's displacement.
+        penalty: ``diffusion`` or ``bending``.
+    """
+
+    def __init__(
+        self,
+        reconstruction: ReconstructionLoss,
+        registration_net: nn.Module | None = None,
+        smoothness_weight: float = 1.0,
+        penalty: str = "diffusion",
+    ) -> None:
+        super().__init__()
+        self.reconstruction = reconstruction
+        self.registration_net = registration_net
+        self.smoothness_weight = smoothness_weight
+        self.smoothness = SmoothnessLoss(penalty)
+
+    def forward(
+        self, ncct: torch.Tensor, prediction: torch.Tensor, cta: torch.Tensor, lung: torch.Tensor
+    ) -> tuple[dict[str, torch.Tensor], Aligned]:
+        """Compute the loss and its parts, and the aligned images.
+
+        Args:
+            ncct: the input x, (B, 1, *spatial) in [-1, 1].
+            prediction: the synthetic CTA, same shape and range.
+            cta: the real CTA.
+            lung: lung mask on the NCCT's anatomy, 0 or 1.
+        """
+        prediction = prediction.float()
+        if self.registration_net is None:
+            return self.reconstruction(prediction, cta, lung), Aligned(ncct, prediction, cta)
+        displacement = self.registration_net(prediction.detach(), cta)
+        # One field for all: D would take a difference in alignment for the mark of the synthesis.
+        aligned = Aligned(warp(ncct, displacement.detach()), warp(prediction, displacement), cta)
+        terms = self.reconstruction(aligned.prediction, cta, warp(lung, displacement.detach()))
+        smoothness = self.smoothness(displacement)
+        terms[LOSS] = terms[LOSS] + self.smoothness_weight * smoothness
+        return {**terms, SMOOTHNESS: smoothness.detach()}, aligned

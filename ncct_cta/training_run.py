@@ -9,19 +9,30 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import yaml
 from monai.bundle import ConfigParser
 
 from . import config
 from .data import PatchDataset
-from .engines import SynthesisTrainer
+from .engines import AdversarialSynthesisTrainer, SynthesisTrainer
 from .errors import InputError, one_line_errors
 from .handlers import CheckpointHandler
 from .handlers.checkpoint import LAST
-from .loading import load_checkpoint
+from .loading import load_checkpoint, load_weights, part_weights
+from .networks import SynthesisCascade
 from .paths import bundle_config
 
 logger = logging.getLogger(__name__)
+
+# Settings that name a place: absolute in config.yaml, which may be started from anywhere.
+PATHS = (
+    ("data", "datalist"),
+    ("data", "cache_dir"),
+    ("train", "output_dir"),
+    ("train", "pretrained_G"),
+    ("train", "pretrained_G2"),
+)
 
 
 class TrainingRun:
@@ -32,9 +43,8 @@ class TrainingRun:
         wiring: the YAML whose sections the settings fill: it becomes the run's ``config.yaml``.
         dataset: the training patches.
         trainer: the engine.
-        checkpoints: the handler that saves and restores.
-        parts: MONAI's names for further parts (dataloader, inferer, handlers): held, not used.
-        settings: the settings of ``TrainConfig``.
+        cascade: the plain cascade, for warm starts.
+        settings: the settings of ``TrainConfig``, and MONAI's further parts (dataloader, inferer, handlers).
     """
 
     @one_line_errors()
@@ -44,7 +54,8 @@ class TrainingRun:
         sections: Sequence[config.Section],
         wiring: str,
         dataset: PatchDataset,
-        trainer: SynthesisTrainer,
+        trainer: SynthesisTrainer | AdversarialSynthesisTrainer,
+        cascade: SynthesisCascade,
         **settings: Any,
     ) -> None:
         parts = ("dataloader", "inferer", "handlers")
@@ -57,23 +68,51 @@ class TrainingRun:
         self.wiring = wiring
         self.dataset = dataset
         self.trainer = trainer
+        self.cascade = cascade
         self.checkpoints = next(h for h in settings["handlers"] if isinstance(h, CheckpointHandler))
         self.folder = Path(self.settings.train.output_dir)
 
     @one_line_errors()
     def run(self) -> None:
         """Prepare the folder and the data, go on from the last checkpoint if wanted, train."""
-        self._prepare_folder()
+        self._check_processes()
+        if idist.get_rank() == 0:
+            self._prepare_folder()
+        idist.barrier()
         self.dataset.prepare()
-        self._record()
-        if self.settings.train.resume and (self.folder / LAST).is_file():
-            self.checkpoints.restore(self.trainer, load_checkpoint(self.folder / LAST, self.trainer.state.device))
-            logger.info("going on from %s, epoch %d", self.folder / LAST, self.trainer.state.epoch)
+        if idist.get_rank() == 0:
+            self._record()
         self.checkpoints.settings = self.settings.as_plain()
+        last = self.folder / LAST
+        if self.settings.train.resume and last.is_file():
+            self.checkpoints.restore(self.trainer, load_checkpoint(last, self.trainer.state.device))
+            logger.info("going on from %s, epoch %d", last, self.trainer.state.epoch)
+        else:
+            self._warm_start()
         if self.trainer.state.epoch >= self.trainer.state.max_epochs:
             logger.info("the run in %s is complete: %d epochs", self.folder, self.trainer.state.epoch)
             return
         self.trainer.run()
+
+    def _check_processes(self) -> None:
+        processes, batch_size = idist.get_world_size(), self.settings.train.batch_size
+        if batch_size % processes:
+            raise InputError(f"train.batch_size is {batch_size}, expected a multiple of the {processes} processes")
+
+    def _warm_start(self) -> None:
+        """Load pretrained G and G2."""
+        train, refine = self.settings.train, self.settings.refine
+        if train.pretrained_G2 and not refine.enabled:
+            raise InputError("train.pretrained_G2 is given, but there is no G2; set refine.enabled to true")
+        if refine.enabled and refine.freeze_G and not train.pretrained_G:
+            logger.warning(
+                "G is frozen and untrained, G2 gets x * |x|: set train.pretrained_G, or refine.freeze_G false"
+            )
+        for part, path in (("generator", train.pretrained_G), ("refine_net", train.pretrained_G2)):
+            if path:
+                network = self.cascade.get_submodule(part)
+                load_weights(network, part_weights(load_checkpoint(path), part, path), path)
+                logger.info("%s starts from %s", part, path)
 
     def _prepare_folder(self) -> None:
         """Make the run's folder and its log file; an earlier run that isn't resumed is moved aside, never lost."""
@@ -99,8 +138,10 @@ class TrainingRun:
         """Write ``config.yaml``, which alone starts this run again, and what MONAI's tools look for beside it."""
         recorded = ConfigParser.load_config_file(self.wiring)
         plain = self.settings.as_plain()
-        plain["data"]["datalist"] = os.path.abspath(plain["data"]["datalist"])
-        plain["train"] |= {"output_dir": os.path.abspath(self.folder), "resume": False}
+        for section, key in PATHS:
+            if plain[section][key]:
+                plain[section][key] = os.path.abspath(plain[section][key])
+        plain["train"]["resume"] = False
         for name, values in plain.items():
             recorded[name] |= values
         beside = self.folder / ".config.yaml.tmp"

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ncct_cta.data.nifti import case_name, nifti_suffix
-from ncct_cta.errors import InputError
+from ..errors import InputError
+from .nifti import case_name, nifti_suffix
 
 SPLITS = ("training", "validation", "testing")
 ALL_SPLITS = "all"

@@ -13,11 +13,12 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from ncct_cta.errors import InputError
-from ncct_cta.hu import AIRWAY_THRESHOLDS_HU, GAS_UPPER_HU, LUNG_UPPER_HU, SYNTHRAD_RANGE_HU, TRACHEA_UPPER_HU
+from ..errors import InputError
+from ..hu import AIRWAY_THRESHOLDS_HU, GAS_UPPER_HU, LUNG_UPPER_HU, SYNTHRAD_RANGE_HU, TRACHEA_UPPER_HU
 
 WORKING_SPACING_MM = 1.7
-BODY_OPENING_MM = 6.0  # thicker than a table's shell and a blanket, thinner than a chest wall
+TABLE_MM = 4.0  # a table's shell and a blanket are thinner
+THIN_WALL_MM = 15.0  # how far from thicker tissue a chest wall as thin as that is still taken for the body
 CLOSING_MM = 8.0  # radius; fills vessels and nodules at the pleura, but not the aorta's or the heart's impression
 MIN_LUNG_OF_BODY = 0.01  # bowel that holds air stays below, the lung bases in an abdominal CT reach it
 MIN_OF_LARGEST_LUNG = 0.1
@@ -26,6 +27,7 @@ TRACHEA_AREA_MM2 = (25.0, 900.0)
 TRACHEA_LENGTH_MM = 15.0
 MAX_AIRWAY_OF_AIR = 0.04  # a region grown beyond it has leaked into the lung
 MAIN_BRONCHUS_MM = 6.0  # thinner branches belong to the lung
+BRONCHI_FROM_TRACHEA_MM = (60.0, 60.0, 80.0)  # how far to the side, to front and back, and down main bronchi reach
 SEPARATION_MM = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0)  # how far lungs that touch are eroded until they come apart
 # Neighbours within the axial slice only.
 AXIAL = np.pad(ndimage.generate_binary_structure(2, 1)[:, :, None], ((0, 0), (0, 0), (1, 1)))
@@ -78,19 +80,25 @@ def _block_mean(hu: np.ndarray, factors: Sequence[int]) -> np.ndarray:
 
 def _body(hu: np.ndarray, mm: np.ndarray) -> np.ndarray:
     """The patient with everything inside, without table, clothes and the air around."""
-    width = [2 * round(BODY_OPENING_MM / mm[axis] / 2) + 1 for axis in (0, 1)]
-    # Opening by a box: separable, and the corners it cuts are filled again with the border's tissue below.
     tissue = hu >= LUNG_UPPER_HU
-    opened = ndimage.minimum_filter(tissue.view(np.uint8), (*width, 1), mode="nearest")
-    opened = ndimage.maximum_filter(opened, (*width, 1), mode="nearest")
+    # Opened by a box, which is separable and so fast.
+    opened = ndimage.maximum_filter(ndimage.minimum_filter(tissue, _odd(TABLE_MM, mm)), _odd(TABLE_MM, mm))
     labels, n = ndimage.label(opened)
     if n == 0:
         raise InputError(f"no lungs found: nothing above {LUNG_UPPER_HU} HU, expected a body; give a chest CT in HU")
     trunk = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
+    # Opening may break a child's chest wall, and the lung behind it would count as outside.
+    trunk |= tissue & ndimage.maximum_filter(trunk, _odd(2 * THIN_WALL_MM, mm))
     # Where the image cuts the lung at its side, the body goes on between the two ends of the chest wall.
     for border in (trunk[0], trunk[-1], trunk[:, 0], trunk[:, -1]):
         border |= np.logical_or.accumulate(border) & np.logical_or.accumulate(border[::-1])[::-1]
     return trunk | _holes(trunk, axes=(0, 1))
+
+
+def _odd(width: float, mm: np.ndarray) -> tuple[int, int, int]:
+    """A width in mm, within the axial slice, as the largest odd number of voxels in it: a filter's size."""
+    x, y = (2 * int(width / mm[axis] / 2) + 1 for axis in (0, 1))
+    return x, y, 1
 
 
 def _airway(hu: np.ndarray, air: np.ndarray, mm: np.ndarray) -> np.ndarray:
@@ -101,7 +109,8 @@ def _airway(hu: np.ndarray, air: np.ndarray, mm: np.ndarray) -> np.ndarray:
     seed = _trachea(hu, air, mm)
     if not seed.any():
         return seed
-    airway = seed
+    airway, near = seed, np.zeros_like(air)
+    near[_box(seed, np.divide(BRONCHI_FROM_TRACHEA_MM, mm))] = True
     smooth = ndimage.gaussian_filter(hu, 1.0 / mm)
     limit = MAX_AIRWAY_OF_AIR * np.count_nonzero(air)
     for threshold in sorted(AIRWAY_THRESHOLDS_HU):
@@ -111,9 +120,10 @@ def _airway(hu: np.ndarray, air: np.ndarray, mm: np.ndarray) -> np.ndarray:
         if np.count_nonzero(grown) > limit:
             break
         airway = grown | seed
-    width = [max(1, 2 * int(MAIN_BRONCHUS_MM / mm[axis] / 2) + 1) for axis in (0, 1)]
-    wide = ndimage.minimum_filter(airway.view(np.uint8), (*width, 1))
-    wide = ndimage.maximum_filter(wide, (*width, 1)).view(bool) & airway
+    wide = ndimage.maximum_filter(
+        ndimage.minimum_filter(airway, _odd(MAIN_BRONCHUS_MM, mm)), _odd(MAIN_BRONCHUS_MM, mm)
+    )
+    wide &= airway & near
     return ndimage.binary_dilation(wide | seed, iterations=1)
 
 

@@ -22,8 +22,8 @@ from nibabel.openers import ImageOpener
 from nibabel.orientations import apply_orientation, io_orientation, ornt_transform
 from nibabel.spatialimages import HeaderDataError
 
-from ncct_cta.errors import InputError
-from ncct_cta.hu import CT_MUST_REACH_HU, INT16_RANGE
+from ..errors import InputError
+from ..hu import CT_MUST_REACH_HU, INT16_RANGE
 
 SUFFIXES = (".nii.gz", ".nii")
 MIN_SLICES = 2

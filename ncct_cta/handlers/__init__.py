@@ -3,6 +3,7 @@
 from .checkpoint import CheckpointHandler
 from .debug import DebugHandler
 from .diagnostics import DiagnosticsHandler
+from .discriminator_health import DiscriminatorHealthHandler
 from .ema import AveragedNetwork, EMAHandler
 from .logs import MetricsLogHandler, ProgressBarHandler
 from .previews import PreviewHandler
@@ -13,6 +14,7 @@ __all__ = [
     "CheckpointHandler",
     "DebugHandler",
     "DiagnosticsHandler",
+    "DiscriminatorHealthHandler",
     "EMAHandler",
     "MetricsLogHandler",
     "PreviewHandler",

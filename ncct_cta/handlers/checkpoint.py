@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
@@ -32,7 +33,8 @@ class CheckpointHandler:
 
     Args:
         output_dir: the run's folder.
-        to_save: objects with ``state_dict`` and ``load_state_dict``, by their name in the checkpoint.
+        to_save: objects with ``state_dict`` and ``load_state_dict``, by their name in the checkpoint; None is left
+            out.
         settings: plain data that rebuilds the network; lies in the checkpoint too.
         checkpoint_every: epochs between kept checkpoints.
     """
@@ -46,14 +48,15 @@ class CheckpointHandler:
         checkpoint_every: int = 10,
     ) -> None:
         self.folder = Path(output_dir)
-        self.to_save = dict(to_save)
+        self.to_save = {name: item for name, item in to_save.items() if item is not None}
         self.settings = dict(settings or {})
         self.checkpoint_every = checkpoint_every
         self.best_val_loss = float("inf")
 
     def attach(self, engine: Engine) -> None:
         """Save after every epoch; attach after the validation, whose ``val_loss`` decides what is best."""
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+        if idist.get_rank() == 0:
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
         """Save the epoch that has just ended."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from ignite.engine import Events
-from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
 from monai.engines.workflow import Workflow
 
@@ -15,9 +16,16 @@ from ..errors import InputError
 class DiagnosticsHandler:
     """Add to every step's terms what the stages changed, and stop when the loss isn't finite.
 
-    ``residual_mag`` = mean |coarse - x| (0: G does nothing), ``l1_vs_cta`` = mean |coarse - y|, both in units of
-    [-1, 1]; ``lr``.
+    In units of [-1, 1]: ``residual_mag`` = mean |coarse - x| (0: G does nothing), ``l1_vs_cta`` = mean |coarse - y|;
+    with G2 also ``inter_l1`` = mean |intermediate - y| and ``refine_delta`` = mean |refined - intermediate|. And
+    ``lr``, of the first net in training.
+
+    Args:
+        refine: whether there is a G2.
     """
+
+    def __init__(self, refine: bool = False) -> None:
+        self.refine = refine
 
     def attach(self, engine: Workflow) -> None:
         """Look at every step: at the loss before the weights change, at the rest after."""
@@ -38,12 +46,14 @@ class DiagnosticsHandler:
                 "weights changed: look at these cases, lower train.lr or set train.amp off, then resume"
             )
 
-    def __call__(self, engine: SupervisedTrainer) -> None:
+    def __call__(self, engine: Any) -> None:
         """Add the terms of the step that has just ended."""
         output = engine.state.output
-        coarse, ncct = output[keys.STAGES].coarse, output[keys.NCCT]
-        output[keys.TERMS] |= {
-            keys.RESIDUAL_MAG: (coarse - ncct).abs().mean(),
-            keys.L1_VS_CTA: (coarse - output[keys.CTA]).abs().mean(),
-            keys.LR: engine.optimizer.param_groups[0]["lr"],
-        }
+        terms, cta = output[keys.TERMS], output[keys.CTA]
+        coarse, intermediate, refined = output[keys.STAGES]
+        terms[keys.RESIDUAL_MAG] = (coarse - output[keys.NCCT]).abs().mean()
+        terms[keys.L1_VS_CTA] = (coarse - cta).abs().mean()
+        if self.refine:
+            terms[keys.INTER_L1] = (intermediate - cta).abs().mean()
+            terms[keys.REFINE_DELTA] = (refined - intermediate).abs().mean()
+        terms[keys.LR] = engine.update.lr

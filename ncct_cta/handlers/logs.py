@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Events
 from monai.engines.workflow import Workflow
@@ -37,6 +39,8 @@ class MetricsLogHandler:
         """Measure every step, write after every epoch; attach after the validation."""
         for name in self.terms:
             TermMean(name, device=engine.state.device).attach(engine, name)
+        if idist.get_rank() > 0:
+            return
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
         engine.add_event_handler(Events.COMPLETED, self._close)
@@ -62,7 +66,8 @@ class MetricsLogHandler:
     def __call__(self, engine: Workflow) -> None:
         """Write the epoch that has just ended."""
         state = engine.state
-        values = {name: float(state.metrics[name]) for name in self.columns if name in state.metrics}
+        known = {name: float(state.metrics[name]) for name in self.columns if name in state.metrics}
+        values = {name: value for name, value in known.items() if not math.isnan(value)}
         row = {"epoch": state.epoch, "iteration": state.iteration}
         with open(self.path, "a", newline="") as file:
             csv.DictWriter(file, self.columns, restval="").writerow(row | {k: f"{v:.6g}" for k, v in values.items()})
@@ -88,6 +93,8 @@ class ProgressBarHandler:
 
     def attach(self, engine: Workflow) -> None:
         """Show the bar from start to end."""
+        if idist.get_rank() > 0:
+            return
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
         engine.add_event_handler(Events.COMPLETED | Events.TERMINATE | Events.EXCEPTION_RAISED, self._close)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
+import ignite.distributed as idist
 import numpy as np
 from ignite.engine import Events
 from monai.engines.workflow import Workflow
@@ -14,6 +14,8 @@ from .. import keys
 from ..previews import axial, panel_figure, richest_slice, save_figure
 
 NAMES = {keys.NCCT: "NCCT", keys.COARSE: "G", keys.INTERMEDIATE: "NCCT * |G|", keys.PREDICTION: "Prediction"}
+STAGES = (keys.NCCT, keys.PREDICTION)
+REFINED_STAGES = (keys.NCCT, keys.COARSE, keys.INTERMEDIATE, keys.PREDICTION)
 
 
 class PreviewHandler:
@@ -22,24 +24,18 @@ class PreviewHandler:
     Attach to the evaluator.
 
     Args:
-        output_dir: the run's folder; pictures go to ``previews/epochNNNN.png`` in it.
-        stages: which images to show between NCCT and prediction: names of ``keys.py``.
-        writer: gives the TensorBoard writer, or None.
+        output_dir: the run's folder; pictures go to ``previews/epochNNNN.png`` and ``tensorboard/previews``.
+        refine: whether there is a G2, so that its input is shown too.
     """
 
-    def __init__(
-        self,
-        output_dir: str | Path,
-        stages: tuple[str, ...] = (),
-        writer: Callable[[], SummaryWriter | None] = lambda: None,
-    ) -> None:
+    def __init__(self, output_dir: str | Path, refine: bool = False) -> None:
         self.folder = Path(output_dir) / "previews"
-        self.stages = stages
-        self.writer = writer
+        self.shown = REFINED_STAGES if refine else STAGES
 
     def attach(self, engine: Workflow) -> None:
         """Draw after the first case of each validation."""
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+        if idist.get_rank() == 0:
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
     def __call__(self, engine: Workflow) -> None:
         """Draw the case that has just been synthesised, if it is the first."""
@@ -47,16 +43,15 @@ class PreviewHandler:
             return
         output, epoch = engine.state.output, engine.state.epoch
         z = richest_slice(output[keys.VESSEL])
-        shown = [keys.NCCT, *self.stages, keys.PREDICTION]
         figure = panel_figure(
-            {NAMES[name]: axial(output[name], z) for name in shown},
+            {NAMES[name]: axial(output[name], z) for name in self.shown},
             axial(output[keys.CTA], z),
             title=f"{output[keys.CASE]}, axial slice {z}, epoch {epoch}",
         )
         self.folder.mkdir(parents=True, exist_ok=True)
         save_figure(figure, self.folder / f"epoch{epoch:04d}.png")
-        writer = self.writer()
-        if writer is not None:
-            figure.canvas.draw()
-            pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]  # type: ignore[attr-defined]
+        figure.canvas.draw()
+        pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]  # type: ignore[attr-defined]
+        # A folder of their own: a running TensorBoard follows one file a folder, and would leave the scalars' for this.
+        with SummaryWriter(str(self.folder.parent / "tensorboard" / "previews")) as writer:
             writer.add_image("preview", pixels, epoch, dataformats="HWC")

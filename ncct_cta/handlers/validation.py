@@ -31,6 +31,8 @@ class ValidationHandler(MonaiValidationHandler):
 
     def __call__(self, engine: Engine) -> None:
         """Validate, and give the trainer the metrics."""
-        super().__call__(engine)
         assert self.validator is not None  # for the type checker: the constructor takes nothing else
+        # A process that had no case must still take part in the next validation's sums.
+        self.validator.state.epoch_length = None
+        super().__call__(engine)
         engine.state.metrics.update(self.validator.state.metrics)

@@ -1,0 +1,56 @@
+"""One optimiser's step, the same for the generator and the discriminator."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+
+class NetworkUpdate:
+    """Backward, clip each net's gradient, step, and move the learning rate on.
+
+    Args:
+        optimizer: its parameter groups carry the net's ``name`` (G, G2, R, D).
+        lr_scheduler: stepped after every step.
+        scaler: scales the loss, for fp16; default: none.
+        grad_clip: largest norm of each group's gradient; 0 doesn't clip.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        lr_scheduler: LRScheduler,
+        scaler: torch.amp.GradScaler | None = None,
+        grad_clip: float = 0.0,
+    ) -> None:
+        self.optimizer = optimizer
+        self.lr_scheduler = lr_scheduler
+        self.scaler = scaler or torch.amp.GradScaler("cpu", enabled=False)
+        self.max_norm = grad_clip or float("inf")
+
+    def __call__(self, loss: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Take a step down ``loss``.
+
+        Returns:
+            ``gnorm_{name}`` for each group: the gradient's norm before clipping.
+        """
+        # Zeroed here and not after the step: whatever another network's loss has left must not count.
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
+        norms = {
+            f"gnorm_{group['name']}": nn.utils.clip_grad_norm_(group["params"], self.max_norm).detach()
+            for group in self.optimizer.param_groups
+        }
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.lr_scheduler.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return norms
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the first group."""
+        return float(self.optimizer.param_groups[0]["lr"])

@@ -1,0 +1,97 @@
+"""Watch whether the discriminator tells real from synthetic, and say so in words when it doesn't."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+
+import torch
+from ignite.engine import Events
+from monai.engines.workflow import Workflow
+
+from .. import keys
+
+logger = logging.getLogger(__name__)
+
+BLIND_GAP = 0.1  # D_real - D_fake of a D that sees nothing is noise around 0; a working one keeps 0.15 and more
+SATURATED = (0.95, 0.05)  # D_real above, D_fake below: nothing left to learn from
+BLIND_VALUE, LEAK_VALUE = 0.5, 0.75  # where least squares settles for a blind D, and for one that the generator trains
+LEAK_FROM = (BLIND_VALUE + LEAK_VALUE) / 2
+
+
+class DiscriminatorHealthHandler:
+    """Report a blind or a saturated D once, with the fixed point it sits at and what to do.
+
+    A blind least-squares D answers r = f = c for real and fake alike. Trained alone it minimises
+    1/2 [(c - 1)^2 + c^2], so c = 1/2. If the generator's gradient reaches D's weights too, it minimises
+    1/2 [(c - 1)^2 + c^2] + (c - 1)^2, so c = 3/4.
+
+    Args:
+        mode: the adversarial loss; the fixed points are those of ``least_squares``.
+        window: steps that must agree before anything is said.
+    """
+
+    def __init__(self, mode: str = "least_squares", window: int = 100) -> None:
+        self.mode = mode
+        self.scores: deque[torch.Tensor] = deque(maxlen=window)
+        self.reported: set[str] = set()
+
+    def attach(self, engine: Workflow) -> None:
+        """Look at every step, judge at the end of each window."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Workflow) -> None:
+        """Note the step's scores; say what they mean when the window is full."""
+        terms = engine.state.output[keys.TERMS]
+        if keys.D_REAL not in terms:
+            return
+        # Kept on their device: reading one every step would make a GPU wait.
+        self.scores.append(torch.stack([terms[keys.D_REAL], terms[keys.D_FAKE]]).detach())
+        window = self.scores.maxlen or 1
+        if len(self.scores) < window or engine.state.iteration % window:
+            return
+        scores = torch.stack(list(self.scores)).cpu()
+        state = diagnose(scores[:, 0], scores[:, 1], self.mode)
+        if state and state not in self.reported:
+            self.reported.add(state)
+            logger.warning("iteration %d: %s", engine.state.iteration, message(state, scores))
+
+
+def diagnose(d_real: torch.Tensor, d_fake: torch.Tensor, mode: str = "least_squares") -> str:
+    """Name D's state over some steps: ``blind``, ``leak``, ``saturated``, or an empty text when it is well.
+
+    Args:
+        d_real: D's mean scores of real CTAs, (steps,).
+        d_fake: of synthetic CTAs, (steps,).
+        mode: the adversarial loss.
+    """
+    real, fake = float(d_real.mean()), float(d_fake.mean())
+    if abs(real - fake) < BLIND_GAP:
+        return "leak" if mode == "least_squares" and (real + fake) / 2 > LEAK_FROM else "blind"
+    if mode == "least_squares" and real > SATURATED[0] and fake < SATURATED[1]:
+        return "saturated"
+    return ""
+
+
+REMEDIES = {
+    "blind": (
+        "the discriminator is blind: it gives real and synthetic CTAs one score, near 1/2, the point where it can't "
+        "tell them apart. Raise discriminator.lr or discriminator.steps, or let the reconstruction warm up shorter; if "
+        "the synthesis is as good as the CTA, that is success"
+    ),
+    "leak": (
+        "the discriminator is blind and sits near 3/4, where least squares settles when the generator's gradient leaks "
+        "into it: D is being trained to please the generator. Freeze D in the generator's step and zero its gradients "
+        "before its own (AdversarialSynthesisTrainer does both; look for a changed training loop)"
+    ),
+    "saturated": (
+        "the discriminator is saturated: it tells real from synthetic without doubt and leaves the generator little to "
+        "learn from. Lower discriminator.lr, or raise discriminator.feat_match_weight"
+    ),
+}
+
+
+def message(state: str, scores: torch.Tensor) -> str:
+    """The report: the remedy and the figures; ``scores`` is (steps, 2), real and fake."""
+    real, fake = scores.mean(0).tolist()
+    return f"{REMEDIES[state]}. D_real {real:.3f}, D_fake {fake:.3f} over the last {len(scores)} steps"
