@@ -18,8 +18,7 @@ from typing import Any
 from . import infer, train
 from .data import read_case_list
 from .data.phantom import write_cohort
-from .demo_report import HU_REMAP, format_table, score_methods, verdict, write_json, write_preview
-from .demo_report import write_hu_remap as write_remap
+from .demo_report import HU_REMAP, format_table, score_methods, verdict, write_hu_remap, write_json, write_preview
 from .errors import InputError, one_line_errors
 from .handlers.checkpoint import BEST
 
@@ -150,7 +149,7 @@ def compare(datalist: Path, output: Path) -> dict[str, Any]:
     """Score every method on the held-out patients, draw one of them, and describe the cohort; plain data."""
     splits = read_case_list(datalist)
     held_out = splits["testing"]
-    write_remap(splits["training"], held_out, output / HU_REMAP)
+    write_hu_remap(splits["training"], held_out, output / HU_REMAP)
     folders = {stage.name: output / stage.folder / PREDICTIONS for stage in STAGES}
     scores = score_methods(held_out, {HU_REMAP: output / HU_REMAP, **folders})
     write_preview(held_out[0], folders[STAGES[-1].name], output / PREVIEW)
