@@ -82,7 +82,8 @@ def _body(hu: np.ndarray, mm: np.ndarray) -> np.ndarray:
     """The patient with everything inside, without table, clothes and the air around."""
     tissue = hu >= LUNG_UPPER_HU
     # Opened by a box, which is separable and so fast.
-    opened = ndimage.maximum_filter(ndimage.minimum_filter(tissue, _odd(TABLE_MM, mm)), _odd(TABLE_MM, mm))
+    size = _odd(TABLE_MM, mm)
+    opened = ndimage.maximum_filter(ndimage.minimum_filter(tissue, size), size)
     labels, n = ndimage.label(opened)
     if n == 0:
         raise InputError(f"no lungs found: nothing above {LUNG_UPPER_HU} HU, expected a body; give a chest CT in HU")
@@ -120,9 +121,8 @@ def _airway(hu: np.ndarray, air: np.ndarray, mm: np.ndarray) -> np.ndarray:
         if np.count_nonzero(grown) > limit:
             break
         airway = grown | seed
-    wide = ndimage.maximum_filter(
-        ndimage.minimum_filter(airway, _odd(MAIN_BRONCHUS_MM, mm)), _odd(MAIN_BRONCHUS_MM, mm)
-    )
+    size = _odd(MAIN_BRONCHUS_MM, mm)
+    wide = ndimage.maximum_filter(ndimage.minimum_filter(airway, size), size)
     wide &= airway & near
     return ndimage.binary_dilation(wide | seed, iterations=1)
 
