@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -25,8 +26,10 @@ COLUMNS = {
     "nonvessel_mae_hu": "body without vessels",
     "enhancement_recovery": "enhancement recovery",
 }
+WIDTH = 100  # of a terminal
 # What the demo's generator must reach: its errors against the identity's.
 VESSEL_SHARE, NONVESSEL_EXCESS_HU = 0.4, 3.0
+REMEDY = " Train longer (--steps) or on more patients (--cases)."
 
 Scores = Mapping[str, Mapping[str, float]]
 
@@ -75,22 +78,21 @@ def format_table(methods: Scores, cases: int) -> str:
 def verdict(methods: Scores, trained: Sequence[str]) -> str:
     """Say in words whether the trained methods reach what the demo promises."""
     identity, remap = methods[IDENTITY], methods[HU_REMAP]
-    lines = []
+    paragraphs = []
     for name in trained:
         share = methods[name]["vessel_mae_hu"] / identity["vessel_mae_hu"]
         excess = methods[name]["nonvessel_mae_hu"] - identity["nonvessel_mae_hu"]
         beats_remap = methods[name]["vessel_mae_hu"] < remap["vessel_mae_hu"]
         reached = share <= VESSEL_SHARE and beats_remap and excess <= NONVESSEL_EXCESS_HU
-        lines.append(
-            f"{name}: its error in the vessels is {share:.0%} of the identity's (at most {VESSEL_SHARE:.0%} is "
-            f"expected) and {'below' if beats_remap else 'NOT below'} the HU remap's; in the body without vessels it "
-            f"is {abs(excess):.1f} HU {'above' if excess > 0 else 'below'} the identity's (at most "
-            f"{NONVESSEL_EXCESS_HU:.0f} above). {'As expected.' if reached else 'NOT as expected: ' + REMEDY}"
+        text = (
+            f"{name} {'reaches what it should' if reached else 'DOES NOT REACH what it should'}: its error in the "
+            f"vessels is {share:.0%} of the identity's (at most {VESSEL_SHARE:.0%}) and "
+            f"{'below' if beats_remap else 'not below'} the HU remap's; in the body without vessels it is "
+            f"{abs(excess):.1f} HU {'above' if excess > 0 else 'below'} the identity's (at most "
+            f"{NONVESSEL_EXCESS_HU:g} above).{'' if reached else REMEDY}"
         )
-    return "\n".join(lines)
-
-
-REMEDY = "train longer (--steps), on more patients (--cases), or report it with the folder's summary.json."
+        paragraphs.append(textwrap.fill(text, WIDTH))
+    return "\n".join(paragraphs)
 
 
 def write_json(content: Mapping[str, object], path: Path) -> None:
