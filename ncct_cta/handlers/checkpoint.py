@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import shutil
@@ -71,21 +70,22 @@ class CheckpointHandler:
         checkpoint[SETTINGS] = self.settings
         # Not Ignite's DiskSaver: a killed run would leave a temporary file of a new name each time.
         beside = self.folder / f".{LAST}.tmp"
+        beside.unlink(missing_ok=True)  # a killed run's may be linked to a checkpoint that is kept
         torch.save(checkpoint, beside)
-        os.replace(beside, self.folder / LAST)
         if is_best:
-            self._keep_as(BEST)
+            self._keep_as(beside, BEST)
         if engine.state.epoch % self.checkpoint_every == 0:
-            self._keep_as(f"checkpoint_epoch{engine.state.epoch:04d}.pt")
+            self._keep_as(beside, f"checkpoint_epoch{engine.state.epoch:04d}.pt")
+        # Last: a run that is killed before it does this epoch again, with all of its names.
+        os.replace(beside, self.folder / LAST)
 
-    def _keep_as(self, name: str) -> None:
+    def _keep_as(self, checkpoint: Path, name: str) -> None:
         beside = self.folder / f".{name}.tmp"
-        with contextlib.suppress(FileNotFoundError):
-            beside.unlink()
+        beside.unlink(missing_ok=True)
         try:
-            os.link(self.folder / LAST, beside)
+            os.link(checkpoint, beside)
         except OSError:  # a file system without hard links
-            shutil.copyfile(self.folder / LAST, beside)
+            shutil.copyfile(checkpoint, beside)
         os.replace(beside, self.folder / name)
 
     def restore(self, engine: Engine, checkpoint: Mapping[str, Any]) -> None:
