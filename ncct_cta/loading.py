@@ -24,7 +24,6 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
     if not path.is_file():
         raise InputError(f"{path}: there is no such checkpoint")
     try:
-        # Memory-mapped: optimiser states that nobody asks for are never read.
         checkpoint = torch.load(path, map_location=device, weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__

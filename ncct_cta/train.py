@@ -68,7 +68,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in ("resume", "debug"):
         if getattr(arguments, name):
             overrides[f"train::{name}"] = True
-    content = ConfigParser.load_config_file(path)
+    try:
+        content = ConfigParser.load_config_file(path)
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not readable as YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected sections of settings (section: then key: value below it)")
     if "training" in content:  # a run's config.yaml, or the bundle's own: wiring and settings in one file
         workflow = SynthesisWorkflow(config_file=path, **overrides)
     else:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,24 +77,30 @@ class TrainingRun:
     @one_line_errors()
     def run(self) -> None:
         """Prepare the folder and the data, go on from the last checkpoint if wanted, train."""
+        # Whatever can be wrong is found before the folder is touched.
         self._check_processes()
-        if idist.get_rank() == 0:
-            self._prepare_folder()
-        idist.barrier()
         self.dataset.prepare()
-        if idist.get_rank() == 0:
-            self._record()
+        self._load()
+        if self.trainer.state.epoch >= self.trainer.state.max_epochs:
+            logger.info("the run in %s is complete: %d epochs", self.folder, self.trainer.state.epoch)
+            return
         self.checkpoints.settings = self.settings.as_plain()
+        with contextlib.ExitStack() as closing:
+            if idist.get_rank() == 0:
+                self._prepare_folder()
+                closing.enter_context(log_file(self.folder / "train.log", debug=self.settings.train.debug))
+                self._record()
+            idist.barrier()
+            self.trainer.run()
+
+    def _load(self) -> None:
+        """Go on from the last checkpoint, or start from pretrained weights, or from scratch."""
         last = self.folder / LAST
         if self.settings.train.resume and last.is_file():
             self.checkpoints.restore(self.trainer, load_checkpoint(last, self.trainer.state.device))
             logger.info("going on from %s, epoch %d", last, self.trainer.state.epoch)
         else:
             self._warm_start()
-        if self.trainer.state.epoch >= self.trainer.state.max_epochs:
-            logger.info("the run in %s is complete: %d epochs", self.folder, self.trainer.state.epoch)
-            return
-        self.trainer.run()
 
     def _check_processes(self) -> None:
         processes, batch_size = idist.get_world_size(), self.settings.train.batch_size
@@ -101,7 +109,13 @@ class TrainingRun:
 
     def _warm_start(self) -> None:
         """Load pretrained G and G2."""
-        train, refine = self.settings.train, self.settings.refine
+        train, refine, discriminator = self.settings.train, self.settings.refine, self.settings.discriminator
+        if discriminator.enabled and not train.skip_warmup and discriminator.warmup_epochs >= train.num_epochs:
+            logger.warning(
+                "D never joins: discriminator.warmup_epochs is %d of %d epochs; lower it, or skip_warmup",
+                discriminator.warmup_epochs,
+                train.num_epochs,
+            )
         if train.pretrained_G2 and not refine.enabled:
             raise InputError("train.pretrained_G2 is given, but there is no G2; set refine.enabled to true")
         if refine.enabled and refine.freeze_G and not train.pretrained_G:
@@ -115,24 +129,18 @@ class TrainingRun:
                 logger.info("%s starts from %s", part, path)
 
     def _prepare_folder(self) -> None:
-        """Make the run's folder and its log file; an earlier run that isn't resumed is moved aside, never lost."""
-        moved = None
+        """Make the run's folder; an earlier run that isn't resumed is moved aside, never lost."""
         try:
             if (self.folder / LAST).exists() and not self.settings.train.resume:
                 moved = next(p for n in range(1, 10**6) if not (p := Path(f"{self.folder}.{n}")).exists())
                 self.folder.rename(moved)
+                logger.warning("%s held an earlier run, which is now in %s", self.folder, moved)
             self.folder.mkdir(parents=True, exist_ok=True)
-            log = logging.FileHandler(self.folder / "train.log")
+            tempfile.TemporaryFile(dir=self.folder).close()
         except OSError as error:
             raise InputError(
                 f"the output folder {self.folder} can't be written ({error.strerror}); set another train.output_dir"
             ) from error
-        log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        logging.getLogger().addHandler(log)
-        if self.settings.train.debug:
-            logging.getLogger("ncct_cta").setLevel(logging.DEBUG)
-        if moved is not None:
-            logger.warning("%s held an earlier run, which is now in %s", self.folder, moved)
 
     def _record(self) -> None:
         """Write ``config.yaml``, which alone starts this run again, and what MONAI's tools look for beside it."""
@@ -149,6 +157,24 @@ class TrainingRun:
         beside.replace(self.folder / "config.yaml")
         for name in ("metadata.json", "logging.conf"):
             shutil.copyfile(bundle_config(name), self.folder / name)
+
+
+@contextlib.contextmanager
+def log_file(path: Path, *, debug: bool = False) -> Iterator[None]:
+    """Write this process' log into a file too, as long as the context lasts; at debug level if wanted."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    package = logging.getLogger("ncct_cta")
+    level = package.level
+    logging.getLogger().addHandler(handler)
+    if debug:
+        package.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        package.setLevel(level)
+        logging.getLogger().removeHandler(handler)
+        handler.close()
 
 
 def dump_yaml(content: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 
+from ..errors import InputError
 from ..keys import VAL_LOSS
 
 LAST = "checkpoint_last.pt"
@@ -89,9 +90,20 @@ class CheckpointHandler:
         os.replace(beside, self.folder / name)
 
     def restore(self, engine: Engine, checkpoint: Mapping[str, Any]) -> None:
-        """Put everything back to where ``checkpoint`` left it; the engine goes on with the next epoch."""
+        """Put everything back to where ``checkpoint`` left it; the engine goes on with the next epoch.
+
+        Raises:
+            InputError: if the checkpoint is of a run with other networks.
+        """
         for name, item in self.to_save.items():
-            item.load_state_dict(checkpoint[name])
+            try:
+                item.load_state_dict(checkpoint[name])
+            except (KeyError, RuntimeError, ValueError) as error:
+                reason = str(error).splitlines()[0]
+                raise InputError(
+                    f"{self.folder / LAST}: {name} doesn't fit the settings ({reason}); resume with the run's own "
+                    "settings, or start a new one from its weights with train.pretrained_G and train.pretrained_G2"
+                ) from error
         engine.state.epoch = checkpoint[PROGRESS]["epoch"]
         engine.state.iteration = checkpoint[PROGRESS]["iteration"]
         self.best_val_loss = checkpoint[BEST_VAL_LOSS]
