@@ -25,7 +25,7 @@ class DataConfig(Section):
     """Which volumes, on which grid, in which HU window."""
 
     datalist: str = setting("./phantom", "case list (datalist.json) or folder of {case}_{ncct,cta,lung,vessel}.nii.gz")
-    window: tuple[float, ...] = setting((-1000.0, 1000.0), "HU window that is scaled to [-1, 1]")
+    window: tuple[float, ...] = setting((-1000.0, 600.0), "HU window that is scaled to [-1, 1]; hold the vessels of the CTA")
     spacing: tuple[float, ...] | None = setting(
         None, "voxel size in mm to train on; null keeps each scan's own", low=0.1
     )

@@ -51,7 +51,7 @@ class HUWindow:
     """
 
     lower: float = -1000.0
-    upper: float = 1000.0
+    upper: float = 600.0
 
     def __post_init__(self) -> None:
         if not self.upper > self.lower:
