@@ -50,8 +50,8 @@ class HUWindow:
         ValueError: if ``upper`` is not above ``lower``.
     """
 
-    lower: float = -1000.0
-    upper: float = 600.0
+    lower: float
+    upper: float
 
     def __post_init__(self) -> None:
         if not self.upper > self.lower:

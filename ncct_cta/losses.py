@@ -64,7 +64,8 @@ class ReconstructionLoss(nn.Module):
 
 def _mean_over_processes(value: torch.Tensor) -> torch.Tensor:
     """So that the mean of the processes' losses is the loss of the whole batch, wherever its lung voxels lie."""
-    if idist.get_world_size() == 1:
+    # In validation each process has cases of its own, maybe none: waiting for the others would never end.
+    if idist.get_world_size() == 1 or not torch.is_grad_enabled():
         return value
     reduced: torch.Tensor = idist.all_reduce(value.detach().clone())  # type: ignore[assignment]
     return reduced / idist.get_world_size()
