@@ -1,0 +1,165 @@
+"""Checkpoints: whole or not at all, plain data, the best one with the weights that were validated."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Events
+from tiny_engine import make_trainer, same_weights, tiny_batch, tiny_cascade, weights_of
+
+from ncct_cta.handlers import CheckpointHandler
+from ncct_cta.handlers.checkpoint import (
+    BEST,
+    BEST_VAL_LOSS,
+    LAST,
+    PROGRESS,
+    RANDOM,
+    SETTINGS,
+    random_state,
+    set_random_state,
+)
+from ncct_cta.keys import EMA, NETWORK, VAL_LOSS
+
+SETTINGS_PLAIN = {"model": {"channels": [4, 8], "residual_output": True}, "data": {"spacing": None}}
+
+
+def load(path: Path) -> dict:
+    return torch.load(path, weights_only=True)
+
+
+class Validations:
+    """Gives the trainer the val_loss of each epoch, and keeps the weights that it is told to be of."""
+
+    def __init__(self, network: torch.nn.Module, losses: list[float]) -> None:
+        self.network = network
+        self.losses = losses
+        self.weights: list[dict[str, torch.Tensor]] = []
+
+    def attach(self, engine) -> None:
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine) -> None:
+        engine.state.metrics[VAL_LOSS] = self.losses[engine.state.epoch - 1]
+        self.weights.append(weights_of(self.network))
+
+
+def run(folder: Path, losses: list[float], *, every: int = 10, resume_from: Path | None = None):
+    """Train an epoch for each val_loss; give the handlers that saved and validated."""
+    network = tiny_cascade()
+    trainer = make_trainer(network, [tiny_batch()], epochs=len(losses))
+    validations = Validations(network, losses)
+    saved = {"network": network, "ema": network, "optimizer": trainer.optimizer}
+    handler = CheckpointHandler(folder, saved, settings=SETTINGS_PLAIN, checkpoint_every=every)
+    if resume_from is not None:
+        handler.restore(trainer, load(resume_from))
+    validations.attach(trainer)
+    handler.attach(trainer)
+    trainer.run()
+    return handler, validations
+
+
+def test_the_lowest_val_loss_is_kept_with_the_weights_that_were_validated(tmp_path):
+    _, validations = run(tmp_path, [0.5, 0.2, 0.4, 0.3])
+    best, last = load(tmp_path / BEST), load(tmp_path / LAST)
+    assert best[PROGRESS]["epoch"] == 2
+    assert best[BEST_VAL_LOSS] == 0.2
+    assert same_weights(best[EMA], validations.weights[1])
+    assert last[PROGRESS] == {"epoch": 4, "iteration": 4}
+    assert same_weights(last[EMA], validations.weights[3])
+
+
+def test_every_nth_epoch_is_kept(tmp_path):
+    _, validations = run(tmp_path, [0.5, 0.4, 0.3, 0.2, 0.1], every=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        BEST,
+        "checkpoint_epoch0002.pt",
+        "checkpoint_epoch0004.pt",
+        LAST,
+    ]
+    assert same_weights(load(tmp_path / "checkpoint_epoch0002.pt")[NETWORK], validations.weights[1])
+
+
+def test_a_checkpoint_is_plain_data_with_everything_in_it(tmp_path):
+    handler, _ = run(tmp_path, [0.5])
+    checkpoint = load(tmp_path / LAST)  # weights_only
+    assert checkpoint.keys() == {"network", "ema", "optimizer", PROGRESS, RANDOM, BEST_VAL_LOSS, SETTINGS}
+    assert checkpoint[SETTINGS] == SETTINGS_PLAIN
+    assert checkpoint["optimizer"]["state"], "the optimiser's moments are missing"
+    assert handler.best_val_loss == 0.5
+
+
+def test_a_nan_val_loss_is_never_the_best(tmp_path):
+    run(tmp_path, [float("nan"), 0.7, float("nan")])
+    assert load(tmp_path / BEST)[PROGRESS]["epoch"] == 2
+
+
+def test_a_resumed_run_remembers_what_was_best(tmp_path):
+    run(tmp_path, [0.5, 0.2])
+    run(tmp_path, [0.5, 0.2, 0.4], resume_from=tmp_path / LAST)
+    assert load(tmp_path / LAST)[PROGRESS]["epoch"] == 3
+    assert load(tmp_path / BEST)[PROGRESS]["epoch"] == 2
+
+
+def test_restoring_brings_weights_and_moments_back(tmp_path):
+    handler, _ = run(tmp_path, [0.5, 0.4])
+    other = tiny_cascade(seed=5)
+    trainer = make_trainer(other, [tiny_batch()])
+    restored = CheckpointHandler(tmp_path, {"network": other, "optimizer": trainer.optimizer})
+    restored.restore(trainer, load(tmp_path / LAST))
+    assert same_weights(weights_of(other), weights_of(handler.to_save["network"]))
+    moments = trainer.optimizer.state_dict()["state"]
+    for index, state in handler.to_save["optimizer"].state_dict()["state"].items():
+        assert all(torch.equal(state[name], moments[index][name]) for name in state)
+    assert (trainer.state.epoch, trainer.state.iteration) == (2, 2)
+
+
+def test_a_write_that_fails_leaves_the_checkpoint_before_it(tmp_path, monkeypatch):
+    run(tmp_path, [0.5])
+    before = (tmp_path / LAST).read_bytes()
+
+    def half_a_save(content, path):
+        Path(path).write_bytes(b"PK\x03\x04")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", half_a_save)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, [0.5])
+    assert (tmp_path / LAST).read_bytes() == before
+    run(tmp_path, [0.5, 0.4], resume_from=tmp_path / LAST)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [BEST, LAST]  # and no leftover
+
+
+def test_a_file_system_without_links_gets_copies(tmp_path, monkeypatch):
+    def no_links(source, target):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    run(tmp_path, [0.2, 0.5])
+    assert load(tmp_path / BEST)[PROGRESS]["epoch"] == 1
+    assert load(tmp_path / LAST)[PROGRESS]["epoch"] == 2
+
+
+def test_parts_that_a_run_lacks_are_left_out(tmp_path):
+    handler = CheckpointHandler(tmp_path, {"network": tiny_cascade(), "discriminator": None})
+    handler(SimpleNamespace(state=SimpleNamespace(metrics={}, epoch=1, iteration=1)))
+    assert "discriminator" not in load(tmp_path / LAST)
+
+
+def test_every_random_generator_goes_on_where_it_was(tmp_path):
+    def draw():
+        return torch.rand(3).tolist(), np.random.rand(3).tolist(), np.random.randn(1).tolist(), random.random()
+
+    random.gauss(0, 1)  # leaves a spare number in the state
+    np.random.randn(1)
+    torch.save(random_state(), tmp_path / "random.pt")
+    expected = draw()
+    draw()
+    set_random_state(load(tmp_path / "random.pt"))
+    assert draw() == expected

@@ -1,0 +1,133 @@
+"""What a run tells: a row, TensorBoard scalars and a log line an epoch, and a progress bar."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from pathlib import Path
+
+import pytest
+from ignite.engine import Events
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tiny_engine import make_trainer, tiny_batch, tiny_cascade
+
+from ncct_cta import keys
+from ncct_cta.handlers import DiagnosticsHandler, MetricsLogHandler, ProgressBarHandler
+
+MEASURED = {keys.LOSS, keys.L1, keys.SSIM, keys.GNORM_G, keys.RESIDUAL_MAG, keys.L1_VS_CTA, keys.LR}
+
+
+def run(folder: Path, *, epochs: int, start: int = 0, until: int | None = None) -> list[float]:
+    """Train two steps an epoch; give the loss of every step. ``until`` kills the run after that many epochs."""
+    batches = [tiny_batch(0), tiny_batch(1)]
+    handler = MetricsLogHandler(folder)
+    trainer = make_trainer(tiny_cascade(), batches, epochs=epochs, handlers=[DiagnosticsHandler(), handler])
+    trainer.state.epoch, trainer.state.iteration = start, start * len(batches)
+    trainer.state.metrics[keys.VAL_LOSS] = 0.25  # as a validation leaves it
+    losses = []
+    trainer.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda engine: losses.append(float(engine.state.output[keys.TERMS][keys.LOSS]))
+    )
+    if until is not None:
+        trainer.add_event_handler(Events.EPOCH_COMPLETED(once=until), lambda engine: engine.terminate())
+    trainer.run()
+    return losses
+
+
+def read(folder: Path) -> list[dict[str, str]]:
+    with open(folder / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def scalars(folder: Path) -> EventAccumulator:
+    events = EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    return events
+
+
+def test_a_row_holds_the_means_of_its_epoch(tmp_path):
+    losses = run(tmp_path, epochs=2)
+    rows = read(tmp_path)
+    assert list(rows[0]) == ["epoch", "iteration", *keys.TRAINING_TERMS, *keys.VALIDATION_TERMS]
+    assert [(row["epoch"], row["iteration"]) for row in rows] == [("1", "2"), ("2", "4")]
+    for row, pair in zip(rows, (losses[:2], losses[2:]), strict=True):
+        assert float(row[keys.LOSS]) == pytest.approx(sum(pair) / 2, rel=1e-4)
+        assert float(row[keys.VAL_LOSS]) == 0.25
+        assert float(row[keys.LR]) == 0.01
+        assert row[keys.VAL_MAE_HU] == ""  # not measured: empty, not zero
+
+
+def test_tensorboard_carries_the_same_names_and_values(tmp_path):
+    run(tmp_path, epochs=2)
+    events, rows = scalars(tmp_path), read(tmp_path)
+    written = set(events.Tags()["scalars"])
+    assert written >= MEASURED | {keys.VAL_LOSS}
+    assert written <= {*keys.TRAINING_TERMS, *keys.VALIDATION_TERMS}
+    for name in MEASURED:
+        drawn = events.Scalars(name)
+        assert [event.step for event in drawn] == [2, 4]
+        assert [event.value for event in drawn] == pytest.approx([float(row[name]) for row in rows], rel=1e-4)
+
+
+def test_a_resumed_run_replaces_the_rows_beyond_its_checkpoint(tmp_path):
+    run(tmp_path, epochs=3)
+    with open(tmp_path / "metrics.csv", "a") as file:
+        file.write("4,8,0.1")  # a row that was being written when the run was killed
+    run(tmp_path, epochs=3, start=1)
+    assert [row["epoch"] for row in read(tmp_path)] == ["1", "2", "3"]
+    assert [event.step for event in scalars(tmp_path).Scalars(keys.LOSS)] == [2, 4, 6]
+
+
+def test_a_half_written_row_does_not_stop_a_resumed_run(tmp_path):
+    run(tmp_path, epochs=2)
+    text = (tmp_path / "metrics.csv").read_text()
+    (tmp_path / "metrics.csv").write_text(text.rstrip("\n") + "\r\n3")  # killed in the middle of a row
+    run(tmp_path, epochs=3, start=2)
+    assert [row["epoch"] for row in read(tmp_path)] == ["1", "2", "3"]
+
+
+def test_a_new_run_starts_a_new_table(tmp_path):
+    run(tmp_path, epochs=2)
+    run(tmp_path, epochs=1)
+    assert [row["epoch"] for row in read(tmp_path)] == ["1"]
+
+
+def test_every_epoch_is_a_line_in_the_log(tmp_path, caplog):
+    with caplog.at_level(logging.INFO, "ncct_cta"):
+        run(tmp_path, epochs=2)
+    lines = [record.getMessage() for record in caplog.records if record.name == "ncct_cta.handlers.logs"]
+    assert len(lines) == 2
+    assert lines[1].startswith("epoch 2/2  loss ")
+    assert "val_loss 0.25" in lines[1]
+
+
+def test_the_progress_bar_shows_loss_epoch_and_time_left(capsys):
+    trainer = make_trainer(tiny_cascade(), [tiny_batch()] * 4, epochs=2, handlers=[ProgressBarHandler(every=1)])
+    trainer.run()
+    last = capsys.readouterr().err.split("\r")[-1]
+    loss = float(trainer.state.output[keys.TERMS][keys.LOSS])
+    assert "training: 100%" in last
+    assert "8/8" in last
+    assert "epoch=2" in last
+    assert f"loss={loss:.4f}" in last
+    assert "<00:00" in last
+
+
+def test_the_progress_bar_of_a_resumed_run_starts_where_it_was(capsys):
+    trainer = make_trainer(tiny_cascade(), [tiny_batch()] * 4, epochs=3, handlers=[ProgressBarHandler()])
+    trainer.state.epoch, trainer.state.iteration = 2, 8
+    trainer.run()
+    shown = capsys.readouterr().err
+    assert "8/12" in shown
+    assert "12/12" in shown
+
+
+def test_the_progress_bar_hands_an_error_on():
+    trainer = make_trainer(tiny_cascade(), [tiny_batch()], handlers=[ProgressBarHandler()])
+
+    def fail(engine):
+        raise RuntimeError("out of memory")
+
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        trainer.run()
