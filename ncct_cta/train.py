@@ -40,7 +40,7 @@ def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
     """``--train::lr 1e-4 --train::seed=3`` -> settings; values are read as YAML.
 
     Raises:
-        InputError: if a word is no ``--section::key`` or has no value.
+        InputError: if a word is no ``--section::key``, or has no value or none that YAML can read.
     """
     overrides: dict[str, Any] = {}
     queue = list(words)
@@ -55,7 +55,10 @@ def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
         key = name[2:]
         if "::" not in key and key in TrainConfig.__dataclass_fields__:
             key = f"train::{key}"
-        overrides[key] = yaml.safe_load(value)
+        try:
+            overrides[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise InputError(f"{name} is {value!r}, which is no YAML: {error}") from error
     return overrides
 
 

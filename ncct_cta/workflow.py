@@ -56,8 +56,12 @@ def check_overrides(bundle: Mapping[str, Any], flat: Mapping[str, Any]) -> dict[
     sections: dict[str, Any] = settings_of(bundle)
     for key, value in flat.items():
         name, _, inner = key.partition("::")
-        if name not in _PLACES:
-            sections.setdefault(name, {})[inner] = value
+        if name in _PLACES:
+            continue
+        if not inner:  # no settings below it: `parse` says so
+            sections[name] = value
+        elif isinstance(sections.setdefault(name, {}), dict):
+            sections[name][inner] = value
     plain = config.Settings.parse(sections).as_plain()
     return {f"{name}::{key}": plain[name][key] for name, values in sections.items() for key in values}
 
