@@ -165,6 +165,8 @@ def run_inference(engine: InferenceEngine, model: TrainedModel) -> None:
         ) from error
     engine.run()
     failures = [output[FAILURE] for output in engine.outputs if output[FAILURE]]
+    if len(engine.outputs) == 1 and failures:
+        raise InputError(failures[0])  # one line and no summary of one
     skipped = [output[PATH].name for output in engine.outputs if output[SKIPPED]]
     written = len(engine.outputs) - len(failures) - len(skipped)
     logger.info("%d written to %s, %d failed", written, engine.output_dir, len(failures))
@@ -172,7 +174,5 @@ def run_inference(engine: InferenceEngine, model: TrainedModel) -> None:
         logger.warning(
             "%d were there already and were left (--overwrite replaces them): %s", len(skipped), ", ".join(skipped)
         )
-    if len(engine.outputs) == 1 and failures:
-        raise InputError(failures[0])
     if failures:
         raise InputError(f"{len(failures)} of {len(engine.outputs)} cases failed: " + "; ".join(failures))
