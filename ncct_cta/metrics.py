@@ -75,10 +75,30 @@ def enhancement_recovery(
     return float((prediction_hu[mask] - ncct).mean() / true_enhancement) if true_enhancement else float("nan")
 
 
+def high_frequency_ratio(prediction_hu: np.ndarray, cta_hu: np.ndarray, mask: np.ndarray) -> float:
+    """Sharpness: ``mean((p - blur(p))^2) / mean((y - blur(y))^2)`` over a mask; 1 is as sharp as the CTA.
+
+    ``blur`` is an in-plane Gaussian of one voxel. Blurred edges give less than 1; NaN where the mask is empty.
+
+    Args:
+        prediction_hu: (X, Y, Z) in HU.
+        cta_hu: the real CTA, same shape.
+        mask: where to look, same shape.
+    """
+    if not mask.any():
+        return float("nan")
+    energies = []
+    for image in (prediction_hu, cta_hu):
+        detail = image.astype(np.float32)
+        detail -= ndimage.gaussian_filter(detail, sigma=(1, 1, 0))
+        energies.append(float(np.square(detail[mask]).mean()))
+    return energies[0] / energies[1] if energies[1] else float("nan")
+
+
 def score(
     prediction_hu: np.ndarray, ncct_hu: np.ndarray, cta_hu: np.ndarray, masks: Mapping[str, np.ndarray]
 ) -> dict[str, float]:
-    """Errors of one case in HU: ``{region}_mae_hu`` for every region, and ``enhancement_recovery``.
+    """Scores of one case: ``{region}_mae_hu``, ``enhancement_recovery``, and the sharpness of the lungs' vessels.
 
     Args:
         prediction_hu: (X, Y, Z) in HU.
@@ -88,6 +108,9 @@ def score(
     """
     scores = {f"{name}_mae_hu": mean_absolute_error(prediction_hu, cta_hu, mask) for name, mask in masks.items()}
     scores["enhancement_recovery"] = enhancement_recovery(prediction_hu, ncct_hu, cta_hu, masks[VESSEL])
+    # The vessels in the lungs and the voxel around them: where blurring shows.
+    shell = ndimage.binary_dilation(masks[VESSEL] & masks[LUNG]) & masks[LUNG]
+    scores["lung_vessel_sharpness"] = high_frequency_ratio(prediction_hu, cta_hu, shell)
     return scores
 
 
