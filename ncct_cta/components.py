@@ -106,6 +106,12 @@ def lr_scheduler(optimizer: Optimizer, kind: str, warmup_steps: int, total_steps
     return LambdaLR(optimizer, lambda step: min(1.0, step / max(1, warmup_steps)))
 
 
+@one_line_errors()
+def warmup_epochs(discriminator: config.DiscriminatorConfig, skip_warmup: bool | str) -> int:
+    """Epochs before D joins; ``skip_warmup`` as YAML or a command line gives it."""
+    return 0 if config.TrainConfig.parse(skip_warmup=skip_warmup).skip_warmup else discriminator.warmup_epochs
+
+
 def trainer(
     *,
     discriminator: config.DiscriminatorConfig,

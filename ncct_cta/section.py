@@ -93,9 +93,11 @@ def _convert(value: Any, hint: Any) -> Any:
             raise ValueError(f"a list of {item.__name__}")
         return tuple(_convert(entry, item) for entry in value)
     if hint is bool:
-        if not isinstance(value, bool):
+        # MONAI's command line gives `true` as a string.
+        known = {True: True, False: False, "true": True, "false": False}
+        if not isinstance(value, (bool, str)) or value not in known:
             raise ValueError("true or false")
-        return value
+        return known[value]
     if hint in (int, float):
         return _convert_number(value, hint)
     if not isinstance(value, str):
