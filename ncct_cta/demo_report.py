@@ -55,7 +55,7 @@ def score_methods(held_out: Sequence[Case], folders: Mapping[str, Path]) -> dict
         rows[IDENTITY].append(score(ncct, ncct, cta, masks))
         for name, folder in folders.items():
             rows[name].append(score(_read_ras(folder / f"{case.name}{OUTPUT_SUFFIX}"), ncct, cta, masks))
-    return {name: {key: _mean([row[key] for row in rows[name]]) for key in COLUMNS} for name in rows}
+    return {name: {key: _mean([row[key] for row in own]) for key in own[0]} for name, own in rows.items()}
 
 
 def format_table(methods: Scores, cases: int) -> str:
