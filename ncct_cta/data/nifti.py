@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import io
 import os
 import uuid
@@ -24,6 +23,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from ..errors import InputError
 from ..hu import CT_MUST_REACH_HU, INT16_RANGE
+from .gzip_writer import GzipWriter
 
 SUFFIXES = (".nii.gz", ".nii")
 MIN_SLICES = 2
@@ -305,11 +305,11 @@ def _write(array: np.ndarray, reference: Volume, path: Path, description: str) -
     header.extensions.clear()  # they describe the acquisition, which the written values no longer are
     header.set_data_offset(0)
     header.set_data_dtype(array.dtype)
-    header["scl_slope"], header["scl_inter"] = 1, 0
     header["cal_min"], header["cal_max"] = 0, 0
     header["descrip"] = description.encode()[:79]
     image_class = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
-    image = image_class(array.reshape(reference.stored_shape, order="A"), None, header)
+    image = image_class(array.reshape(reference.stored_shape), None, header)
+    image.header.set_slope_inter(1, 0)  # making the image has cleared it, and nibabel would choose one
     with _atomic(path, suffix) as file:
         image.to_file_map({"image": FileHolder(fileobj=file)})
 
@@ -323,7 +323,7 @@ def _atomic(path: Path, suffix: str) -> Iterator[io.IOBase]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "xb") as raw:
             if suffix == ".nii.gz":
-                with gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) as packed:
+                with GzipWriter(raw, GZIP_LEVEL) as packed:
                     yield packed
             else:
                 yield raw

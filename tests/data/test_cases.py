@@ -78,6 +78,12 @@ def test_metadata_beside_the_splits_is_passed_over(write_list: WriteList) -> Non
     assert _names(read_case_list(path)["training"]) == ["a"]
 
 
+def test_byte_order_mark_of_a_windows_editor_is_passed_over(write_list: WriteList) -> None:
+    path = write_list({"training": [_pair("a")]})
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert _names(read_case_list(path)["training"]) == ["a"]
+
+
 def test_folder_with_a_datalist_is_that_list(write_list: WriteList, tmp_path: Path) -> None:
     write_list({"training": [_pair("a")], "validation": [_pair("b")]})
     _fill(tmp_path, "other_ncct.nii.gz")
@@ -197,6 +203,11 @@ def test_folder_gives_every_nifti_that_is_an_input(tmp_path: Path) -> None:
     others = ["a_cta.nii.gz", "a_lung.nii", "a_vessel.nii.gz", "b_syncta.nii.gz", ".b.nii.gz", "b.txt"]
     folder = _fill(tmp_path, "b.v2.nii", "a_ncct.nii.gz", *others)
     assert read_inputs(folder) == [Case("a", folder / "a_ncct.nii.gz"), Case("b.v2", folder / "b.v2.nii")]
+
+
+def test_folder_is_read_in_the_order_of_names(tmp_path: Path) -> None:
+    names = [f"{letter}.nii" for letter in "mzqbtaxck"]
+    assert _names(read_inputs(_fill(tmp_path, *names))) == sorted("mzqbtaxck")
 
 
 def test_list_gives_its_testing_cases(write_list: WriteList) -> None:

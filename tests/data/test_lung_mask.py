@@ -66,12 +66,12 @@ def test_trachea_and_main_bronchi_are_left_out(chest: Chest) -> None:
 def test_vessels_and_a_nodule_at_the_pleura_are_inside() -> None:
     chest = Chest(FINE)
     vessel = chest.ellipsoid((85, 0, 0), (45, 5, 5))
-    nodule = chest.ellipsoid((-142, 0, -15), (6, 6, 6)) & chest.lung
+    nodule = chest.ellipsoid((-139, 0, -15), (7, 7, 7)) & chest.lung
     assert nodule.any()
     chest.hu[vessel | nodule] = TISSUE
     mask = compute_lung_mask(chest.hu, FINE)
     assert mask[vessel].all()
-    assert mask[nodule].mean() > 0.7  # its outermost voxels continue the chest wall
+    assert mask[nodule].mean() > 0.5  # at its rim the border is drawn by HU, as everywhere
 
 
 def test_air_that_table_and_blanket_close_in_is_left_out() -> None:
