@@ -1,4 +1,4 @@
-"""Is a discriminator worth its time? ``python benchmarks/adversarial.py``
+"""Is a discriminator worth its time: ``python benchmarks/adversarial.py``.
 
 On phantoms: G first, then G2 on the frozen G for some steps, then G2 + D from there. Against them a G2 that trains as
 long in all as G2 and G2 + D together: equal training time, measured in this run. The table is over the held-out
