@@ -75,9 +75,9 @@ def diagnose(d_real: torch.Tensor, d_fake: torch.Tensor, mode: str = "least_squa
 
 REMEDIES = {
     "blind": (
-        "the discriminator is blind: it gives real and synthetic CTAs one score, near 1/2, the point where it can't "
-        "tell them apart. Raise discriminator.lr or discriminator.steps, or let the reconstruction warm up shorter; if "
-        "the synthesis is as good as the CTA, that is success"
+        "the discriminator is blind: it gives real and synthetic CTAs one score (near 1/2 with least squares), because "
+        "it can't tell them apart. Raise discriminator.lr or discriminator.steps, or let the reconstruction warm up "
+        "shorter; if the synthesis is as good as the CTA, that is success"
     ),
     "leak": (
         "the discriminator is blind and sits near 3/4, where least squares settles when the generator's gradient leaks "
