@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 from skimage.draw import ellipse
 from skimage.metrics import mean_squared_error
 
@@ -10,6 +11,7 @@ from ncct_cta.metrics import (
     HURemap,
     body_mask,
     enhancement_recovery,
+    high_frequency_ratio,
     mean_absolute_error,
     regions,
     score,
@@ -19,12 +21,12 @@ from ncct_cta.metrics import (
 
 def thorax(slices: int = 6) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """A body with two lungs on a table, (X, Y, Z) in HU, and where each of them lies."""
-    shape = (90, 72, slices)
+    shape = (90, 78, slices)
     parts = {name: np.zeros(shape, bool) for name in ("body", "lungs", "table")}
-    parts["body"][ellipse(45, 42, 40, 26, shape=shape[:2])] = True
+    parts["body"][ellipse(45, 48, 40, 26, shape=shape[:2])] = True
     for x in (27, 63):
-        parts["lungs"][ellipse(x, 42, 10, 15, shape=shape[:2])] = True
-    parts["table"][5:85, 4:8] = True
+        parts["lungs"][ellipse(x, 48, 10, 15, shape=shape[:2])] = True
+    parts["table"][5:85, 4:12] = True  # thick enough to survive an opening
     hu = np.full(shape, -1000, np.int16)
     hu[parts["table"]] = 150
     hu[parts["body"]] = 40
@@ -97,7 +99,7 @@ def test_vessels_are_found_though_int16_differences_would_overflow() -> None:
 def test_regions_hold_the_given_masks_and_split_the_body() -> None:
     hu, parts = thorax()
     vessel = np.zeros(hu.shape, np.uint8)
-    vessel[43:47, 38:42, 1:3] = 1
+    vessel[43:47, 44:48, 1:3] = 1
     found = regions(hu, parts["lungs"].astype(np.uint8) * 255, vessel)
     assert set(found) == {"body", "lung", "vessel", "nonvessel"}
     assert np.array_equal(found["lung"], parts["lungs"])
@@ -145,13 +147,28 @@ def test_a_cta_without_enhancement_has_no_recovery(small: dict[str, np.ndarray])
 
 
 def test_scores_name_every_region(small: dict[str, np.ndarray]) -> None:
-    masks = {"body": np.ones(small["cta"].shape, bool), "vessel": small["vessel"]}
+    everywhere = np.ones(small["cta"].shape, bool)
+    masks = {"body": everywhere, "lung": everywhere, "vessel": small["vessel"]}
     scores = score(small["prediction"], small["ncct"], small["cta"], masks)
-    assert set(scores) == {"body_mae_hu", "vessel_mae_hu", "enhancement_recovery"}
+    names = {"body_mae_hu", "lung_mae_hu", "vessel_mae_hu", "enhancement_recovery", "lung_vessel_sharpness"}
+    assert set(scores) == names
     assert scores["body_mae_hu"] == pytest.approx(np.abs(small["prediction"].astype(float) - small["cta"]).mean())
     ncct = small["ncct"].astype(float)
     expected = (small["prediction"] - ncct)[small["vessel"]].mean() / (small["cta"] - ncct)[small["vessel"]].mean()
     assert scores["enhancement_recovery"] == pytest.approx(expected)
+
+
+def test_sharpness_is_1_for_the_cta_and_falls_with_blurring(case: PhantomCase) -> None:
+    masks = regions(case.ncct, case.lung, case.vessel)
+    blurred = gaussian_filter(case.cta.astype(float), (1, 1, 0))
+    assert score(case.cta, case.ncct, case.cta, masks)["lung_vessel_sharpness"] == 1
+    assert 0 < score(blurred, case.ncct, case.cta, masks)["lung_vessel_sharpness"] < 0.5
+
+
+def test_sharpness_has_the_square_of_the_contrast(small: dict[str, np.ndarray]) -> None:
+    cta = small["cta"].astype(float)
+    assert high_frequency_ratio(0.5 * cta, cta, small["vessel"]) == pytest.approx(0.25)
+    assert np.isnan(high_frequency_ratio(cta, cta, np.zeros(cta.shape, bool)))
 
 
 def test_the_remap_gives_the_mean_cta_of_each_ncct_value() -> None:
