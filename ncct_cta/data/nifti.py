@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import io
 import os
 import uuid
@@ -24,6 +23,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from ..errors import InputError
 from ..hu import CT_MUST_REACH_HU, INT16_RANGE
+from .gzip_writer import GzipWriter
 
 SUFFIXES = (".nii.gz", ".nii")
 MIN_SLICES = 2
@@ -323,7 +323,7 @@ def _atomic(path: Path, suffix: str) -> Iterator[io.IOBase]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "xb") as raw:
             if suffix == ".nii.gz":
-                with gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) as packed:
+                with GzipWriter(raw, GZIP_LEVEL) as packed:
                     yield packed
             else:
                 yield raw
