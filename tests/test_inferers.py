@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 from torch import nn
@@ -42,9 +44,9 @@ def test_slices_are_padded_to_multiples_by_repeating_the_border_and_cropped_agai
     hu, network = volume_hu(20, 35, 5), Network(0.1)
     synthetic = slices()(hu, network)
     assert synthetic.shape == hu.shape
-    assert [tuple(seen.shape) for seen in network.seen] == [(4, 1, 32, 48), (1, 1, 32, 48)]
-    seen = network.seen[0]
-    assert torch.equal(seen[..., :20, :35], WINDOW.normalise(hu[0, :, ..., :4]).permute(3, 0, 1, 2))
+    seen = torch.cat(network.seen)
+    assert seen.shape == (5, 1, 32, 48)
+    assert torch.equal(seen[..., :20, :35], WINDOW.normalise(hu[0]).permute(3, 0, 1, 2))
     assert torch.equal(seen[..., 20:, :35], seen[..., 19:20, :35].expand(-1, -1, 12, -1))
     assert torch.equal(seen[..., 35:], seen[..., 34:35].expand(-1, -1, -1, 13))
 
@@ -52,7 +54,7 @@ def test_slices_are_padded_to_multiples_by_repeating_the_border_and_cropped_agai
 def test_sizes_that_fit_are_not_padded() -> None:
     network = Network()
     slices()(volume_hu(32, 16, 2), network)
-    assert network.seen[0].shape == (2, 1, 32, 16)
+    assert torch.cat(network.seen).shape == (2, 1, 32, 16)
 
 
 @pytest.mark.parametrize(("depth", "batch_size"), [(10, 4), (8, 4), (3, 4), (5, 1), (2, 100)])
@@ -67,6 +69,26 @@ def test_slabs_cover_every_slice_once_and_in_place(depth: int, batch_size: int) 
         assert torch.equal(refined, ncct + 0.5)
         covered[part] += 1
     assert (covered == 1).all()
+
+
+def test_slices_that_run_side_by_side_come_back_in_order() -> None:
+    class LastFirst(Network):
+        """Takes longest for the darkest slice, and says how many threads it may use."""
+
+        def forward(self, ncct: torch.Tensor) -> Stages:
+            time.sleep(0.02 * float(1 - ncct.mean()))
+            self.seen.append(torch.tensor(torch.get_num_threads()))
+            return Stages(ncct, ncct, ncct)
+
+    hu, network, threads = torch.arange(-800.0, 800, 200).expand(16, 16, 8), LastFirst(), torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        slabs = list(slices(batch_size=8).slabs(hu, network))
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(slabs[0].volume(slabs[0].stages.refined), WINDOW.normalise(hu))
+    assert {int(used) for used in network.seen} == {1}
 
 
 @pytest.mark.parametrize("inferer", [slices(), windows()])
