@@ -30,6 +30,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1; auto: cuda if there is one (default)")
     parser.add_argument("--amp", default="", choices=("off", "bf16", "fp16"), help="precision (default: as trained)")
     parser.add_argument("--batch-size", type=int, default=0, help="slices or patches a pass (default: as trained)")
+    parser.add_argument(
+        "--save-intermediates",
+        action="store_true",
+        help="also write what G gave and what G2 got: {case}_coarse.nii.gz and {case}_intermediate.nii.gz",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
     parser.add_argument("--debug", action="store_true", help="log shapes, ranges, timings and memory of every stage")
     return parser
@@ -59,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         output_dir=arguments.output,
         spacing=model.settings.data.spacing,
         overwrite=arguments.overwrite,
+        save_intermediates=arguments.save_intermediates,
     )
     run_inference(engine, model)
 

@@ -26,6 +26,8 @@ from ..keys import CASE
 logger = logging.getLogger(__name__)
 
 OUTPUT_SUFFIX = "_syncta.nii.gz"
+REFINED = "refined"
+STAGE_SUFFIXES = {"coarse": "_coarse.nii.gz", "intermediate": "_intermediate.nii.gz", REFINED: OUTPUT_SUFFIX}
 PATH, FAILURE, SKIPPED = "path", "failure", "skipped"
 
 
@@ -42,6 +44,7 @@ class InferenceEngine(SupervisedEvaluator):
         output_dir: where ``{case}_syncta.nii.gz`` go.
         spacing: voxel size in mm that the network was trained on; None: each scan's own.
         overwrite: replace files that are there; otherwise their cases are skipped.
+        save_intermediates: also write what G gave and what G2 got, ``{case}_coarse`` and ``{case}_intermediate``.
         handlers: what happens around the cases.
     """
 
@@ -57,6 +60,7 @@ class InferenceEngine(SupervisedEvaluator):
         output_dir: str | Path,
         spacing: Sequence[float] | None = None,
         overwrite: bool = False,
+        save_intermediates: bool = False,
         handlers: Sequence | None = None,
     ) -> None:
         super().__init__(
@@ -70,6 +74,8 @@ class InferenceEngine(SupervisedEvaluator):
         self.output_dir = Path(output_dir)
         self.spacing = spacing
         self.overwrite = overwrite
+        # The synthetic CTA last: while it isn't there, the case isn't done.
+        self.stages = tuple(STAGE_SUFFIXES) if save_intermediates else (REFINED,)
         self.outputs: list[dict[str, Any]] = []
 
     def _iteration(self, engine: Any, case: Case) -> dict[str, Any]:  # type: ignore[override]
@@ -79,27 +85,40 @@ class InferenceEngine(SupervisedEvaluator):
             output[SKIPPED] = True
         else:
             try:
-                self._synthesise_file(case, path)
+                self._synthesise_file(case)
             except InputError as error:
                 output[FAILURE] = str(error)
         self.outputs.append(output)
         return output
 
-    def _synthesise_file(self, case: Case, path: Path) -> None:
+    def _synthesise_file(self, case: Case) -> None:
         with stage(logger, f"{case.name}: read"):
             volume = read_ct(case.ncct)
         logger.debug("%s: %s, affine %s", case.name, describe(volume.array), volume.affine.tolist())
         with stage(logger, f"{case.name}: synthesise"):
-            cta_hu = synthesise(volume, self.network, self.inferer, spacing=self.spacing)
-        logger.debug("%s: synthetic CTA %s", case.name, describe(cta_hu))
+            images = synthesise_stages(volume, self.network, self.inferer, spacing=self.spacing, stages=self.stages)
+        logger.debug("%s: synthetic CTA %s", case.name, describe(images[REFINED]))
         with stage(logger, f"{case.name}: write"):
-            write_like(cta_hu, volume, path)
+            for name, hu in images.items():
+                write_like(hu, volume, self.output_dir / f"{case.name}{STAGE_SUFFIXES[name]}")
 
 
 def synthesise(
     volume: Volume, network: nn.Module, inferer: VolumeInferer, *, spacing: Sequence[float] | None = None
 ) -> np.ndarray:
-    """Synthesise the CTA of a scan, on the scan's own grid.
+    """Synthesise the CTA of a scan, int16 HU on the scan's own grid; see ``synthesise_stages``."""
+    return synthesise_stages(volume, network, inferer, spacing=spacing)[REFINED]
+
+
+def synthesise_stages(
+    volume: Volume,
+    network: nn.Module,
+    inferer: VolumeInferer,
+    *,
+    spacing: Sequence[float] | None = None,
+    stages: Sequence[str] = (REFINED,),
+) -> dict[str, np.ndarray]:
+    """Synthesise the CTA of a scan, on the scan's own grid, and give the stages on the way to it if wanted.
 
     The network's change is added to the scan's own HU, so what it leaves alone stays exact, also outside the window
     and also when the network sees another voxel size.
@@ -109,9 +128,10 @@ def synthesise(
         network: the cascade.
         inferer: how the cascade covers a volume.
         spacing: voxel size in mm that the network was trained on; None: the scan's own.
+        stages: names of the ``Stages`` to give.
 
     Returns:
-        int16 HU, the shape of ``volume``.
+        int16 HU, the shape of ``volume``, for each of ``stages``.
 
     Raises:
         InputError: if the volume is smaller than the training patch.
@@ -121,35 +141,51 @@ def synthesise(
     ncct_hu = torch.from_numpy(np.ascontiguousarray(np.moveaxis(ras, -1, 0))).permute(1, 2, 0)
     if spacing is None:
         _check_size(ncct_hu, inferer, volume)
-        cta_hu = _synthesise_on_grid(ncct_hu, network, inferer)
+        images = _synthesise_on_grid(ncct_hu, network, inferer, stages)
     else:
         own_spacing = spacing_to_ras(volume.spacing, orientation)
         grid = MetaTensor(ncct_hu[None].float(), affine=torch.diag(torch.tensor([*own_spacing, 1.0])))
         network_grid: Any = Spacing(pixdim=spacing, mode="bilinear", padding_mode="border")(grid)
         _check_size(network_grid[0], inferer, volume)
-        change = _change_on(grid, network_grid, network, inferer)
-        cta_hu = to_int16_hu(ncct_hu.numpy() + change)
-    return from_ras(cta_hu, orientation)
+        changes = _changes_on(grid, network_grid, network, inferer, stages)
+        images = {name: to_int16_hu(ncct_hu.numpy() + change) for name, change in changes.items()}
+    return {name: from_ras(image, orientation) for name, image in images.items()}
 
 
-def _synthesise_on_grid(ncct_hu: torch.Tensor, network: nn.Module, inferer: VolumeInferer) -> np.ndarray:
+def _synthesise_on_grid(
+    ncct_hu: torch.Tensor, network: nn.Module, inferer: VolumeInferer, stages: Sequence[str]
+) -> dict[str, np.ndarray]:
     width, height, depth = ncct_hu.shape
-    cta_hu = np.moveaxis(np.empty((depth, width, height), np.int16), 0, -1)
+    images = {name: np.moveaxis(np.empty((depth, width, height), np.int16), 0, -1) for name in stages}
     with tqdm(total=depth, desc="slices", unit="slice", leave=False) as bar:
         for slab in inferer.slabs(ncct_hu, network):
-            change = slab.volume(slab.stages.refined - slab.ncct)
-            part = slice(slab.first, slab.first + change.shape[-1])
-            cta_hu[..., part] = to_int16_hu(inferer.window.apply_change(ncct_hu[..., part].float(), change).numpy())
-            bar.update(change.shape[-1])
-    return cta_hu
+            part = slice(slab.first, slab.first + slab.volume(slab.ncct).shape[-1])
+            own_hu = ncct_hu[..., part].float()
+            for name, image in images.items():
+                change = slab.volume(getattr(slab.stages, name) - slab.ncct)
+                image[..., part] = to_int16_hu(inferer.window.apply_change(own_hu, change).numpy())
+            bar.update(part.stop - part.start)
+    return images
 
 
-def _change_on(grid: MetaTensor, network_grid: MetaTensor, network: nn.Module, inferer: VolumeInferer) -> np.ndarray:
-    """The change in HU that the network makes on its own grid, brought to ``grid``; both (1, X, Y, Z) in HU."""
-    synthetic = inferer(network_grid.as_tensor()[None], network)[0]
-    change = MetaTensor(synthetic - network_grid.as_tensor(), affine=network_grid.affine)
+def _changes_on(
+    grid: MetaTensor, network_grid: MetaTensor, network: nn.Module, inferer: VolumeInferer, stages: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """The change in HU to each stage, made on the network's grid and brought to ``grid``; both (1, X, Y, Z) in HU."""
+    ncct_hu = network_grid.as_tensor()[0]
+    changes = {name: torch.empty_like(ncct_hu) for name in stages}
+    for slab in inferer.slabs(ncct_hu, network):
+        part = slice(slab.first, slab.first + slab.volume(slab.ncct).shape[-1])
+        for name, change_hu in changes.items():
+            change = slab.volume(getattr(slab.stages, name) - slab.ncct)
+            change_hu[..., part] = inferer.window.apply_change(ncct_hu[..., part], change) - ncct_hu[..., part]
     resample = SpatialResample(mode="bilinear", padding_mode="border")
-    return resample(change, dst_affine=grid.affine, spatial_size=grid.shape[1:])[0].numpy()
+    return {
+        name: resample(
+            MetaTensor(change_hu[None], affine=network_grid.affine), dst_affine=grid.affine, spatial_size=grid.shape[1:]
+        )[0].numpy()
+        for name, change_hu in changes.items()
+    }
 
 
 def _check_size(ncct_hu: torch.Tensor, inferer: VolumeInferer, volume: Volume) -> None:
