@@ -109,9 +109,7 @@ def prepare_folder(output: Path) -> None:
     there = [name for name in replaced if (output / name).exists()]
     try:
         if there and not (output / MARKER).is_file():
-            raise InputError(
-                f"{output} holds {', '.join(there)} of something else than a demo; choose another --output"
-            )
+            raise InputError(f"{output} holds {', '.join(there)}, which no demo wrote; choose another --output")
         output.mkdir(parents=True, exist_ok=True)
         runs = "\n".join(f"{f'{s.folder}/':<17} {s.name}: a training's folder, and its predictions/" for s in STAGES)
         (output / MARKER).write_text(MARKER_TEXT.format(runs=runs))
