@@ -25,7 +25,9 @@ class DataConfig(Section):
     """Which volumes, on which grid, in which HU window."""
 
     datalist: str = setting("./phantom", "case list (datalist.json) or folder of {case}_{ncct,cta,lung,vessel}.nii.gz")
-    window: tuple[float, ...] = setting((-1000.0, 600.0), "HU window that is scaled to [-1, 1]; hold the vessels of the CTA")
+    window: tuple[float, ...] = setting(
+        (-1000.0, 600.0), "HU window scaled to [-1, 1]; must hold the CTA's vessels"
+    )
     spacing: tuple[float, ...] | None = setting(
         None, "voxel size in mm to train on; null keeps each scan's own", low=0.1
     )

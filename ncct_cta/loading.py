@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,12 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
     if not path.is_file():
         raise InputError(f"{path}: there is no such checkpoint")
     try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # PyTorch doesn't compare the checksums
+        if damaged:
+            raise ValueError(f"the checksum of {damaged} is wrong")
         checkpoint = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:
+    except (zipfile.BadZipFile, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise InputError(f"{path}: not a readable checkpoint, or damaged ({reason}); take another one") from error
     if not isinstance(checkpoint, Mapping):

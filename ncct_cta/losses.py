@@ -52,7 +52,7 @@ class ReconstructionLoss(nn.Module):
         # Half precision has too few digits for SSIM's variances.
         prediction, cta = prediction.float(), cta.float()
         weight = 1 + (self.lung_weight - 1) * lung.float()
-        l1 = (weight * (prediction - cta).abs()).sum() / _mean_over_processes(weight.sum())
+        l1 = (weight * (prediction - cta).abs()).sum() / _mean_over_processes(weight.sum()).clamp_min(1)
         loss = self.l1_weight * l1
         terms = {L1: l1.detach()}
         if self.ssim_weight > 0:

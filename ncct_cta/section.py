@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -110,6 +111,8 @@ def _convert_number(value: Any, kind: type) -> Any:
         if isinstance(value, bool):
             raise ValueError
         number = float(value)
+        if not math.isfinite(number):
+            raise ValueError
         if kind is int and not number.is_integer():
             raise ValueError
         return kind(number)

@@ -293,7 +293,6 @@ def test_train_names_a_missing_file(name: str, data: Path, train_error: Callable
     assert f"case phantom000 of training: its {kind} {data / name} does not exist" in train_error(data)
 
 
-@pytest.mark.xfail(strict=True, reason="the validation's cases are first opened after an epoch of training")
 def test_train_names_a_bad_scan_of_the_validation_before_it_starts(data: Path, train_error: Callable) -> None:
     truncate(data / "phantom002_cta.nii.gz")
     line = train_error(data)

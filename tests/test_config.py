@@ -111,7 +111,7 @@ def test_numbers_are_taken_in_any_spelling_and_get_their_type(name: str, given: 
         ("num_epochs", 0, "at least 1"),
         ("lr", "fast", "a number"),
         ("lr", -1e-3, "at least 0"),
-        ("lr", float("nan"), "at least 0"),
+        ("lr", float("nan"), "a number"),
         ("resume", "yes", "true or false"),
         ("output_dir", 3, "a text"),
         ("lr_scheduler", "cosin", "one of 'cosine', 'constant'"),
@@ -163,3 +163,9 @@ def test_settings_that_do_not_fit_together_are_named(sections: dict[str, Any], p
 
 def test_values_given_beside_the_mapping_count_too() -> None:
     assert TrainConfig.parse({"lr": 1e-3}, seed=4) == TrainConfig(lr=1e-3, seed=4)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), ".inf"])
+def test_numbers_must_be_finite(value: object) -> None:
+    with pytest.raises(InputError, match=r"train\.lr is .*, expected a number"):
+        Settings.parse({"train": {"lr": value}})

@@ -91,3 +91,14 @@ def test_fitting_weights_are_loaded() -> None:
     network, other = nn.Linear(2, 3), nn.Linear(2, 3)
     load_weights(network, other.state_dict(), "a.pt")
     assert torch.equal(network.weight, other.weight)
+
+
+def test_a_checkpoint_damaged_in_the_middle_is_found_by_its_checksum(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    torch.save({"network": {"weight": torch.arange(1000.0)}}, path)
+    content = bytearray(path.read_bytes())
+    position = content.find(torch.arange(500.0, 510.0).numpy().tobytes())
+    content[position : position + 16] = bytes(16)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="damaged"):
+        load_checkpoint(path)

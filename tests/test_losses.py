@@ -88,3 +88,9 @@ def test_only_the_loss_carries_the_gradient() -> None:
     terms["loss"].backward()
     assert prediction.grad is not None
     assert prediction.grad.isfinite().all()
+
+
+def test_a_patch_of_lung_alone_without_lung_weight_is_no_nan() -> None:
+    image = torch.zeros(1, 1, 16, 16)
+    terms = ReconstructionLoss(lung_weight=0.0)(image, image, torch.ones_like(image))
+    assert float(terms["loss"]) == pytest.approx(0.0, abs=1e-6)

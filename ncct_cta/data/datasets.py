@@ -91,12 +91,12 @@ class PatchDataset(Dataset):
         self.transform = Compose([paired_augmentation(len(self.patch_size), (NCCT, CTA, LUNG))] if augment else [])
 
     def prepare(self) -> None:
-        """Open every case and check that the patch fits.
+        """Open every case, those of the validation too, and check that the patch fits.
 
         Raises:
             InputError: if a case can't be used or is smaller than the patch.
         """
-        for case in self.cases.opened(TRAINING):
+        for case in (*self.cases.opened(TRAINING), *self.cases.opened(VALIDATION)):
             check_patch_fits(case, self.patch_size)
 
     def __len__(self) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from ..errors import InputError
-from ..hu import AIRWAY_THRESHOLDS_HU, GAS_UPPER_HU, LUNG_UPPER_HU, SYNTHRAD_RANGE_HU, TRACHEA_UPPER_HU
+from ..hu import AIRWAY_THRESHOLDS_HU, GAS_UPPER_HU, LUNG_UPPER_HU, TRACHEA_UPPER_HU
 
 WORKING_SPACING_MM = 1.7
 TABLE_MM = 4.0  # a table's shell and a blanket are thinner
@@ -73,8 +73,7 @@ def _block_mean(hu: np.ndarray, factors: Sequence[int]) -> np.ndarray:
             np.minimum(np.arange(n) * f + o, size - 1)
             for n, f, o, size in zip(shape, factors, offset, hu.shape, strict=True)
         ]
-        # Clipped, because padding of -3024 or metal would pull whole blocks over the thresholds.
-        total += np.clip(hu[np.ix_(*index)], *SYNTHRAD_RANGE_HU)
+        total += hu[np.ix_(*index)]
     return total / np.prod(factors)
 
 
