@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+# The least work that goes through all of a benchmark.
+TINY = {
+    "adversarial": "--cases 3 --g-steps 2 --g2-steps 2 --gan-steps 2",
+    "data_loading": "--blocks 1 --threads 1",
+    "discriminator_health": "--steps 100 --cases 3 --hidden-dim 4",
+    "inference": "--shape 96 96 6 --repeats 1",
+}
+
+
+def test_no_benchmark_is_forgotten() -> None:
+    assert {path.stem for path in BENCHMARKS.glob("*.py")} == TINY.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TINY)
+def test_a_benchmark_runs_and_prints_figures(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *TINY[name].split()]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert any(character.isdigit() for character in done.stdout)
+    assert not list(tmp_path.iterdir())
