@@ -29,10 +29,13 @@ class DiscriminatorHealthHandler:
     Args:
         mode: the adversarial loss; the fixed points are those of ``least_squares``.
         window: steps that must agree before anything is said.
+        settling: first steps of D that don't count: it starts blind.
     """
 
-    def __init__(self, mode: str = "least_squares", window: int = 100) -> None:
+    def __init__(self, mode: str = "least_squares", window: int = 100, settling: int = 200) -> None:
         self.mode = mode
+        self.settling = settling
+        self.steps = 0
         self.scores: deque[torch.Tensor] = deque(maxlen=window)
         self.reported: set[str] = set()
 
@@ -44,6 +47,9 @@ class DiscriminatorHealthHandler:
         """Note the step's scores; say what they mean when the window is full."""
         terms = engine.state.output[keys.TERMS]
         if keys.D_REAL not in terms:
+            return
+        self.steps += 1
+        if self.steps <= self.settling:
             return
         # Kept on their device: reading one every step would make a GPU wait.
         self.scores.append(torch.stack([terms[keys.D_REAL], terms[keys.D_FAKE]]).detach())

@@ -20,6 +20,7 @@ def reports(
     caplog: pytest.LogCaptureFixture,
     mode: str = "least_squares",
     noise: float = 0.05,
+    settling: int = 0,
 ) -> list[str]:
     """What is said about a run whose steps have these D_real and D_fake; None: a step without D."""
     random = torch.Generator().manual_seed(0)
@@ -32,7 +33,7 @@ def reports(
         return {keys.TERMS: terms}
 
     engine = Engine(step)
-    DiscriminatorHealthHandler(mode=mode, window=WINDOW).attach(engine)
+    DiscriminatorHealthHandler(mode=mode, window=WINDOW, settling=settling).attach(engine)
     with caplog.at_level(logging.INFO):
         engine.run(list(scores), max_epochs=1)
     return [record.getMessage() for record in caplog.records if "discriminator" in record.getMessage()]
@@ -84,6 +85,16 @@ def test_what_changes_is_reported_too_and_each_state_once(caplog):
 
 def test_a_short_run_is_not_judged(caplog):
     assert reports([(0.5, 0.5)] * (WINDOW - 1), caplog) == []
+
+
+def test_a_discriminator_that_starts_blind_and_learns_is_healthy(caplog):
+    scores = [(0.45, 0.45)] * 2 * WINDOW + [(0.64, 0.31)] * 2 * WINDOW
+    assert reports(scores, caplog, settling=2 * WINDOW) == []
+
+
+def test_settling_ends(caplog):
+    (said,) = reports([(0.5, 0.5)] * 4 * WINDOW, caplog, settling=2 * WINDOW)
+    assert said.startswith(f"iteration {3 * WINDOW}: ")
 
 
 def test_the_warm_up_without_d_does_not_count(caplog):
