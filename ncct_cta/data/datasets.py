@@ -17,10 +17,11 @@ from ..hu import HUWindow
 from ..keys import BODY, CASE, CTA, LUNG, NCCT, VESSEL
 from .cases import Case, read_case_list, read_inputs
 from .store import StoredCase, VolumeStore, check_patch_fits
-from .transforms import IMAGES, CasePreparation, paired_augmentation
+from .transforms import CasePreparation, paired_augmentation
 
 CACHE_FOLDER = ".ncct_cta_cache"
 TRAINING, VALIDATION = "training", "validation"
+PAIR = "pair"  # NCCT and CTA as the channels of one image, while they are augmented
 
 
 class PairedCases:
@@ -88,7 +89,7 @@ class PatchDataset(Dataset):
         self.window = window
         self.patch_size = tuple(patch_size)
         self.seed = seed
-        self.transform = Compose([paired_augmentation(len(self.patch_size), (NCCT, CTA, LUNG))] if augment else [])
+        self.transform = Compose([paired_augmentation(len(self.patch_size), (PAIR, LUNG))] if augment else [])
 
     def prepare(self) -> None:
         """Open every case, those of the validation too, and check that the patch fits.
@@ -109,16 +110,22 @@ class PatchDataset(Dataset):
         random = np.random.default_rng((self.seed, *key))
         case = cases[random.integers(len(cases))]
         box = self._random_box(case, random)
-        sample: dict[str, Any] = {}
-        for name in (NCCT, CTA, LUNG):
-            voxels = case.images[name][box]  # (Z, X, Y) or, for a slice, (X, Y)
-            if voxels.ndim == 3:
-                voxels = voxels.transpose(1, 2, 0)
-            image = torch.from_numpy(voxels[None].astype(np.float32))
-            sample[name] = self.window.normalise(image) if name in IMAGES else image
+        images = {name: self._cut(case.images[name], box) for name in (NCCT, CTA, LUNG)}
+        # Two channels of one image: augmented together they cost little more than one.
+        pair = self.window.normalise(torch.cat((images[NCCT], images[CTA])))
         self.transform.set_random_state(seed=int(random.integers(2**31)))
-        sample = dict(self.transform(sample))
-        return {name: torch.as_tensor(image) for name, image in sample.items()} | {CASE: case.name}
+        moved = self.transform({PAIR: pair, LUNG: images[LUNG]})
+        # Plain tensors: MONAI's carry a history that would slow down every operation of the network.
+        pair, lung = (moved[name].as_subclass(torch.Tensor) for name in (PAIR, LUNG))
+        return {NCCT: pair[:1], CTA: pair[1:], LUNG: lung, CASE: case.name}
+
+    @staticmethod
+    def _cut(volume: np.ndarray, box: tuple) -> torch.Tensor:
+        """A patch of a stored image, (1, X, Y) or (1, X, Y, Z)."""
+        voxels = volume[box]  # (Z, X, Y) or, for a slice, (X, Y)
+        if voxels.ndim == 3:
+            voxels = voxels.transpose(1, 2, 0)
+        return torch.from_numpy(voxels[None].astype(np.float32))
 
     def _random_box(self, case: StoredCase, random: np.random.Generator) -> tuple:
         corner = [random.integers(size - patch + 1) for size, patch in zip(case.shape, self.patch_size, strict=False)]
