@@ -61,7 +61,7 @@ def compute_lung_mask(hu: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     for lung in _separate(lungs[box], mm):
         box_of_lung = _box(lung, CLOSING_MM / mm)
         closed[box][box_of_lung] |= _close(lung[box_of_lung], mm)
-    return _refine(hu, closed & body & ~airway, airway, factors)
+    return _refine(hu, closed & body & ~airway, factors)
 
 
 def _block_mean(hu: np.ndarray, factors: Sequence[int]) -> np.ndarray:
@@ -234,10 +234,10 @@ def _holes(mask: np.ndarray, axes: Sequence[int]) -> np.ndarray:
     return is_hole[labels]
 
 
-def _refine(hu: np.ndarray, coarse: np.ndarray, airway: np.ndarray, factors: Sequence[int]) -> np.ndarray:
+def _refine(hu: np.ndarray, coarse: np.ndarray, factors: Sequence[int]) -> np.ndarray:
     """The coarse mask on the CT's own grid: its inside as it is, its border wherever the CT is lung there."""
     inside = ndimage.binary_erosion(coarse, border_value=1)
-    reach = ndimage.binary_dilation(coarse) & ~airway
+    reach = ndimage.binary_dilation(coarse)
     x, y, z = (np.arange(n) // f for n, f in zip(hu.shape, factors, strict=True))
     mask = np.empty(hu.shape, np.uint8)
     for k in range(hu.shape[2]):  # slice by slice: full-size temporaries would double the memory

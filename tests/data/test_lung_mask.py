@@ -16,7 +16,7 @@ SHARED = Path(os.environ.get("NCCT_CTA_SHARED", Path(__file__).resolve().parents
 FIELD_MM = (400.0, 336.0, 300.0)
 SPACING = (4.0, 4.0, 5.0)
 FINE = (2.0, 2.0, 10.0)  # fine enough within the slice for a table's shell
-AIR, GAS, LUNG, TISSUE = -1000, -1000, -850, 40
+AIR, GAS, FOAM, LUNG, STOOL, TISSUE = -1000, -1000, -930, -850, -600, 40
 
 
 class Chest:
@@ -63,6 +63,13 @@ def test_trachea_and_main_bronchi_are_left_out(chest: Chest) -> None:
     assert not mask[chest.bronchi & (abs(chest.x) < 15)].any()
 
 
+def test_bulla_that_opens_into_a_bronchus_stays_in_the_lung(chest: Chest) -> None:
+    bulla = chest.ellipsoid((115, -20, 10), (15, 15, 25))
+    branch = (chest.x > 50) & (chest.x < 115) & (abs(chest.y + 20) < 6) & (abs(chest.z - 30) < 6)
+    chest.hu[bulla | branch] = AIR
+    assert compute_lung_mask(chest.hu, SPACING)[bulla].all()
+
+
 def test_vessels_and_a_nodule_at_the_pleura_are_inside() -> None:
     chest = Chest(FINE)
     vessel = chest.ellipsoid((85, 0, 0), (45, 5, 5))
@@ -74,8 +81,10 @@ def test_vessels_and_a_nodule_at_the_pleura_are_inside() -> None:
     assert mask[nodule].mean() > 0.5  # at its rim the border is drawn by HU, as everywhere
 
 
-def test_air_that_table_and_blanket_close_in_is_left_out() -> None:
+def test_mattress_that_table_and_blanket_close_in_is_left_out() -> None:
     chest = Chest(FINE)
+    below = (chest.y < -10) & (abs(chest.x) < 164) & (chest.hu == AIR) & ~chest.trachea & ~chest.bronchi
+    chest.hu[below & (chest.y > -140)] = FOAM
     chest.hu[(chest.y > -140) & (chest.y < -136) & (abs(chest.x) < 190)] = 100
     chest.hu[(chest.y < -10) & (chest.y > -140) & (abs(abs(chest.x) - 162) < 2)] = 0
     mask = compute_lung_mask(chest.hu, FINE)
@@ -85,7 +94,7 @@ def test_air_that_table_and_blanket_close_in_is_left_out() -> None:
 
 def test_lung_behind_a_thin_chest_wall_is_found() -> None:
     chest = Chest(FINE)
-    chest.hu[chest.x > 149] = AIR
+    chest.hu[(chest.x > 148) & (abs(chest.y) < 14)] = AIR
     assert _dice(compute_lung_mask(chest.hu, FINE), chest.lung) > 0.97
 
 
@@ -98,13 +107,15 @@ def test_gas_in_the_stomach_is_left_out(chest: Chest) -> None:
     assert not mask[gas].any()
 
 
-def test_lungs_that_touch_are_both_found_and_the_mediastinum_is_not_bridged(chest: Chest) -> None:
-    junction = (abs(chest.x) < 40) & (abs(chest.y - 40) < 3) & (abs(chest.z + 10) < 10)
-    chest.hu[junction] = LUNG
-    behind = (abs(chest.x) < 8) & (chest.y < 28) & (abs(chest.z + 60) < 5)
+def test_lungs_that_touch_are_both_found_and_what_lies_between_is_not_bridged(chest: Chest) -> None:
+    recess = (abs(chest.x) < 40) & (abs(chest.y - 40) < 10) & (abs(chest.z + 10) < 60)
+    septum = recess & (abs(chest.x) < 4)
+    opening = septum & (abs(chest.z + 10) < 5)
+    chest.hu[recess] = LUNG
+    chest.hu[septum & ~opening] = TISSUE
     mask = compute_lung_mask(chest.hu, SPACING)
-    assert _dice(mask, chest.lung | junction) > 0.97
-    assert not mask[behind].any()
+    assert _dice(mask, chest.lung | recess & ~septum) > 0.97
+    assert not mask[septum & (abs(chest.z + 10) > 20)].any()
 
 
 def test_flips_and_exchanged_axes_turn_the_mask_alone(chest: Chest) -> None:
@@ -144,9 +155,10 @@ def test_noise_of_a_sharp_kernel_does_little_harm(chest: Chest) -> None:
     assert _dice(compute_lung_mask((chest.hu + noise).astype(np.float32), SPACING), chest.lung) > 0.97
 
 
-def test_abdomen_with_bowel_gas_has_no_lungs(chest: Chest) -> None:
+@pytest.mark.parametrize(("content", "radii"), [(GAS, (40, 40, 80)), (STOOL, (20, 20, 60))], ids=["gas", "stool"])
+def test_abdomen_has_no_lungs(chest: Chest, content: int, radii: tuple[float, float, float]) -> None:
     chest.hu[chest.lung | chest.trachea | chest.bronchi] = TISSUE
-    chest.hu[chest.ellipsoid((40, 40, 0), (30, 20, 60))] = GAS
+    chest.hu[chest.ellipsoid((40, 40, 0), radii)] = content
     with pytest.raises(InputError, match=r"no lungs found: .* holds \d+ ml, expected .* of the body's \d+ ml"):
         compute_lung_mask(chest.hu, SPACING)
 
