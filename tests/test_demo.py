@@ -13,6 +13,7 @@ from matplotlib.image import imread
 from ncct_cta import demo
 from ncct_cta.data import Case
 from ncct_cta.demo_report import COLUMNS, format_table, score_methods, verdict, write_hu_remap, write_json
+from ncct_cta.errors import InputError
 
 REACHED = {
     "identity": {"body_mae_hu": 30, "lung_mae_hu": 28, "vessel_mae_hu": 300, "nonvessel_mae_hu": 15},
@@ -125,13 +126,11 @@ def test_an_earlier_demo_is_replaced_and_other_files_stay(tmp_path: Path, capsys
     assert "replaced the earlier demo" in capsys.readouterr().out
 
 
-def test_what_no_demo_wrote_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_what_no_demo_wrote_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "g").mkdir()
-    with pytest.raises(SystemExit) as stop:
-        demo.main(["--output", str(tmp_path)])
-    assert stop.value.code == 2
-    assert (tmp_path / "g").is_dir()
-    assert capsys.readouterr().err == f"error: {tmp_path} holds g, which no demo wrote; choose another --output\n"
+    with pytest.raises(InputError, match="holds g, which no demo wrote; choose another --output"):
+        demo.prepare_folder(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["g"]
 
 
 def test_an_output_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
