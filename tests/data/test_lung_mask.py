@@ -108,7 +108,7 @@ def test_gas_in_the_stomach_is_left_out(chest: Chest) -> None:
 
 
 def test_lungs_that_touch_are_both_found_and_what_lies_between_is_not_bridged(chest: Chest) -> None:
-    recess = (abs(chest.x) < 40) & (abs(chest.y - 40) < 10) & (abs(chest.z + 10) < 60)
+    recess = (abs(chest.x) < 40) & (abs(chest.y - 40) < 22) & (abs(chest.z + 10) < 60)
     septum = recess & (abs(chest.x) < 4)
     opening = septum & (abs(chest.z + 10) < 5)
     chest.hu[recess] = LUNG
