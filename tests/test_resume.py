@@ -178,6 +178,8 @@ def test_a_run_killed_at_awkward_moments_ends_as_if_it_had_not_been(cohort, unin
         assert last.exists() == (moment != "before the first checkpoint"), moment
         assert not last.exists() or load(last)["trainer"]["epoch"] == 1, moment
     assert finish(arguments) == 0
+    # Once before the first checkpoint, once after: no later process began anew.
+    assert (tmp_path / "run" / "train.log").read_text().count("epoch 1/4 ") == 2
     assert_same_run(tmp_path / "run", uninterrupted)
 
 
