@@ -25,9 +25,7 @@ class DataConfig(Section):
     """Which volumes, on which grid, in which HU window."""
 
     datalist: str = setting("./phantom", "case list (datalist.json) or folder of {case}_{ncct,cta,lung,vessel}.nii.gz")
-    window: tuple[float, ...] = setting(
-        (-1000.0, 600.0), "HU window scaled to [-1, 1]; must hold the CTA's vessels"
-    )
+    window: tuple[float, ...] = setting((-1000.0, 600.0), "HU window scaled to [-1, 1]; must hold the CTA's vessels")
     spacing: tuple[float, ...] | None = setting(
         None, "voxel size in mm to train on; null keeps each scan's own", low=0.1
     )
@@ -200,6 +198,11 @@ def check_combinations(data: DataConfig, model: ModelConfig) -> list[str]:
         problems.append(f"model.channels is {list(model.channels)}, expected at least 2 levels")
         return problems
     multiple = 2 ** (len(model.channels) - 1)
+    if model.norm == "instance" and all(size <= multiple for size in data.patch_size):
+        problems.append(
+            f"data.patch_size is {list(data.patch_size)}, expected more than {multiple} one way: the "
+            f"{len(model.channels)} levels of model.channels leave one voxel, which instance norm can't normalise"
+        )
     if any(size % multiple for size in data.patch_size):
         problems.append(
             f"data.patch_size is {list(data.patch_size)}, expected multiples of {multiple} "

@@ -90,6 +90,7 @@ class TrainingRun:
                 self._prepare_folder()
                 closing.enter_context(log_file(self.folder / "train.log", debug=self.settings.train.debug))
                 self._record()
+            logger.info("training in %s, after epoch %d", self.folder, self.trainer.state.epoch)
             idist.barrier()
             self.trainer.run()
 
@@ -98,7 +99,7 @@ class TrainingRun:
         last = self.folder / LAST
         if self.settings.train.resume and last.is_file():
             self.checkpoints.restore(self.trainer, load_checkpoint(last, self.trainer.state.device))
-            logger.info("going on from %s, epoch %d", last, self.trainer.state.epoch)
+            logger.info("resuming from %s", last)
         else:
             self._warm_start()
 

@@ -29,6 +29,7 @@ class NetworkUpdate:
         self.lr_scheduler = lr_scheduler
         self.scaler = scaler or torch.amp.GradScaler("cpu", enabled=False)
         self.max_norm = grad_clip or float("inf")
+        self.lr = 0.0  # of the first group, in the last step
 
     def __call__(self, loss: torch.Tensor) -> dict[str, torch.Tensor]:
         """Take a step down ``loss``.
@@ -44,13 +45,9 @@ class NetworkUpdate:
             f"gnorm_{group['name']}": nn.utils.clip_grad_norm_(group["params"], self.max_norm).detach()
             for group in self.optimizer.param_groups
         }
+        self.lr = float(self.optimizer.param_groups[0]["lr"])
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.lr_scheduler.step()
         self.optimizer.zero_grad(set_to_none=True)
         return norms
-
-    @property
-    def lr(self) -> float:
-        """The learning rate of the first group."""
-        return float(self.optimizer.param_groups[0]["lr"])

@@ -132,7 +132,7 @@ def test_the_rate_moves_on_once_a_step():
     trainer.update.optimizer = optimizer
     trainer.update.lr_scheduler = lr_scheduler(optimizer, "constant", 4, 100)
     drawn = []
-    trainer.add_event_handler(IterationEvents.LOSS_COMPLETED, lambda engine: drawn.append(engine.update.lr))
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: drawn.append(engine.update.lr))
     trainer.run()
     assert drawn == pytest.approx([0.0, 0.5, 1.0])
 

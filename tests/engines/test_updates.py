@@ -48,8 +48,8 @@ def test_the_rate_moves_on_with_every_step_and_the_first_groups_is_logged():
     one, _, update = two_nets(lr=2.0)
     rates = []
     for _ in range(3):
-        rates.append(update.lr)
         update(one.sum())
+        rates.append(update.lr)
     assert rates == [2.0, 1.0, 0.5]
 
 
