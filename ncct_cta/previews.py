@@ -72,11 +72,7 @@ def panel_figure(
             cmap="RdBu_r", vmin=-ERROR_RANGE_HU, vmax=ERROR_RANGE_HU,
         )  # fmt: skip
         _outline(row[-1], columns[first])
-    bar = figure.colorbar(error, cax=_bar_axis(figure), extend="both")
-    bar.ax.set_title("HU", fontsize=SMALL_WORDS)
-    bar.ax.tick_params(labelsize=SMALL_WORDS - 2)
-    figure.text(0.5, 1 - 0.1 / figure.get_figheight(), title, ha="center", va="top", fontsize=WORDS)
-    figure.text(0.5, 0.1 / figure.get_figheight(), caption, ha="center", va="bottom", fontsize=SMALL_WORDS)
+    _add_words(figure, error, title, caption)
     return figure
 
 
@@ -110,6 +106,14 @@ def _draw(axis: Axes, name: str, image: np.ndarray, aspect: float, **colours: An
     white = colours["cmap"] != "gray"
     axis.text(0.02, 0.96, "R", color="black" if white else "yellow", transform=axis.transAxes, va="top", fontsize=WORDS)
     return drawn
+
+
+def _add_words(figure: Figure, error: AxesImage, title: str, caption: str) -> None:
+    bar = figure.colorbar(error, cax=_bar_axis(figure), extend="both")
+    bar.ax.set_title("HU", fontsize=SMALL_WORDS)
+    bar.ax.tick_params(labelsize=SMALL_WORDS - 2)
+    figure.text(0.5, 1 - 0.1 / figure.get_figheight(), title, ha="center", va="top", fontsize=WORDS)
+    figure.text(0.5, 0.1 / figure.get_figheight(), caption, ha="center", va="bottom", fontsize=SMALL_WORDS)
 
 
 def _outline(axis: Axes, ncct_hu: np.ndarray) -> None:
