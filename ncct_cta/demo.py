@@ -10,13 +10,10 @@ import argparse
 import shlex
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from . import infer, train
 from .data import read_case_list
@@ -69,7 +66,7 @@ class Stage:
     starts_from: Mapping[str, str] = field(default_factory=dict)
 
 
-STAGES = (Stage("G", "g", "g_small", steps=700),)
+STAGES = (Stage("G", "g", "g_small", steps=900),)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -138,28 +135,12 @@ def run_stage(stage: Stage, output: Path, datalist: Path, *, seed: int, steps: i
         "train::output_dir": run,
     }
     words = [str(word) for name, value in settings.items() for word in (f"--{name}", value)]
-    training = [stage.preset, *words]
-    inference = ["--run", str(run), "--input", str(datalist), "--output", str(run / PREDICTIONS)]
-    say(shlex.join(["python", "-m", train.__name__, *training]))
-    with one_thread():
-        train.main(training)
-    say(shlex.join(["python", "-m", infer.__name__, *inference]))
-    infer.main(inference)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute on one core. The demo's layers are so small that a second one hardly helps, and its threads would spin.
-
-    A training step on two free cores took 0.13 s with two threads and 0.16 s with one; with another program on one of
-    the cores it took 1.5 s with two threads and still 0.16 s with one.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    for module, arguments in (
+        (train, [stage.preset, *words]),
+        (infer, ["--run", str(run), "--input", str(datalist), "--output", str(run / PREDICTIONS)]),
+    ):
+        say(shlex.join(["python", "-m", module.__name__, *arguments]))
+        module.main(arguments)
 
 
 def compare(datalist: Path, output: Path) -> dict[str, Any]:

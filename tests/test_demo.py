@@ -8,7 +8,6 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
 from matplotlib.image import imread
 
 from ncct_cta import demo
@@ -154,19 +153,6 @@ def test_a_stage_starts_from_an_earlier_ones_best_checkpoint(tmp_path: Path, mon
     assert (given["--train::num_epochs"], given["--train::steps_per_epoch"]) == ("3", "2")
     assert given["--train::seed"] == "4"
     assert calls["infer"][:2] == ["--run", str(tmp_path / "g2")]
-
-
-def test_training_keeps_to_one_core_and_inference_takes_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    used = []
-    for command in (demo.train, demo.infer):
-        monkeypatch.setattr(command, "main", lambda words: used.append(torch.get_num_threads()))
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    try:
-        demo.run_stage(demo.STAGES[0], tmp_path, tmp_path / "datalist.json", seed=0, steps=5)
-    finally:
-        torch.set_num_threads(before)
-    assert used == [1, 3]
 
 
 @pytest.mark.slow
