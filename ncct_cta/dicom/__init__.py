@@ -1,0 +1,1 @@
+"""CT series in DICOM files: found, read in HU, and written as a derived series."""

@@ -1,0 +1,1 @@
+"""Scores of saved predictions, their statistics, and the report."""

@@ -1,0 +1,1 @@
+"""From a hospital's folders to checked, aligned pairs: finding, naming, aligning, judging, listing."""
