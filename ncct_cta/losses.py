@@ -121,9 +121,11 @@ class AlignedReconstruction(nn.Module):
         if self.registration_net is None:
             return self.reconstruction(prediction, cta, lung), Aligned(ncct, prediction, cta)
         displacement = self.registration_net(prediction.detach(), cta)
-        # One field for all: D would take a difference in alignment for the mark of the synthesis.
-        aligned = Aligned(warp(ncct, displacement.detach()), warp(prediction, displacement), cta)
-        terms = self.reconstruction(aligned.prediction, cta, warp(lung, displacement.detach()))
+        fixed = displacement.detach()
+        terms = self.reconstruction(warp(prediction, displacement), cta, warp(lung, fixed))
+        # One field for all: D would take a difference in alignment for the mark of the synthesis. And a fixed one: D's
+        # verdict must not teach R, which could please it by displacing less, because a warp blurs.
+        aligned = Aligned(warp(ncct, fixed), warp(prediction, fixed), cta)
         smoothness = self.smoothness(displacement)
         terms[LOSS] = terms[LOSS] + self.smoothness_weight * smoothness
         return {**terms, SMOOTHNESS: smoothness.detach()}, aligned

@@ -5,7 +5,8 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from ncct_cta.losses import ReconstructionLoss
+from ncct_cta.losses import AlignedReconstruction, ReconstructionLoss
+from ncct_cta.networks import RegistrationNet
 
 SSIM_RADIUS = 5  # of the 11-voxel window: MONAI takes whole windows only, scikit-image also those over the border
 
@@ -94,3 +95,15 @@ def test_a_patch_of_lung_alone_without_lung_weight_is_no_nan() -> None:
     image = torch.zeros(1, 1, 16, 16)
     terms = ReconstructionLoss(lung_weight=0.0)(image, image, torch.ones_like(image))
     assert float(terms["loss"]) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_what_d_sees_teaches_the_generator_and_not_r() -> None:
+    prediction, cta, lung = images(1, 1, 32, 32)
+    registration = RegistrationNet(2)
+    objective = AlignedReconstruction(ReconstructionLoss(), registration)
+    terms, aligned = objective(cta, prediction.requires_grad_(), cta, lung)
+    aligned.prediction.sum().backward(retain_graph=True)
+    assert prediction.grad is not None
+    assert all(parameter.grad is None for parameter in registration.parameters())
+    terms["loss"].backward()
+    assert any(parameter.grad is not None for parameter in registration.parameters())
