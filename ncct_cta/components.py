@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from typing import Any
 
 import ignite.distributed as idist
@@ -21,6 +20,7 @@ from .engines.inference import FAILURE, PATH, SKIPPED
 from .errors import InputError, one_line_errors
 from .gan_losses import AdversarialLoss
 from .networks import SynthesisCascade
+from .paths import writable_folder
 from .precision import check_amp, resolve_device
 from .trained import TrainedModel
 
@@ -162,13 +162,7 @@ def run_inference(engine: InferenceEngine, model: TrainedModel) -> None:
     """
     if model.untrained:
         raise InputError("there are no trained weights; give a run's folder (run_dir) or a checkpoint")
-    try:
-        engine.output_dir.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=engine.output_dir).close()
-    except OSError as error:
-        raise InputError(
-            f"the output folder {engine.output_dir} can't be written ({error.strerror}); choose another --output"
-        ) from error
+    writable_folder(engine.output_dir)
     engine.run()
     failures = [output[FAILURE] for output in engine.outputs if output[FAILURE]]
     if len(engine.outputs) == 1 and failures:

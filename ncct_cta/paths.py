@@ -1,7 +1,8 @@
-"""Where the bundle and the presets lie: beside the package in a checkout, inside it when installed from a wheel."""
+"""Where the bundle and the presets lie (beside the package in a checkout, inside it in a wheel), and where to write."""
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 from .errors import InputError
@@ -37,6 +38,20 @@ def find_config(path: str) -> str:
             return str(candidate)
     shipped = ", ".join(sorted(preset.stem for preset in Path(presets_root()).glob("*.yaml")))
     raise InputError(f"there is no settings file {path}; give a YAML file or one of the presets {shipped}")
+
+
+def writable_folder(folder: str | Path, remedy: str = "choose another --output") -> Path:
+    """Make an output folder and try whether it can be written: at the start, not after hours of work.
+
+    Raises:
+        InputError: if it can't; the message ends with ``remedy``.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise InputError(f"the output folder {folder} can't be written ({error.strerror}); {remedy}") from error
+    return Path(folder)
 
 
 def _first_folder(*candidates: Path) -> Path:

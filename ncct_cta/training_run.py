@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from .handlers import CheckpointHandler
 from .handlers.checkpoint import LAST
 from .loading import load_checkpoint, load_weights, part_weights
 from .networks import SynthesisCascade
-from .paths import bundle_config
+from .paths import bundle_config, writable_folder
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +34,7 @@ PATHS = (
     ("train", "pretrained_G"),
     ("train", "pretrained_G2"),
 )
+REMEDY = "set another train.output_dir"
 
 
 class TrainingRun:
@@ -131,17 +131,12 @@ class TrainingRun:
 
     def _prepare_folder(self) -> None:
         """Make the run's folder; an earlier run that isn't resumed is moved aside, never lost."""
-        try:
-            if (self.folder / LAST).exists() and not self.settings.train.resume:
-                moved = next(p for n in range(1, 10**6) if not (p := Path(f"{self.folder}.{n}")).exists())
-                self.folder.rename(moved)
-                logger.warning("%s held an earlier run, which is now in %s", self.folder, moved)
-            self.folder.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=self.folder).close()
-        except OSError as error:
-            raise InputError(
-                f"the output folder {self.folder} can't be written ({error.strerror}); set another train.output_dir"
-            ) from error
+        if (self.folder / LAST).exists() and not self.settings.train.resume:
+            writable_folder(self.folder.parent, REMEDY)
+            moved = next(p for n in range(1, 10**6) if not (p := Path(f"{self.folder}.{n}")).exists())
+            self.folder.rename(moved)
+            logger.warning("%s held an earlier run, which is now in %s", self.folder, moved)
+        writable_folder(self.folder, REMEDY)
 
     def _record(self) -> None:
         """Write ``config.yaml``, which alone starts this run again, and what MONAI's tools look for beside it."""
