@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..config import DataConfig
 from ..data import Case
+from ..hu import HUWindow
+from .columns import Column, columns, headlines
 
 IDENTITY, HU_REMAP = "identity", "hu_remap"
+DEFAULT_WINDOW = HUWindow(*DataConfig().window)
 
 
 @dataclass(frozen=True)
@@ -54,11 +58,14 @@ class Evaluation:
     """All that the tables, the files and the report are made of.
 
     Args:
-        cases: with NCCT, CTA, lung mask and vessel mask.
-        methods: the identity and the HU remap first, then what the user gave, in that order.
+        cases: with NCCT and CTA, and the masks that were given or computed; None where there is none, so that its
+            scores are n/a.
+        methods: the identity first, the HU remap if there was something to fit it on, then what the user gave, in
+            that order.
         rows: one for each case and method: ``case``, ``method`` and every score by its column's name (NaN: n/a).
         summary: by method and column.
         remarks: plain sentences on what the figures can't show, such as too few cases.
+        window: the second range of PSNR and SSIM, beside SynthRAD's.
     """
 
     cases: tuple[Case, ...]
@@ -66,3 +73,14 @@ class Evaluation:
     rows: tuple[Mapping[str, str | float], ...]
     summary: Mapping[str, Mapping[str, Statistic]]
     remarks: tuple[str, ...] = ()
+    window: HUWindow = DEFAULT_WINDOW
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What ``rows`` and ``summary`` hold, in order."""
+        return columns(self.window)
+
+    @property
+    def headlines(self) -> tuple[Column, ...]:
+        """The handful that come first."""
+        return headlines(self.window)
