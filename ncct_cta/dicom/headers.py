@@ -1,0 +1,131 @@
+"""Finds the DICOM files of a folder and reads what their headers say, never their pixels."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, MutableSequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
+
+from ..errors import InputError
+
+# All that finding, sorting and naming need; reading nothing else makes a large folder several times faster.
+# fmt: off
+TAGS = (
+    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "PatientID",
+    "PatientName", "PatientBirthDate", "Modality", "ImageType", "SeriesNumber", "SeriesDescription", "InstanceNumber",
+    "StudyDate", "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "ContentDate", "ContentTime",
+    "AcquisitionNumber", "TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase", "TriggerTime",
+    "ConvolutionKernel", "ContrastBolusAgent", "ContrastBolusVolume", "SliceThickness", "GantryDetectorTilt",
+    "SamplesPerPixel", "NumberOfFrames", "Rows", "Columns", "PixelSpacing", "ImagePositionPatient",
+    "ImageOrientationPatient", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleSlope",
+    "RescaleIntercept",
+)
+# fmt: on
+PREAMBLE_BYTES = 128
+MAGIC = b"DICM"
+# Files older than DICOM part 10 have no preamble and start with an element of group 0008.
+OLD_STARTS = (b"\x08\x00", b"\x00\x08")
+
+
+@dataclass(frozen=True, eq=False)
+class DicomFile:
+    """One DICOM file and the part of its header named in ``TAGS``.
+
+    Args:
+        path: the file; it may hold a patient's name and belongs in no message.
+        tags: the header.
+    """
+
+    path: Path
+    tags: Dataset
+
+    def text(self, keyword: str) -> str:
+        """An element as text, several values joined by a backslash; empty where it is missing or unreadable."""
+        value = self._value(keyword)
+        if value is None:
+            return ""
+        return "\\".join(map(str, value)) if isinstance(value, MutableSequence) else str(value).strip()
+
+    def numbers(self, keyword: str, count: int = 1) -> np.ndarray | None:
+        """An element as (count,) float64; None where it is missing, unreadable or of another length."""
+        value = self._value(keyword)
+        if value is None or value == "":
+            return None
+        try:
+            numbers = np.atleast_1d(np.asarray(value, np.float64))
+        except (TypeError, ValueError):
+            return None
+        return numbers if numbers.shape == (count,) and np.isfinite(numbers).all() else None
+
+    def required(self, keyword: str, count: int) -> np.ndarray:
+        """An element that has been checked to be there, as (count,) float64."""
+        numbers = self.numbers(keyword, count)
+        if numbers is None:
+            raise ValueError(f"{keyword} is missing; only images of a volume have it for certain")
+        return numbers
+
+    def number(self, keyword: str, default: float = 0.0) -> float:
+        """An element's single number, or the default where there is none."""
+        numbers = self.numbers(keyword)
+        return default if numbers is None else float(numbers[0])
+
+    def _value(self, keyword: str) -> object:
+        try:
+            return self.tags.get(keyword)
+        except (ValueError, TypeError, NotImplementedError):  # pydicom decodes on access, and headers hold anything
+            return None
+
+
+def dicom_files(folder: str | Path) -> tuple[list[DicomFile], int]:
+    """Read the header of every DICOM file in a folder and below it, whatever the files' names.
+
+    Args:
+        folder: a folder, or one DICOM file.
+
+    Returns:
+        The DICOM files in the order of their paths, and the number of other files.
+
+    Raises:
+        InputError: if the folder is missing or can't be read.
+    """
+    found = [read_header(path) for path in _walk(Path(folder))]
+    files = [file for file in found if file is not None]
+    return files, len(found) - len(files)
+
+
+def read_header(path: Path) -> DicomFile | None:
+    """The header of a DICOM file; None if the file is none, or is damaged so early that nothing can be read."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(PREAMBLE_BYTES + len(MAGIC))
+        if start[PREAMBLE_BYTES:] != MAGIC and not start.startswith(OLD_STARTS):
+            return None
+        with warnings.catch_warnings():
+            # pydicom warns of every small offence against the standard, and quotes the value.
+            warnings.simplefilter("ignore")
+            tags = dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(TAGS))
+            tags.decode()
+    except (OSError, InvalidDicomError, ValueError, EOFError, KeyError, AttributeError, NotImplementedError):
+        return None
+    return DicomFile(path, tags) if "SOPClassUID" in tags or "Rows" in tags else None
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    if folder.is_file():
+        yield folder
+        return
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder; check the path")
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"a folder can't be read ({error.strerror}); check its permissions") from error
+
+    for directory, folders, names in os.walk(folder, onerror=refuse):
+        folders.sort()
+        yield from (Path(directory, name) for name in sorted(names) if not name.startswith("."))

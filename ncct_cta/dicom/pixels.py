@@ -1,0 +1,154 @@
+"""Reads the pixels of a series in HU onto its grid, whatever the compression."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage
+
+from ..errors import InputError
+from ..hu import AIR_HU, SYNTHRAD_RANGE_HU, to_int16_hu
+from .geometry import Grid, grid_of
+from .headers import DicomFile
+from .series import Series
+
+UNREADABLE = "its pixels are damaged, cut short or compressed in a way that GDCM can't read; export the series again"
+
+
+@dataclass(frozen=True)
+class SeriesVolume:
+    """The volume of a series.
+
+    Args:
+        hu: (X, Y, Z) int16 HU: along the rows (column index), down the columns, and along the slices.
+        affine: (4, 4), voxel indices to DICOM's patient coordinates (LPS mm), at right angles.
+        slices: the files of the planes Z, in order.
+        remarks: what was done to the images beyond reading them, in plain sentences.
+    """
+
+    hu: np.ndarray
+    affine: np.ndarray
+    slices: tuple[DicomFile, ...]
+    remarks: tuple[str, ...]
+
+
+def read_series(series: Series) -> SeriesVolume:
+    """Read a series in HU.
+
+    RescaleSlope and RescaleIntercept count slice by slice; padding outside the scanned circle becomes air. A series
+    with gantry tilt is brought to a grid at right angles: each slice is shifted within its own plane, linearly
+    interpolated, and the rows or columns that this needs are added.
+
+    Raises:
+        InputError: if slices are missing, unevenly spaced or double, or pixels can't be read.
+    """
+    grid = grid_of(series)
+    remarks = []
+    if grid.duplicates:
+        _require_copies(series, grid)
+        remarks.append(f"{len(grid.duplicates)} images were there twice and count once")
+    hu = read_slices(series, grid.slices)
+    affine = grid.affine
+    if grid.tilt_mm is not None:
+        hu, affine = _straighten(hu, grid)
+        remarks.append("the slices are sheared (gantry tilt) and were shifted within their planes to a right angle")
+    return SeriesVolume(hu, affine, grid.slices, tuple(remarks))
+
+
+def read_slices(series: Series, files: tuple[DicomFile, ...]) -> np.ndarray:
+    """(X, Y, n) int16 HU of some of a series' files.
+
+    Raises:
+        InputError: if pixels can't be read.
+    """
+    stack: np.ndarray | None = None
+    for index, file in enumerate(files):
+        image = _read_slice(series, file)
+        if stack is None:
+            stack = np.empty((len(files), *image.shape), np.int16)
+        if image.shape != stack.shape[1:]:
+            raise _unreadable(series, file)
+        stack[index] = image
+    if stack is None:
+        raise ValueError("no files, expected at least one")
+    return stack.transpose(2, 1, 0)
+
+
+def _read_slice(series: Series, file: DicomFile) -> np.ndarray:
+    """(rows, columns) int16 HU."""
+    try:
+        with _no_warnings():
+            # GDCM applies the file's own slope and intercept.
+            image = sitk.GetArrayFromImage(sitk.ReadImage(str(file.path), imageIO="GDCMImageIO"))
+    except RuntimeError as error:
+        raise _unreadable(series, file) from error
+    if image.ndim != 3 or image.shape[0] != 1:
+        raise _unreadable(series, file)
+    hu = to_int16_hu(image[0])
+    padding = padding_hu(file)
+    if padding is not None:
+        hu[(hu >= padding[0]) & (hu <= padding[1])] = AIR_HU
+    return hu
+
+
+def _unreadable(series: Series, file: DicomFile) -> InputError:
+    return InputError(f"{series.label}: image {file.text('InstanceNumber') or 'without number'}: {UNREADABLE}")
+
+
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    """ITK prints its warnings with the file's path, which may hold the patient's name."""
+    before = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(before)
+
+
+def padding_hu(file: DicomFile) -> tuple[int, int] | None:
+    """Lowest and highest HU that mark padding (PixelPaddingValue, PS3.3 C.7.5.1.1.2); None if nothing does.
+
+    A padding value inside the range of HU that tissue has is passed over: it would take the tissue with it.
+    """
+    value = file.numbers("PixelPaddingValue")
+    if value is None:
+        return None
+    limit = file.numbers("PixelPaddingRangeLimit")
+    stored = np.array([value[0], value[0] if limit is None else limit[0]])
+    if file.number("PixelRepresentation") == 1:
+        stored[stored > np.iinfo(np.int16).max] -= 2**16  # written as unsigned into a signed image
+    low, high = sorted(stored * file.number("RescaleSlope", 1.0) + file.number("RescaleIntercept"))
+    if high > AIR_HU and low < SYNTHRAD_RANGE_HU[1]:
+        return None
+    lowest, highest = to_int16_hu(np.array([low, high]))
+    return int(lowest), int(highest)
+
+
+def _require_copies(series: Series, grid: Grid) -> None:
+    for a, b in grid.duplicates:
+        if not np.array_equal(_read_slice(series, a), _read_slice(series, b)):
+            raise InputError(
+                f"{series.label}: {len(grid.duplicates)} positions hold two different images, and no header tells the "
+                "two volumes apart; export each phase or reconstruction as a series of its own"
+            )
+
+
+def _straighten(hu: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Shift each slice of a tilted series within its plane; the grid grows so that no pixel is lost."""
+    if grid.tilt_mm is None:
+        raise ValueError("the grid has no tilt")
+    shifts = grid.tilt_mm / np.array(grid.spacing[:2])  # in pixels
+    before = np.maximum(0, np.ceil(-shifts.min(axis=0))).astype(int)
+    after = np.maximum(0, np.ceil(shifts.max(axis=0))).astype(int)
+    straight = np.full((*(np.array(hu.shape[:2]) + before + after), hu.shape[2]), AIR_HU, np.int16, order="F")
+    for z, shift in enumerate(shifts):
+        padded = np.pad(hu[..., z].astype(np.float32), np.column_stack([before, after]), constant_values=AIR_HU)
+        straight[..., z] = to_int16_hu(ndimage.shift(padded, shift, order=1, cval=AIR_HU))
+    affine = grid.affine.copy()
+    affine[:3, 3] -= affine[:3, :2] @ before
+    return straight, affine
