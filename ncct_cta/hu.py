@@ -32,6 +32,10 @@ CT_MUST_REACH_HU = -200
 # What a radiologist looks at: (lower, upper).
 MEDIASTINAL_WINDOW_HU = (-160, 240)
 LUNG_WINDOW_HU = (-1350, 150)
+BONE_WINDOW_HU = (-450, 1050)
+ANGIO_WINDOW_HU = (-100, 700)
+# The discriminator sees differences to the NCCT in this unit: a weak contrast, and a few times the noise of a scan.
+CONTRAST_UNIT_HU = 100
 # Iodine raises a vessel's HU by at least this much; less is noise (design.md's metric contract).
 ENHANCEMENT_HU = 80
 
@@ -61,6 +65,11 @@ class HUWindow:
     def half_width(self) -> float:
         """HU per unit of the networks' range."""
         return (self.upper - self.lower) / 2
+
+    @property
+    def contrast_gain(self) -> float:
+        """What a difference in the networks' range is multiplied by to count in units of ``CONTRAST_UNIT_HU``."""
+        return self.half_width / CONTRAST_UNIT_HU
 
     def normalise(self, hu: Array) -> Array:
         """Clip HU to the window and scale it to [-1, 1]; floating input keeps its type, integers become float32."""
