@@ -72,7 +72,6 @@ def run(kind: str, folder: Path, options: argparse.Namespace) -> tuple[dict[str,
     settings = {
         "data::datalist": folder / "phantom",
         "data::patch_size": "[64, 64]",
-        "data::window": "[-200, 400]",  # contrast fills it, so that a small D needs few steps
         "discriminator::hidden_dim": options.hidden_dim,
         "discriminator::lr": options.discriminator_lr,
         "discriminator::warmup_steps": 20,
@@ -105,8 +104,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=400, help="steps of each training, in hundreds (default: 400)")
     parser.add_argument("--hidden-dim", type=int, default=16, help="features of D's first layer (default: 16)")
-    parser.add_argument("--lr", type=float, default=5e-5, help="learning rate of the generator (default: 5e-5)")
-    parser.add_argument("--discriminator-lr", type=float, default=2e-3, help="learning rate of D (default: 2e-3)")
+    parser.add_argument("--lr", type=float, default=1e-4, help="learning rate of the generator (default: 1e-4)")
+    parser.add_argument("--discriminator-lr", type=float, default=2e-4, help="learning rate of D (default: 2e-4)")
     parser.add_argument("--cases", type=int, default=6, help="phantoms (default: 6)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")

@@ -96,7 +96,7 @@ class DiscriminatorConfig(Section):
     hidden_dim: int = setting(64, "features of each scale's first layer", low=1)
     steps: int = setting(1, "steps of D a generator step", low=1)
     warmup_epochs: int = setting(5, "epochs of reconstruction alone before D joins (train.skip_warmup: none)", low=0)
-    lr: float = setting(1.0e-4, "learning rate of D at its peak", low=0.0)
+    lr: float = setting(2.0e-4, "learning rate of D at its peak", low=0.0)
     lr_scheduler: str = setting("cosine", "after the warm-up: cosine to zero, or constant", choices=SCHEDULES)
     warmup_steps: int = setting(200, "steps of linear warm-up", low=0)
 

@@ -27,6 +27,10 @@ TRACHEA_UPPER_HU = -850
 # number: a drawn lung of exactly -850 HU must lie on one side of each.
 AIRWAY_THRESHOLDS_HU = (-695, -745, -795, -845, -870, -895, -920, -945)
 BONE_LOWER_HU = 250
+# Above this a CTA shows blood with contrast, and an NCCT nothing but bone, calcium and metal.
+CONTRAST_LOWER_HU = 150
+# Muscle and other soft tissue with its noise, without fat and bone.
+SOFT_TISSUE_HU = (-20, 120)
 # Every CT of a body holds air or lung; a volume whose lowest value lies above this is not in HU.
 CT_MUST_REACH_HU = -200
 # What a radiologist looks at: (lower, upper).

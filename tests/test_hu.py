@@ -35,6 +35,12 @@ def test_a_change_is_added_in_hu_also_where_the_window_clips() -> None:
     assert WINDOW.apply_change(ncct_hu, torch.tensor([0.0, 0.5, -0.1])).tolist() == [-2048.0, 350.0, 3001.0]
 
 
+def test_the_contrast_gain_makes_a_difference_of_100_hu_one() -> None:
+    window = HUWindow(-1000, 600)
+    hu = np.array([0.0, 100.0])
+    assert np.diff(window.normalise(hu))[0] * window.contrast_gain == pytest.approx(1)
+
+
 @pytest.mark.parametrize(("lower", "upper"), [(400, -1000), (0, 0), (0, float("nan"))])
 def test_a_window_without_width_is_refused(lower: float, upper: float) -> None:
     with pytest.raises(ValueError, match="must be above"):

@@ -68,15 +68,28 @@ class MultiScaleDiscriminator(nn.Module):
     Each scale is fed a 2x average-pooled input of the one before: the finest judges texture, the coarsest anatomy.
     With the defaults 8.3 M parameters in 2-D, 33 M in 3-D.
 
+    What it sees is ``(x, gain * (image - x))``: the same as (x, image), better conditioned. Spectral norm lets no layer
+    amplify, and in a wide HU window contrast and texture are a few hundredths of the range beside an anatomy that real
+    and synthetic share: fed with (x, image) itself, an isolated D stays blind for hundreds of steps.
+
     Args:
         spatial_dims: 2 or 3.
         hidden_dim: features of each scale's first layer.
         num_layers: layers of each scale that halve the grid.
         num_scales: number of scales.
+        contrast_gain: what the difference to the NCCT is multiplied by; ``HUWindow.contrast_gain`` fits the window.
     """
 
-    def __init__(self, spatial_dims: int = 2, hidden_dim: int = 64, num_layers: int = 3, num_scales: int = 3) -> None:
+    def __init__(
+        self,
+        spatial_dims: int = 2,
+        hidden_dim: int = 64,
+        num_layers: int = 3,
+        num_scales: int = 3,
+        contrast_gain: float = 1.0,
+    ) -> None:
         super().__init__()
+        self.contrast_gain = contrast_gain
         # The coarsest scale must see more than padding: one kernel's width at least.
         self.minimum_size = KERNEL_SIZE * 2 ** (num_scales - 1)
         self.scales = nn.ModuleList(
@@ -99,7 +112,7 @@ class MultiScaleDiscriminator(nn.Module):
                 f"the discriminator was given images of {tuple(image.shape[2:])} voxels, expected at least "
                 f"{self.minimum_size} a side for {len(self.scales)} scales; use larger patches or fewer scales"
             )
-        pair = torch.cat((condition, image), dim=1)
+        pair = torch.cat((condition, self.contrast_gain * (image - condition)), dim=1)
         judgement = Judgement([], [])
         for index, scale in enumerate(self.scales):
             if index > 0:

@@ -6,6 +6,8 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import is_parametrized
 
+from ncct_cta.gan_losses import AdversarialLoss, mean_score
+from ncct_cta.hu import HUWindow
 from ncct_cta.networks import MultiScaleDiscriminator, frozen
 
 
@@ -40,9 +42,37 @@ def test_each_scale_sees_half_the_grid_of_the_one_before():
         scale.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     condition, image = random_image(32, 32), random_image(32, 32, seed=1)
     discriminator(condition, image)
-    pair = torch.cat((condition, image), dim=1)
+    pair = torch.cat((condition, image - condition), dim=1)
     for factor, scale_input in zip((1, 2, 4), seen, strict=True):
         torch.testing.assert_close(scale_input, nn.functional.avg_pool2d(pair, factor))
+
+
+def test_it_sees_the_difference_to_the_ncct_in_units_of_contrast():
+    condition, image = random_image(32, 32), random_image(32, 32, seed=1)
+    amplified = small_discriminator(contrast_gain=8.0)(condition, condition + 0.1 * (image - condition))
+    plain = small_discriminator(contrast_gain=0.8)(condition, image)
+    for one, other in zip(amplified.logits, plain.logits, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+
+
+def test_it_learns_to_see_noise_of_a_scan_in_a_wide_window():
+    """16 HU in [-1000, 600] are 0.02 of the networks' range: invisible behind spectral norm without the gain."""
+    window = HUWindow(-1000, 600)
+    torch.manual_seed(0)
+    discriminator = MultiScaleDiscriminator(hidden_dim=8, contrast_gain=window.contrast_gain)
+    optimizer = torch.optim.Adam(discriminator.parameters(), lr=1e-3, betas=(0.5, 0.999))
+    generator = torch.Generator().manual_seed(0)
+    gaps = []
+    for _ in range(60):
+        condition = torch.nn.functional.interpolate(torch.rand(4, 1, 4, 4, generator=generator) - 0.5, (32, 32))
+        real = condition + 16 / window.half_width * torch.randn(4, 1, 32, 32, generator=generator)
+        real_logits, fake_logits = (discriminator(condition, image).logits for image in (real, condition))
+        loss = AdversarialLoss().discriminator_loss(real_logits, fake_logits)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        gaps.append(float(mean_score(real_logits) - mean_score(fake_logits)))
+    assert sum(gaps[-10:]) / 10 > 0.3
 
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])
