@@ -24,7 +24,7 @@ from ..errors import InputError
 from .cases import Case
 
 # Raise when the stored arrays change meaning: older folders are then built anew.
-STORE_VERSION = 1
+STORE_VERSION = 2
 STALE_SECONDS = 24 * 3600
 CHUNK_BYTES = 1 << 22
 

@@ -52,12 +52,13 @@ class CasePreparation:
         affine = placed[NCCT].affine.numpy()
         arrays = {key: image[0].numpy() for key, image in placed.items()}
         arrays = {key: to_int16_hu(a) if key in IMAGES else a.astype(np.uint8) for key, a in arrays.items()}
+        spacing = np.linalg.norm(affine[:3, :3], axis=0)
         if LUNG not in arrays:
-            arrays[LUNG] = _computed_lung(case, arrays[NCCT], np.linalg.norm(affine[:3, :3], axis=0))
+            arrays[LUNG] = _computed_lung(case, arrays[NCCT], spacing)
         if VESSEL not in arrays:
             arrays[VESSEL] = vessel_mask_from_pair(arrays[NCCT], arrays[CTA])
         # Stored, because every validation needs it and it takes seconds to compute.
-        arrays[BODY] = body_mask(arrays[NCCT]).astype(np.uint8)
+        arrays[BODY] = body_mask(arrays[NCCT], spacing).astype(np.uint8)
         return arrays, affine
 
     def _read(self, case: Case) -> dict[str, MetaTensor]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..hu import SYNTHRAD_RANGE_HU, HUWindow
+from ..hu import HUWindow
 from ..keys import BODY, LUNG, VESSEL
-from ..metrics import NONVESSEL
+from ..metrics import NONVESSEL, SYNTHRAD_RANGE, range_name
 
 Better = Literal["lower", "higher", "zero", "one", "neither"]
 
@@ -78,24 +78,7 @@ def ranges(window: HUWindow) -> dict[str, str]:
     >>> ranges(HUWindow(-1000, 600))
     {'range4095': '[-1024, 3071]', 'window_-1000_600': '[-1000, 600]'}
     """
-    return {
-        synthrad_suffix(): f"[{SYNTHRAD_RANGE_HU[0]}, {SYNTHRAD_RANGE_HU[1]}]",
-        window_suffix(window): f"[{window.lower:g}, {window.upper:g}]",
-    }
-
-
-def synthrad_suffix() -> str:
-    """``range4095``: the width of SynthRAD's range."""
-    return f"range{SYNTHRAD_RANGE_HU[1] - SYNTHRAD_RANGE_HU[0]}"
-
-
-def window_suffix(window: HUWindow) -> str:
-    """Both ends: windows of one width give different figures.
-
-    >>> window_suffix(HUWindow(-1000, 600))
-    'window_-1000_600'
-    """
-    return f"window_{window.lower:g}_{window.upper:g}"
+    return {range_name(each): f"[{each.lower:g}, {each.upper:g}]" for each in (SYNTHRAD_RANGE, window)}
 
 
 _VESSEL_COLUMNS = (
@@ -114,8 +97,8 @@ _HEADLINES = (
     "nonvessel_mae_hu",
     "lung_mae_hu",
     "body_mae_hu",
-    f"body_psnr_db_{synthrad_suffix()}",
-    f"body_ssim_{synthrad_suffix()}",
+    f"body_psnr_db_{range_name(SYNTHRAD_RANGE)}",
+    f"body_ssim_{range_name(SYNTHRAD_RANGE)}",
     "enhancement_recovery",
     "vessel_cldice",
     "lung_vessel_sharpness",

@@ -1,0 +1,130 @@
+"""Regions of a chest CT: where errors are taken, and where vessels are looked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from ..hu import BONE_LOWER_HU, CONTRAST_LOWER_HU, ENHANCEMENT_HU, LUNG_UPPER_HU, SOFT_TISSUE_HU
+from ..keys import BODY, LUNG, VESSEL
+
+NONVESSEL = "nonvessel"
+UNKNOWN_SPACING = (1.0, 1.0, 1.0)
+TABLE_OPENING_MM = 2.0  # how far the body's outline is opened: thinner things (table, tubes, clothes) are cut off
+# Tissue beside the vessels: from where their partial volume ends to where it is still the same tissue.
+SHELL_MM = (2.0, 6.0)
+BONE_MARGIN_MM = 2.0  # partial volume and noise around bone
+LEAST_VESSEL_MM3 = 50.0  # a component below it is noise: a vessel of 2 mm and 16 mm length
+
+
+def body_mask(ncct_hu: np.ndarray, spacing: Sequence[float] = UNKNOWN_SPACING) -> np.ndarray:
+    """The patient without the air around and without the table.
+
+    The largest soft-tissue component, its holes (lungs, bowel gas) filled slice by slice.
+
+    Args:
+        ncct_hu: (X, Y, Z) in HU, Z from foot to head.
+        spacing: voxel edges in mm.
+
+    Returns:
+        boolean, same shape.
+    """
+    tissue = ncct_hu > LUNG_UPPER_HU
+    # Coarse voxels aren't opened: one of them is thicker than a table, and three thicker than a chest wall.
+    iterations = round(TABLE_OPENING_MM / float(np.mean(spacing[:2])))
+    if iterations:
+        in_plane = ndimage.generate_binary_structure(2, 1)[..., None]  # a slice at a time: thin slices must not matter
+        tissue = ndimage.binary_opening(tissue, in_plane, iterations=iterations)
+    labels, count = ndimage.label(tissue)
+    if count == 0:
+        return np.zeros(ncct_hu.shape, bool)
+    body = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
+    for z in range(body.shape[-1]):
+        body[..., z] = ndimage.binary_fill_holes(body[..., z])
+    return body
+
+
+def vessel_mask_from_pair(ncct_hu: np.ndarray, cta_hu: np.ndarray) -> np.ndarray:
+    """Vessels of an aligned pair: enhanced by more than 80 HU, opened, without bone.
+
+    Args:
+        ncct_hu: (X, Y, Z) in HU.
+        cta_hu: the aligned CTA, same shape.
+
+    Returns:
+        uint8, same shape.
+    """
+    enhanced = (cta_hu.astype(np.int32) - ncct_hu > ENHANCEMENT_HU) & (ncct_hu < BONE_LOWER_HU)
+    return ndimage.binary_opening(enhanced).astype(np.uint8)
+
+
+def regions(
+    ncct_hu: np.ndarray, lung: np.ndarray, vessel: np.ndarray, spacing: Sequence[float] = UNKNOWN_SPACING
+) -> dict[str, np.ndarray]:
+    """The regions of the metric contract: body, lung, vessel, and the body without vessels (what must not change).
+
+    Args:
+        ncct_hu: (X, Y, Z) in HU, Z from foot to head.
+        lung: lung mask, same shape.
+        vessel: vessel mask, same shape.
+        spacing: voxel edges in mm.
+
+    Returns:
+        boolean masks, same shape.
+    """
+    vessels = vessel > 0
+    body = body_mask(ncct_hu, spacing) | (lung > 0) | vessels
+    return {BODY: body, LUNG: lung > 0, VESSEL: vessels, NONVESSEL: body & ~vessels}
+
+
+def tissue_beside(
+    vessels: np.ndarray, ncct_hu: np.ndarray, outside: np.ndarray, spacing: Sequence[float]
+) -> np.ndarray:
+    """Soft tissue in a shell of ``SHELL_MM`` around vessels: the background of their contrast.
+
+    Args:
+        vessels: boolean, (X, Y, Z).
+        ncct_hu: the scan without contrast in HU, in which soft tissue is told from fat and bone.
+        outside: what is no soft tissue for sure: lung and air, boolean.
+        spacing: voxel edges in mm.
+    """
+    inner, outer = (_grow(vessels, margin, spacing) for margin in SHELL_MM)
+    low, high = SOFT_TISSUE_HU
+    return outer & ~inner & ~outside & (ncct_hu > low) & (ncct_hu < high)
+
+
+def bright_without_contrast(ncct_hu: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    """Bone, calcium and metal with a margin: what a threshold in the CTA would take for vessels, boolean."""
+    return _grow(_without_specks(ncct_hu > CONTRAST_LOWER_HU, spacing), BONE_MARGIN_MM, spacing)
+
+
+def thresholded_vessels(
+    image_hu: np.ndarray, body: np.ndarray, bright: np.ndarray, spacing: Sequence[float]
+) -> np.ndarray:
+    """Vessels as one fixed threshold finds them: above 150 HU in the body, without bone and specks of noise.
+
+    Args:
+        image_hu: a CTA, real or synthetic, in HU, (X, Y, Z).
+        body: boolean, same shape.
+        bright: what ``bright_without_contrast`` gives for the NCCT.
+        spacing: voxel edges in mm.
+
+    Returns:
+        boolean, same shape.
+    """
+    return _without_specks((image_hu > CONTRAST_LOWER_HU) & body & ~bright, spacing)
+
+
+def _without_specks(mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    labels, _ = ndimage.label(mask)
+    large = np.bincount(labels.ravel()) * float(np.prod(spacing)) >= LEAST_VESSEL_MM3
+    large[0] = False
+    return large[labels]
+
+
+def _grow(mask: np.ndarray, margin_mm: float, spacing: Sequence[float]) -> np.ndarray:
+    """Dilate by a box, which is separable and so fast; by one voxel at least."""
+    size = [2 * max(1, round(margin_mm / edge)) + 1 for edge in spacing]
+    return ndimage.maximum_filter(mask.view(np.uint8), size, mode="constant").view(bool)

@@ -1,0 +1,62 @@
+"""Errors voxel by voxel, in HU, over a mask."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..hu import HUWindow
+
+NAN = float("nan")
+
+
+def mean_absolute_error(prediction_hu: np.ndarray, cta_hu: np.ndarray, mask: np.ndarray) -> float:
+    """Mean of ``|prediction - CTA|`` over a mask, in HU; NaN where the mask is empty."""
+    if not mask.any():
+        return NAN
+    return float(np.abs(_difference(prediction_hu, cta_hu, mask)).mean(dtype=np.float64))
+
+
+def error_scores(prediction_hu: np.ndarray, cta_hu: np.ndarray, mask: np.ndarray) -> dict[str, float]:
+    """``mae_hu``, ``rmse_hu`` and ``bias_hu`` (mean of prediction - CTA) over a mask; NaN where it is empty.
+
+    Args:
+        prediction_hu: (X, Y, Z) in HU.
+        cta_hu: the truth, same shape.
+        mask: boolean, same shape.
+    """
+    if not mask.any():
+        return dict.fromkeys(("mae_hu", "rmse_hu", "bias_hu"), NAN)
+    difference = _difference(prediction_hu, cta_hu, mask)
+    return {
+        "mae_hu": float(np.abs(difference).mean(dtype=np.float64)),
+        "rmse_hu": math.sqrt(np.square(difference).mean(dtype=np.float64)),
+        "bias_hu": float(difference.mean(dtype=np.float64)),
+    }
+
+
+def psnr(prediction_hu: np.ndarray, cta_hu: np.ndarray, mask: np.ndarray, window: HUWindow) -> float:
+    """Peak signal-to-noise ratio ``10 log10(range^2 / MSE)`` in dB over a mask, both images clipped to the range.
+
+    Args:
+        prediction_hu: (X, Y, Z) in HU.
+        cta_hu: the truth, same shape.
+        mask: boolean, same shape.
+        window: the range; its width is the peak.
+
+    Returns:
+        infinity where both agree, NaN where the mask is empty.
+    """
+    if not mask.any():
+        return NAN
+    prediction, cta = (
+        image[mask].clip(window.lower, window.upper).astype(np.float32) for image in (prediction_hu, cta_hu)
+    )
+    mse = float(np.square(prediction - cta).mean(dtype=np.float64))
+    return 10 * math.log10((window.upper - window.lower) ** 2 / mse) if mse else math.inf
+
+
+def _difference(prediction_hu: np.ndarray, cta_hu: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Prediction - CTA in the mask's voxels, float32: int16 would overflow."""
+    return prediction_hu[mask].astype(np.float32) - cta_hu[mask]
