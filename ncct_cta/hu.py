@@ -42,7 +42,7 @@ ANGIO_WINDOW_HU = (-100, 700)
 CONTRAST_UNIT_HU = 100
 # Iodine raises a vessel's HU by at least this much; less is noise (design.md's metric contract).
 ENHANCEMENT_HU = 80
-# Blood in the heart above this carries iodine: without it has 30 to 60 HU, at most 80 with noise (measured: 37 to 60).
+# Blood in the heart above this carries iodine: without it has 30 to 70 HU, in an arterial phase 150 to 500.
 CONTRAST_BLOOD_HU = 110
 
 Array = TypeVar("Array", np.ndarray, torch.Tensor)
