@@ -35,13 +35,13 @@ def blood_hu(hu: np.ndarray, spacing: Sequence[float]) -> float | None:
     """
     steps = [max(1, round(GRID_MM / edge)) for edge in spacing]
     coarse = hu[tuple(slice(None, None, step) for step in steps)]
-    mm = np.multiply(steps, spacing)
+    mm = [step * edge for step, edge in zip(steps, spacing, strict=True)]
     try:
         lungs = compute_lung_mask(coarse, mm).astype(bool)
     except InputError:
         return None
     place = _between(lungs) & (ndimage.distance_transform_edt(~lungs, mm) > SURFACE_MM)
-    smooth = ndimage.gaussian_filter(coarse.astype(np.float32), SMOOTHING_MM / mm)
+    smooth = ndimage.gaussian_filter(coarse.astype(np.float32), np.divide(SMOOTHING_MM, mm))
     blood = smooth[place & (smooth > WATER_HU)]  # fat lies below water
     if blood.size * np.prod(mm) / 1000 < MIN_BLOOD_ML:
         return None

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import hmac
-import os
 import secrets
-import uuid
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from ..errors import InputError
+from .tables import OWNER_ONLY, write_table
 
 KEY_FILE = "keys.csv"
 PATIENT, SERIES, SALT = "patient", "series", "salt"
@@ -47,6 +45,9 @@ class Key:
     description: str = ""
 
 
+COLUMNS = [field.name for field in fields(Key)]
+
+
 class KeyTable:
     """Pseudonyms from a salted hash (HMAC-SHA-256), and who is behind each.
 
@@ -72,10 +73,9 @@ class KeyTable:
         try:
             with open(path, newline="", encoding="utf-8") as file:
                 reader = csv.DictReader(file)
-                names = [field.name for field in fields(Key)]
-                if reader.fieldnames is None or not {*names} <= {*reader.fieldnames}:
-                    raise InputError(f"{path}: no key table, expected the columns {', '.join(names)}")
-                keys = [Key(**{name: row[name] or "" for name in names}) for row in reader]
+                if reader.fieldnames is None or not {*COLUMNS} <= {*reader.fieldnames}:
+                    raise InputError(f"{path}: no key table, expected the columns {', '.join(COLUMNS)}")
+                keys = [Key(**{name: row[name] or "" for name in COLUMNS}) for row in reader]
         except (OSError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
@@ -134,23 +134,8 @@ class KeyTable:
         Raises:
             InputError: if it can't be written.
         """
-        path = Path(path)
-        temporary = path.with_name(f".{uuid.uuid4().hex}.csv")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # The mode counts from the first byte on: no other user may read it in between.
-            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, [field.name for field in fields(Key)])
-                writer.writeheader()
-                writer.writerow(asdict(Key(self.salt, SALT)))
-                writer.writerows(asdict(key) for key in self._keys.values())
-            os.replace(temporary, path)
-        except OSError as error:
-            raise InputError(f"{path}: can't be written ({error.strerror or error}); choose another folder") from error
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+        rows = [Key(self.salt, SALT), *self._keys.values()]
+        write_table(Path(path), map(asdict, rows), COLUMNS, mode=OWNER_ONLY)
 
     def _add(self, kind: str, identity: str, **details: str) -> str:
         hashed = f"{kind}:{details.get('patient', '')}:{identity}"

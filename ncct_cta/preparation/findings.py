@@ -1,0 +1,226 @@
+"""What a folder of hospital data holds: one finding a series or file, under pseudonyms, with contrast measured."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from tqdm import tqdm
+
+from ..data.cases import NOT_INPUTS
+from ..data.nifti import nifti_suffix, spacing_to_ras, to_ras
+from ..data.volumes import RAS_FROM_LPS, is_volume_file, read_volume
+from ..dicom.geometry import Grid, grid_of
+from ..dicom.headers import DicomFile
+from ..dicom.pixels import read_slices
+from ..dicom.series import Inventory, Series, find_series
+from ..errors import InputError
+from .contrast import GRID_MM, blood_hu, is_enhanced
+from .pseudonyms import KeyTable
+
+OK, IGNORED, ERROR = "ok", "ignored", "error"
+AXIAL, PLANES = "axial", ("sagittal", "coronal", "axial")
+NO_CONTRAST_WORDS = ("", "none", "no", "n", "0", "without")
+MASKS_AND_OUTPUTS = set(NOT_INPUTS) - {"cta"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One series or file, without anything that identifies a patient.
+
+    Args:
+        patient: pseudonym.
+        series: pseudonym.
+        status: ok (a CT volume that can be used), ignored (none) or error (one that can't be used).
+        remark: why it isn't ok, or what the user should know.
+        format: DICOM, NIfTI, ...
+        study: number of the study among the patient's, in order of time; 0 where there is none.
+        number: SeriesNumber, as text.
+        slices: images.
+        spacing: voxel edges in mm.
+        plane: of DICOM slices: axial, coronal or sagittal.
+        kernel: the reconstruction's.
+        tag: whether the header names a contrast agent; None where there is no header.
+        blood: HU measured in heart and great vessels; None if not measurable.
+        frame: the frame of reference, to compare only: it must not be written.
+        taken: when, to compare only: it must not be written.
+    """
+
+    patient: str
+    series: str
+    status: str
+    remark: str = ""
+    format: str = "DICOM"
+    study: int = 0
+    number: str = ""
+    slices: int = 0
+    spacing: tuple[float, float, float] | None = None
+    plane: str = ""
+    kernel: str = ""
+    tag: bool | None = None
+    blood: float | None = None
+    frame: str = ""
+    taken: datetime | None = None
+
+    @property
+    def enhanced(self) -> bool | None:
+        """Whether the blood carries contrast, as measured."""
+        return is_enhanced(self.blood)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All of a folder's findings, and how many files are neither DICOM nor a volume."""
+
+    findings: tuple[Finding, ...]
+    other_files: int
+
+
+def find(folder: Path, keys: KeyTable, *, leave_out: Path | None = None) -> Findings:
+    """Look at everything in a folder and below it.
+
+    Args:
+        folder: DICOM files under any names, and NIfTI, NRRD, MHA or MHD files; patients may be mixed.
+        keys: takes up every patient and series.
+        leave_out: a folder below ``folder`` whose files don't count: where results are written.
+
+    Raises:
+        InputError: if the folder is missing or can't be read.
+    """
+    inventory = find_series(folder)
+    files = [path for path in sorted(folder.rglob("*")) if _counts(path, leave_out)]
+    findings = [*_of_dicom(inventory, keys)]
+    findings += [_of_file(path, folder, keys) for path in tqdm(files, desc="files", disable=None)]
+    return Findings(tuple(findings), inventory.other_files - len(files))
+
+
+def patient_identity(file: DicomFile) -> str:
+    """What tells a DICOM patient from others: the ID; without one name and birth date, or else the study."""
+    name = file.text("PatientName") + file.text("PatientBirthDate")
+    return file.text("PatientID") or name or file.text("StudyInstanceUID")
+
+
+def add_to_keys(series: Series, keys: KeyTable) -> tuple[str, str]:
+    """The pseudonyms of a DICOM series' patient and of the series, both entered into the table."""
+    first = series.first
+    patient = keys.add_patient(
+        patient_identity(first), name=first.text("PatientName"), birth_date=first.text("PatientBirthDate")
+    )
+    folders = {str(file.path.absolute().parent) for file in series.slices}
+    identity = f"{series.key} ({series.ignored})" if series.ignored else series.key
+    source = os.path.commonpath(folders)
+    return patient, keys.add_series(
+        identity, patient=patient, source=source, description=first.text("SeriesDescription")
+    )
+
+
+def _counts(path: Path, leave_out: Path | None) -> bool:
+    is_left_out = leave_out is not None and leave_out.absolute() in path.absolute().parents
+    return is_volume_file(path) and path.is_file() and not path.name.startswith(".") and not is_left_out
+
+
+def _of_dicom(inventory: Inventory, keys: KeyTable) -> Iterator[Finding]:
+    everything = [*inventory.volumes, *inventory.ignored]
+    studies: dict[str, dict[str, datetime]] = defaultdict(dict)
+    for series in everything:
+        taken = _taken(series.first) or datetime.max
+        of_patient = studies[patient_identity(series.first)]
+        uid = series.first.text("StudyInstanceUID")
+        of_patient[uid] = min(taken, of_patient.get(uid, taken))
+    for series in tqdm(everything, desc="series", disable=None):
+        of_patient = studies[patient_identity(series.first)]
+        in_order = sorted(of_patient, key=lambda uid: (of_patient[uid], uid))
+        study = 1 + in_order.index(series.first.text("StudyInstanceUID"))
+        yield _of_series(series, study, keys)
+
+
+def _of_series(series: Series, study: int, keys: KeyTable) -> Finding:
+    patient, name = add_to_keys(series, keys)
+    first = series.first
+    finding = Finding(
+        patient,
+        name,
+        IGNORED if series.ignored else OK,
+        series.ignored,
+        study=study,
+        number=first.text("SeriesNumber"),
+        slices=len(series.slices),
+        kernel=first.text("ConvolutionKernel"),
+        tag=first.text("ContrastBolusAgent").strip().lower() not in NO_CONTRAST_WORDS,
+        frame=first.text("FrameOfReferenceUID"),
+        taken=_taken(first),
+    )
+    if series.ignored:
+        return finding
+    try:
+        grid = grid_of(series)
+        plane = PLANES[int(np.abs(grid.affine[:3, 2]).argmax())]
+        finding = replace(finding, spacing=grid.spacing, plane=plane, blood=_blood_of(series, grid))
+    except InputError as error:
+        return replace(finding, status=ERROR, remark=str(error))
+    return replace(finding, remark="; ".join(_remarks(finding, grid)))
+
+
+def _blood_of(series: Series, grid: Grid) -> float | None:
+    """Blood's HU from every n-th slice alone: a grid of ``GRID_MM`` is enough, and reading is what takes time."""
+    step = max(1, round(GRID_MM / grid.spacing[2]))
+    affine = RAS_FROM_LPS @ grid.affine @ np.diag([1.0, 1.0, step, 1.0])
+    return _blood(read_slices(series, grid.slices[::step]), affine)
+
+
+def _blood(hu: np.ndarray, affine: np.ndarray) -> float | None:
+    ras, orientation = to_ras(hu, affine)
+    return blood_hu(ras, spacing_to_ras(nib.affines.voxel_sizes(affine), orientation))
+
+
+def _remarks(finding: Finding, grid: Grid | None = None) -> Iterator[str]:
+    if grid is not None and grid.tilt_mm is not None:
+        yield "gantry tilt, will be straightened"
+    if grid is not None and grid.duplicates:
+        yield f"{len(grid.duplicates)} positions hold two images"
+    if finding.plane not in ("", AXIAL):
+        yield f"{finding.plane} slices"
+    if finding.blood is None:
+        yield "no lungs and heart found: contrast not measured"
+    elif finding.tag is not None and finding.tag != finding.enhanced:
+        said, seen = ("contrast", "none") if finding.tag else ("no contrast", "contrast")
+        yield f"the header says {said}, the blood shows {seen} ({finding.blood:.0f} HU)"
+
+
+def _taken(file: DicomFile) -> datetime | None:
+    date = file.text("AcquisitionDate") or file.text("ContentDate") or file.text("StudyDate")
+    time = file.text("AcquisitionTime") or file.text("ContentTime")
+    stamp = file.text("AcquisitionDateTime") or date + time
+    for length, form in ((14, "%Y%m%d%H%M%S"), (8, "%Y%m%d")):
+        try:
+            return datetime.strptime(stamp[:length], form)
+        except ValueError:
+            continue
+    return None
+
+
+def _of_file(path: Path, folder: Path, keys: KeyTable) -> Finding:
+    place = path.relative_to(folder)
+    stem = path.name.removesuffix(nifti_suffix(path) or path.suffix)
+    kind = stem.rpartition("_")[2].lower()
+    patient = keys.add_patient(
+        place.parts[0] if len(place.parts) > 1 else stem.removesuffix("_ncct").removesuffix("_cta")
+    )
+    name = keys.add_series(str(place), patient=patient, source=path)
+    finding = Finding(patient, name, OK, format="NIfTI" if nifti_suffix(path) else path.suffix[1:].upper())
+    if kind in MASKS_AND_OUTPUTS:
+        return replace(finding, status=IGNORED, remark=f"no CT by its name (_{kind})")
+    try:
+        volume = read_volume(path)
+    except InputError as error:
+        # The message starts with the path, which may hold the patient's name.
+        return replace(finding, status=ERROR, remark=str(error).replace(str(path), name))
+    blood = _blood(volume.array, volume.affine)
+    finding = replace(finding, slices=volume.shape[2], spacing=volume.spacing, blood=blood)
+    return replace(finding, remark="; ".join(_remarks(finding)))
