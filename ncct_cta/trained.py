@@ -61,9 +61,7 @@ class TrainedModel:
         sections = content.get(SETTINGS, {})
         folder = Path(run) if run else file.parent if file and not sections else None
         if folder is not None:
-            if not (folder / CONFIG).is_file():
-                raise InputError(f"{folder}: there is no {CONFIG} in it; give the folder of a run (--run)")
-            sections = settings_of(ConfigParser.load_config_file(str(folder / CONFIG)))
+            sections = sections_of_run(folder)
         for name, values in sections.items():
             parser.update({f"{name}::{key}": value for key, value in values.items()})
         return parser
@@ -80,6 +78,17 @@ def _checkpoint_of(run: str, checkpoint: str) -> Path | None:
         if (Path(run) / name).is_file():
             return Path(run) / name
     raise InputError(f"{run}: there is neither {BEST} nor {LAST} in it; train first, or give --checkpoint")
+
+
+def sections_of_run(folder: Path) -> dict[str, dict[str, Any]]:
+    """The settings in a run's ``config.yaml``, by section.
+
+    Raises:
+        InputError: if it isn't there.
+    """
+    if not (folder / CONFIG).is_file():
+        raise InputError(f"{folder}: there is no {CONFIG} in it; give the folder of a run (--run)")
+    return settings_of(ConfigParser.load_config_file(str(folder / CONFIG)))
 
 
 def settings_of(bundle: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -120,6 +120,18 @@ def read_mask(path: str | Path, like: Volume | None = None) -> np.ndarray:
     return mask
 
 
+def read_shape(path: str | Path) -> tuple[int, ...]:
+    """The shape of a NIfTI file by its header alone.
+
+    Raises:
+        InputError: if there is no readable header.
+    """
+    try:
+        return tuple(cast(nib.Nifti1Image, nib.load(path)).shape)
+    except READ_ERRORS as error:
+        raise InputError(f"{path}: not readable as NIfTI ({error}); check the path, or copy it again") from error
+
+
 def require_same_grid(a: Volume, b: Volume, *, names: Sequence[str] = ("NCCT", "CTA"), case: str | None = None) -> None:
     """Check that two volumes share one voxel grid (see ``GRID_TOLERANCE_VOXELS``).
 

@@ -4,7 +4,7 @@ from .baselines import HURemap
 from .regions import NONVESSEL, body_mask, regions, vessel_mask_from_pair
 from .scorer import Scorer, score
 from .similarity import SYNTHRAD_RANGE, range_name
-from .vessels import enhancement_recovery, high_frequency_ratio
+from .vessels import dice, enhancement_recovery, high_frequency_ratio
 from .voxelwise import mean_absolute_error
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "HURemap",
     "Scorer",
     "body_mask",
+    "dice",
     "enhancement_recovery",
     "high_frequency_ratio",
     "mean_absolute_error",

@@ -57,8 +57,8 @@ class Scorer:
         self.spacing = spacing
         self.windows = tuple(dict.fromkeys((SYNTHRAD_RANGE, window)))
         self._box = _box_of(masks[BODY])
-        self.ncct, self.cta = ncct_hu[self._box], cta_hu[self._box]
-        self.masks = {name: np.ascontiguousarray(mask[self._box]) for name, mask in masks.items()}
+        self.ncct, self.cta = self.cut(ncct_hu), self.cut(cta_hu)
+        self.masks = {name: self.cut(mask) for name, mask in masks.items()}
         self._prepare()
 
     def _prepare(self) -> None:
@@ -74,7 +74,7 @@ class Scorer:
 
     def __call__(self, prediction_hu: np.ndarray) -> dict[str, float]:
         """All scores of a prediction (X, Y, Z) in HU on the case's grid, by column; NaN: n/a."""
-        prediction = prediction_hu[self._box]
+        prediction = self.cut(prediction_hu)
         return {name: value for part in self.parts().values() for name, value in part(prediction).items()}
 
     def parts(self) -> Mapping[str, Callable[[np.ndarray], dict[str, float]]]:
@@ -91,8 +91,8 @@ class Scorer:
         }
 
     def cut(self, image: np.ndarray) -> np.ndarray:
-        """An image of the case's grid in the box that scores are taken in."""
-        return image[self._box]
+        """An image of the case's grid in the box that scores are taken in, contiguous."""
+        return np.ascontiguousarray(image[self._box])
 
     def _errors(self, prediction: np.ndarray) -> dict[str, float]:
         return {

@@ -1,0 +1,104 @@
+"""From scores of cases to figures of methods: mean, spread, bootstrap interval, paired tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from scipy import stats
+
+from .columns import Column
+from .results import HU_REMAP, IDENTITY, Statistic
+
+CONFIDENCE = 0.95
+RESAMPLES = 9999
+# With fewer cases the smallest p that a two-sided exact Wilcoxon test can give, 2 / 2^n, lies above 0.05.
+LEAST_CASES_TO_CONCLUDE = 6
+BASELINES = (IDENTITY, HU_REMAP)
+
+Row = Mapping[str, str | float]
+
+
+def summarise(rows: Sequence[Row], columns: Sequence[Column], *, seed: int = 0) -> dict[str, dict[str, Statistic]]:
+    """Every score of every method over the cases.
+
+    Args:
+        rows: one for each case and method, as in ``Evaluation``; every method has all cases, in one order.
+        columns: the scores.
+        seed: of the bootstrap's resampling.
+
+    Returns:
+        by method, in the rows' order, and by the column's name.
+    """
+    names = list(dict.fromkeys(str(row["method"]) for row in rows))
+    first = first_method(names)
+    summary: dict[str, dict[str, Statistic]] = {name: {} for name in names}
+    for column in columns:
+        scores = {name: _scores(rows, name, column.name) for name in names}
+        for name, own in scores.items():
+            summary[name][column.name] = _statistic(
+                own,
+                identity=scores.get(IDENTITY) if name != IDENTITY else None,
+                first=scores[first] if first is not None and name != first else None,
+                seed=seed,
+            )
+    return summary
+
+
+def first_method(names: Iterable[str]) -> str | None:
+    """The first that is no baseline, with which the others are compared; None if there are baselines only."""
+    return next((name for name in names if name not in BASELINES), None)
+
+
+def conclusion(cases: int) -> str | None:
+    """A plain sentence if there are too few cases to conclude anything from them."""
+    if cases >= LEAST_CASES_TO_CONCLUDE:
+        return None
+    return (
+        f"{cases} case{'s' * (cases != 1)}: too few to conclude. With fewer than {LEAST_CASES_TO_CONCLUDE}, a "
+        "two-sided Wilcoxon test can't reach p < 0.05, however large the difference."
+    )
+
+
+def _scores(rows: Sequence[Row], method: str, column: str) -> np.ndarray:
+    return np.array([float(row[column]) for row in rows if row["method"] == method])
+
+
+def _statistic(scores: np.ndarray, *, identity: np.ndarray | None, first: np.ndarray | None, seed: int) -> Statistic:
+    known = scores[~np.isnan(scores)]
+    low, high = _bootstrap_interval(known, seed)
+    return Statistic(
+        cases=len(known),
+        mean=float(known.mean()) if len(known) else float("nan"),
+        std=float(known.std(ddof=1)) if len(known) > 1 and np.isfinite(known).all() else float("nan"),
+        low=low,
+        high=high,
+        p_identity=_paired_p(scores, identity),
+        p_first=_paired_p(scores, first),
+    )
+
+
+def _bootstrap_interval(scores: np.ndarray, seed: int) -> tuple[float, float]:
+    """The percentile bootstrap of the mean: unlike BCa it holds for a handful of cases and for equal ones."""
+    if len(scores) < 2 or not np.isfinite(scores).all():
+        return float("nan"), float("nan")
+    interval = stats.bootstrap(
+        (scores,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        random_state=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(interval.low), float(interval.high)
+
+
+def _paired_p(scores: np.ndarray, other: np.ndarray | None) -> float:
+    """Two-sided Wilcoxon signed-rank test over the cases in which both scores exist."""
+    if other is None:
+        return float("nan")
+    both = np.isfinite(scores) & np.isfinite(other)
+    difference = scores[both] - other[both]
+    if len(difference) < 2:
+        return float("nan")
+    return float(stats.wilcoxon(difference).pvalue) if difference.any() else 1.0
