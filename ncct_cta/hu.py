@@ -42,6 +42,8 @@ ANGIO_WINDOW_HU = (-100, 700)
 CONTRAST_UNIT_HU = 100
 # Iodine raises a vessel's HU by at least this much; less is noise (design.md's metric contract).
 ENHANCEMENT_HU = 80
+# What registration compares: from air to bright vessels and bone; metal and dense bone would take most of a histogram.
+REGISTRATION_WINDOW_HU = (-1000, 400)
 # Blood in the heart above this carries iodine: without it has 30 to 70 HU, in an arterial phase 150 to 500.
 CONTRAST_BLOOD_HU = 110
 
