@@ -1,0 +1,121 @@
+"""The report's cases: in which order, how many of them, and what the page says and holds of each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from ..data import Case
+from ..previews import axial
+from . import report_plots as plots
+from .report_tables import figure, first_trained, shown_name
+from .report_volumes import CaseVolumes, PackedCase, fit_case, read_case
+from .results import IDENTITY, Evaluation, Method
+
+RANKED_BY = "vessel_mae_hu"
+# More in the viewer would leave each too few bytes; more pictures nobody opens.
+MOST_VIEWED, MOST_PICTURED = 8, 24
+# What a picture takes at most, so that the viewer's share is known before all are drawn.
+PICTURE_BYTES = 300_000
+LEAST_CASE_BYTES = 2**14
+
+
+@dataclass(frozen=True)
+class RankedCase:
+    """A case and what it is called on the page.
+
+    Args:
+        case: its files.
+        rank: 0 is the worst.
+        label: its name, and its error with the first trained method.
+    """
+
+    case: Case
+    rank: int
+    label: str
+
+
+@dataclass(frozen=True)
+class ShownCase:
+    """What the page holds of a case.
+
+    Args:
+        ranked: the case.
+        picture: a JPEG's data URI.
+        packed: the volumes for the viewer; None where only the picture is shown.
+        first_slice: of the packed volumes: where the viewer opens.
+    """
+
+    ranked: RankedCase
+    picture: str
+    packed: PackedCase | None
+    first_slice: int = 0
+
+
+def rank_cases(evaluation: Evaluation) -> list[RankedCase]:
+    """All cases from the first trained method's worst in the vessels to its best; those without a figure last."""
+    method = first_trained(evaluation.methods).name
+    errors = {str(row["case"]): float(row.get(RANKED_BY, math.nan)) for row in evaluation.rows if row["method"] == method}
+    order = sorted(evaluation.cases, key=lambda case: (math.isnan(errors[case.name]), -errors[case.name]))
+    known = sum(not math.isnan(error) for error in errors.values())
+    labels = {known // 2: "median: "} if known > 2 else {}
+    labels |= {0: "worst: "} if known > 1 else {}
+    return [
+        RankedCase(case, rank, f"{labels.get(rank, '')}{case.name}, {_error_words(errors[case.name], method)}")
+        for rank, case in enumerate(order)
+    ]
+
+
+def viewed_cases(ranked: Sequence[RankedCase]) -> list[RankedCase]:
+    """The worst, the median, then others spread evenly over the ranks, at most ``MOST_VIEWED``."""
+    spread = {round(rank) for rank in np.linspace(0, len(ranked) - 1, min(len(ranked), MOST_VIEWED - 1))}
+    first = list(dict.fromkeys([0, next((found.rank for found in ranked if found.label.startswith("median")), 0)]))
+    return [ranked[rank] for rank in [*first, *sorted(spread - set(first))]]
+
+
+def show_cases(evaluation: Evaluation, room: int) -> Iterator[ShownCase]:
+    """Read, draw and pack one case after the other; those of the viewer first.
+
+    Args:
+        evaluation: what was found.
+        room: bytes for all of them.
+
+    Raises:
+        ValueError: if the room is too small.
+    """
+    ranked = rank_cases(evaluation)
+    viewed = viewed_cases(ranked)
+    others = [found for found in ranked if found not in viewed][: MOST_PICTURED - len(viewed)]
+    share = (room - PICTURE_BYTES * (len(viewed) + len(others))) // len(viewed)
+    if share < LEAST_CASE_BYTES:
+        raise ValueError(f"the limit leaves {share} bytes for a case in the viewer, expected {LEAST_CASE_BYTES}; raise it")
+    trained = first_trained(evaluation.methods)
+    for found in tqdm([*viewed, *others], desc="report", unit="case"):
+        volumes = read_case(found.case, evaluation.methods if found in viewed else [trained])
+        names = [IDENTITY, *(method.name for method in evaluation.methods if method.name != IDENTITY)]
+        at = names.index(trained.name) if found in viewed else len(volumes.images_hu) - 2
+        picture = _picture(found, volumes, at, trained)
+        if found in viewed:
+            packed = fit_case(volumes, share)
+            coarser = packed.shape[2] / volumes.mip_region.shape[2]
+            yield ShownCase(found, picture, packed, int((volumes.picture_slice + 0.5) * coarser))
+        else:
+            yield ShownCase(found, picture, None)
+
+
+def _picture(found: RankedCase, volumes: CaseVolumes, at: int, trained: Method) -> str:
+    z = volumes.picture_slice
+    ncct, prediction, cta = (axial(volumes.images_hu[i], z) for i in (0, at, -1))
+    return plots.strip(
+        ncct, prediction, cta,
+        title=f"{found.case.name}, axial slice {z + 1} of {volumes.mip_region.shape[2]} of those that hold the body",
+        name=shown_name(trained.name), aspect=volumes.spacing[1] / volumes.spacing[0],
+    )  # fmt: skip
+
+
+def _error_words(error: float, method: str) -> str:
+    return f"vessels {figure(error, 1)} HU with {shown_name(method)}"
