@@ -1,7 +1,8 @@
 """``python -m ncct_cta.infer``: synthesise the CTA of non-contrast chest CTs.
 
 Each NIfTI volume in HU becomes {case}_syncta.nii.gz in HU on the same grid, where case is the input's name without
-.nii, .nii.gz and a trailing _ncct. The result is synthetic and not for diagnosis.
+.nii, .nii.gz and a trailing _ncct. So does a DICOM series, whose case is a pseudonym; --dicom also writes it as a
+derived DICOM series, {case}_syncta_dicom. The result is synthetic and not for diagnosis.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 from .components import run_inference
 from .data import InputCases
+from .data.dicom_inputs import DerivedSeriesWriter
 from .engines import InferenceEngine
 from .errors import InputError, one_line_errors
+from .preparation.pseudonyms import KEY_FILE
 from .trained import TrainedModel
 
 
@@ -22,7 +26,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m ncct_cta.infer", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--input", required=True, help="a NIfTI file, a folder of them, or a case list (datalist.json)")
+    parser.add_argument(
+        "--input", required=True, help="a NIfTI file, a folder of them, a case list (datalist.json), or a DICOM folder"
+    )
     parser.add_argument("--output", required=True, metavar="DIR", help="the folder to write to")
     parser.add_argument("--run", default="", metavar="RUN_DIR", help="a run's folder: its settings and best weights")
     parser.add_argument("--checkpoint", default="", metavar="FILE", help="a checkpoint, with --run or alone")
@@ -34,6 +40,20 @@ def build_parser() -> argparse.ArgumentParser:
         "--save-intermediates",
         action="store_true",
         help="also write what G gave and what G2 got: {case}_coarse.nii.gz and {case}_intermediate.nii.gz",
+    )
+    parser.add_argument("--dicom", action="store_true", help="DICOM in: also write DICOM, {case}_syncta_dicom")
+    parser.add_argument(
+        "--series",
+        nargs="+",
+        default=(),
+        metavar="NAME",
+        help="which series of a DICOM folder that holds several, or all",
+    )
+    parser.add_argument(
+        "--keys",
+        default="",
+        metavar="FILE",
+        help=f"DICOM in: the key table with the pseudonyms (default: {KEY_FILE} in the output folder, made if missing)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
     parser.add_argument("--debug", action="store_true", help="log shapes, ranges, timings and memory of every stage")
@@ -58,13 +78,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     engine = InferenceEngine(
         device=model.device,
-        cases=InputCases(arguments.input, arguments.split),
+        cases=InputCases(
+            arguments.input,
+            arguments.split,
+            series=arguments.series,
+            key_file=arguments.keys or str(Path(arguments.output) / KEY_FILE),
+        ),
         network=model.cascade,
         inferer=model.inferer,
         output_dir=arguments.output,
         spacing=model.settings.data.spacing,
         overwrite=arguments.overwrite,
         save_intermediates=arguments.save_intermediates,
+        write_dicom=DerivedSeriesWriter(model.identity) if arguments.dicom else None,
     )
     run_inference(engine, model)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from .loading import load_checkpoint, load_weights, network_weights
 from .paths import bundle_config
 
 CONFIG = "config.yaml"
+HASH_BLOCK_BYTES = 2**20
 
 
 class TrainedModel:
@@ -40,7 +42,7 @@ class TrainedModel:
         self, run: str = "", checkpoint: str = "", *, device: str = "auto", amp: str = "", batch_size: int = 0
     ) -> None:
         self.untrained = not run and not checkpoint
-        file = _checkpoint_of(run, checkpoint)
+        self.checkpoint = file = _checkpoint_of(run, checkpoint)
         content = load_checkpoint(file) if file else {}
         parser = self._wiring(run, file, content)
         choices = {"device": device, "amp": amp, "batch_size": batch_size}
@@ -53,6 +55,17 @@ class TrainedModel:
         if file:
             load_weights(self.cascade, network_weights(content, file), file)
         self.cascade.to(self.device).eval()
+
+    @property
+    def identity(self) -> str:
+        """The checkpoint's file name and the SHA-256 of its bytes, which ``sha256sum`` prints too."""
+        if self.checkpoint is None:
+            return "untrained"
+        digest = hashlib.sha256()
+        with open(self.checkpoint, "rb") as file:
+            while block := file.read(HASH_BLOCK_BYTES):
+                digest.update(block)
+        return f"{self.checkpoint.name} sha256:{digest.hexdigest()}"
 
     def _wiring(self, run: str, file: Path | None, content: Mapping[str, Any]) -> ConfigParser:
         """This version's wiring with the run's settings: a run that an older version trained still works."""

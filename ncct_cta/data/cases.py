@@ -36,6 +36,7 @@ class Case:
         cta: the angiography that training and evaluation compare with.
         lung: a lung mask.
         vessel: a vessel mask.
+        series: where ``ncct`` is a DICOM folder, which series of it (``dicom.series.Series.key``).
     """
 
     name: str
@@ -43,6 +44,7 @@ class Case:
     cta: Path | None = None
     lung: Path | None = None
     vessel: Path | None = None
+    series: str | None = None
 
 
 def read_case_list(source: str | Path, *, val_fraction: float = 0.15, seed: int = 0) -> dict[str, list[Case]]:

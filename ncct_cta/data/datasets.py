@@ -15,7 +15,9 @@ from tqdm import tqdm
 from ..errors import InputError
 from ..hu import HUWindow
 from ..keys import BODY, CASE, CTA, LUNG, NCCT, VESSEL
+from ..preparation.pseudonyms import KEY_FILE
 from .cases import Case, read_case_list, read_inputs
+from .dicom_inputs import holds_dicom_only, read_dicom_inputs
 from .store import StoredCase, VolumeStore, check_patch_fits
 from .transforms import CasePreparation, paired_augmentation
 
@@ -189,13 +191,17 @@ class InputCases:
     """The scans of an inference; the source is read when they are first iterated over.
 
     Args:
-        source: a NIfTI file, a folder or a case list.
+        source: a NIfTI file, a folder of them, a case list, or a folder of DICOM files.
         split: of a case list; empty: testing, or all when there is no testing case.
+        series: of a DICOM folder: the pseudonyms of those wanted, or ``all``; empty: the only one.
+        key_file: of a DICOM folder: where the key table lies or is made (``read_dicom_inputs``).
     """
 
-    def __init__(self, source: str, split: str = "") -> None:
+    def __init__(self, source: str, split: str = "", *, series: Sequence[str] = (), key_file: str = KEY_FILE) -> None:
         self.source = source
         self.split = split
+        self.series = series
+        self.key_file = key_file
 
     def __iter__(self) -> Iterator[Case]:
         """Give the cases with a progress bar over them.
@@ -203,5 +209,8 @@ class InputCases:
         Raises:
             InputError: if there is nothing to synthesise.
         """
-        cases = read_inputs(self.source, split=self.split or None)
+        if self.series or holds_dicom_only(Path(self.source)):
+            cases = read_dicom_inputs(Path(self.source), Path(self.key_file), self.series)
+        else:
+            cases = read_inputs(self.source, split=self.split or None)
         return iter(tqdm(cases, desc="volumes", unit="volume", disable=len(cases) == 1))

@@ -28,14 +28,24 @@ class Grid:
         slices: the files from the first to the last along the normal.
         affine: (4, 4), voxel indices (column, row, slice) to LPS mm, at right angles; of a tilted series the grid that
             its slices are brought to, on the planes where they lie.
-        tilt_mm: (n, 2), how far each slice lies from that grid along columns and rows; None without gantry tilt.
+        shifts: (n, 2) pixels, how far each slice of a tilted series moves along columns and rows to get there; None
+            without gantry tilt.
+        margins: pixels that this adds ((before, after) along columns, (before, after) along rows).
         duplicates: pairs of files at one position; one of each is in ``slices``, and the two must be the same image.
     """
 
     slices: tuple[DicomFile, ...]
     affine: np.ndarray
-    tilt_mm: np.ndarray | None
+    shifts: np.ndarray | None
+    margins: np.ndarray
     duplicates: tuple[tuple[DicomFile, DicomFile], ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Columns, rows and slices, margins included."""
+        first = self.slices[0]
+        x, y = np.add([first.number("Columns"), first.number("Rows")], self.margins.sum(axis=1))
+        return int(x), int(y), len(self.slices)
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -61,14 +71,15 @@ def grid_of(series: Series) -> Grid:
     spacing = _even_spacing(series, along)
     first = kept[0]
     axes = first.required("ImageOrientationPatient", 6).reshape(2, 3)
-    row_mm, column_mm = first.required("PixelSpacing", 2)  # between rows first
-    affine = np.eye(4)
-    affine[:3, :3] = np.column_stack([axes[0] * column_mm, axes[1] * row_mm, np.cross(*axes) * spacing])
-    affine[:3, 3] = first.required("ImagePositionPatient", 3)
+    pixel_mm = first.required("PixelSpacing", 2)[::-1]  # DICOM gives the distance of the rows first
     positions = np.array([file.required("ImagePositionPatient", 3) for file in kept])
-    tilt = (positions - positions[0]) @ axes.T
-    is_tilted = (np.abs(tilt) > TILT_PIXELS * np.array([column_mm, row_mm])).any()
-    return Grid(tuple(kept), affine, tilt if is_tilted else None, tuple(duplicates))
+    shifts = (positions - positions[0]) @ axes.T / pixel_mm
+    is_tilted = bool((np.abs(shifts) > TILT_PIXELS).any())
+    margins = np.ceil(np.column_stack([-shifts.min(axis=0), shifts.max(axis=0)])).astype(int) * is_tilted
+    affine = np.eye(4)
+    affine[:3, :3] = np.column_stack([*(axes * pixel_mm[:, None]), np.cross(*axes) * spacing])
+    affine[:3, 3] = positions[0] - affine[:3, :2] @ margins[:, 0]
+    return Grid(tuple(kept), affine, shifts if is_tilted else None, margins, tuple(duplicates))
 
 
 def _without_duplicates(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator, MutableSequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,21 +95,27 @@ def dicom_files(folder: str | Path) -> tuple[list[DicomFile], int]:
     Raises:
         InputError: if the folder is missing or can't be read.
     """
-    found = [read_header(path) for path in _walk(Path(folder))]
+    found = [read_header(path) for path in files_below(Path(folder))]
     files = [file for file in found if file is not None]
     return files, len(found) - len(files)
 
 
-def read_header(path: Path) -> DicomFile | None:
-    """The header of a DICOM file; None if the file is none, or is damaged so early that nothing can be read."""
+def is_dicom(path: Path) -> bool:
+    """Whether a file starts as DICOM files do; False too if it can't be read."""
     try:
         with open(path, "rb") as file:
             start = file.read(PREAMBLE_BYTES + len(MAGIC))
-        if start[PREAMBLE_BYTES:] != MAGIC and not start.startswith(OLD_STARTS):
-            return None
-        with warnings.catch_warnings():
-            # pydicom warns of every small offence against the standard, and quotes the value.
-            warnings.simplefilter("ignore")
+    except OSError:
+        return False
+    return start[PREAMBLE_BYTES:] == MAGIC or start.startswith(OLD_STARTS)
+
+
+def read_header(path: Path) -> DicomFile | None:
+    """The header of a DICOM file; None if the file is none, or is damaged so early that nothing can be read."""
+    if not is_dicom(path):
+        return None
+    try:
+        with quiet_pydicom():
             tags = dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(TAGS))
             tags.decode()
     except (OSError, InvalidDicomError, ValueError, EOFError, KeyError, AttributeError, NotImplementedError):
@@ -116,7 +123,20 @@ def read_header(path: Path) -> DicomFile | None:
     return DicomFile(path, tags) if "SOPClassUID" in tags or "Rows" in tags else None
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+@contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Silence pydicom's warnings: of every small offence against the standard, with the value, perhaps a name."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """All files in a folder and below it in the order of their names, but hidden ones; or the one file given.
+
+    Raises:
+        InputError: if the folder is missing or can't be read.
+    """
     if folder.is_file():
         yield folder
         return

@@ -26,13 +26,11 @@ class SeriesVolume:
     Args:
         hu: (X, Y, Z) int16 HU: along the rows (column index), down the columns, and along the slices.
         affine: (4, 4), voxel indices to DICOM's patient coordinates (LPS mm), at right angles.
-        slices: the files of the planes Z, in order.
         remarks: what was done to the images beyond reading them, in plain sentences.
     """
 
     hu: np.ndarray
     affine: np.ndarray
-    slices: tuple[DicomFile, ...]
     remarks: tuple[str, ...]
 
 
@@ -51,12 +49,9 @@ def read_series(series: Series) -> SeriesVolume:
     if grid.duplicates:
         _require_copies(series, grid)
         remarks.append(f"{len(grid.duplicates)} images were there twice and count once")
-    hu = read_slices(series, grid.slices)
-    affine = grid.affine
-    if grid.tilt_mm is not None:
-        hu, affine = _straighten(hu, grid)
+    if grid.shifts is not None:
         remarks.append("the slices are sheared (gantry tilt) and were shifted within their planes to a right angle")
-    return SeriesVolume(hu, affine, grid.slices, tuple(remarks))
+    return SeriesVolume(_straighten(read_slices(series, grid.slices), grid), grid.affine, tuple(remarks))
 
 
 def read_slices(series: Series, files: tuple[DicomFile, ...]) -> np.ndarray:
@@ -138,17 +133,12 @@ def _require_copies(series: Series, grid: Grid) -> None:
             )
 
 
-def _straighten(hu: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+def _straighten(hu: np.ndarray, grid: Grid) -> np.ndarray:
     """Shift each slice of a tilted series within its plane; the grid grows so that no pixel is lost."""
-    if grid.tilt_mm is None:
-        raise ValueError("the grid has no tilt")
-    shifts = grid.tilt_mm / np.array(grid.spacing[:2])  # in pixels
-    before = np.maximum(0, np.ceil(-shifts.min(axis=0))).astype(int)
-    after = np.maximum(0, np.ceil(shifts.max(axis=0))).astype(int)
-    straight = np.full((*(np.array(hu.shape[:2]) + before + after), hu.shape[2]), AIR_HU, np.int16, order="F")
-    for z, shift in enumerate(shifts):
-        padded = np.pad(hu[..., z].astype(np.float32), np.column_stack([before, after]), constant_values=AIR_HU)
+    if grid.shifts is None:
+        return hu
+    straight = np.empty(grid.shape, np.int16, order="F")
+    for z, shift in enumerate(grid.shifts):
+        padded = np.pad(hu[..., z].astype(np.float32), grid.margins, constant_values=AIR_HU)
         straight[..., z] = to_int16_hu(ndimage.shift(padded, shift, order=1, cval=AIR_HU))
-    affine = grid.affine.copy()
-    affine[:3, 3] -= affine[:3, :2] @ before
-    return straight, affine
+    return straight

@@ -96,6 +96,13 @@ class Inventory:
     ignored: tuple[Series, ...]
     other_files: int
 
+    @property
+    def why_none(self) -> str:
+        """What the folder holds instead of a volume."""
+        reasons = Counter(series.ignored for series in self.ignored)
+        found = [f"{count} x {reason}" for reason, count in reasons.items()]
+        return ", ".join([*found, f"{self.other_files} files that aren't DICOM"])
+
 
 def find_series(folder: str | Path) -> Inventory:
     """Find the CT volumes in a folder and below it.
@@ -139,13 +146,7 @@ def choose_series(folder: str | Path, key: str | None = None) -> Series:
         )
     if key is not None:
         raise InputError("the folder no longer holds the DICOM series that was asked for; scan it again")
-    raise InputError(f"the folder holds no CT volume, expected a DICOM series: {_why_none(inventory)}")
-
-
-def _why_none(inventory: Inventory) -> str:
-    reasons = Counter(series.ignored for series in inventory.ignored)
-    found = [f"{count} x {reason}" for reason, count in reasons.items()]
-    return ", ".join([*found, f"{inventory.other_files} files that aren't DICOM"])
+    raise InputError(f"the folder holds no CT volume, expected a DICOM series: {inventory.why_none}")
 
 
 def _parts(uid: str, files: Sequence[DicomFile]) -> list[Series]:

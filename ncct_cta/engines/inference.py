@@ -1,9 +1,9 @@
-"""Inference: from a NIfTI file in HU to a NIfTI file in HU on the same grid."""
+"""Inference: from a scan in HU to a NIfTI file in HU on the same grid, and to DICOM if wanted."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from torch import nn
 from tqdm import tqdm
 
 from ..data.cases import Case
-from ..data.nifti import Volume, from_ras, read_ct, spacing_to_ras, to_ras, write_like
+from ..data.nifti import Volume, from_ras, spacing_to_ras, to_ras, write_like
+from ..data.volumes import read_volume
 from ..debug import describe, stage
 from ..errors import InputError
 from ..hu import to_int16_hu
@@ -26,6 +27,7 @@ from ..keys import CASE
 logger = logging.getLogger(__name__)
 
 OUTPUT_SUFFIX = "_syncta.nii.gz"
+DICOM_SUFFIX = "_syncta_dicom"
 REFINED = "refined"
 STAGE_SUFFIXES = {"coarse": "_coarse.nii.gz", "intermediate": "_intermediate.nii.gz", REFINED: OUTPUT_SUFFIX}
 PATH, FAILURE, SKIPPED = "path", "failure", "skipped"
@@ -45,6 +47,8 @@ class InferenceEngine(SupervisedEvaluator):
         spacing: voxel size in mm that the network was trained on; None: each scan's own.
         overwrite: replace files that are there; otherwise their cases are skipped.
         save_intermediates: also write what G gave and what G2 got, ``{case}_coarse`` and ``{case}_intermediate``.
+        write_dicom: also write the CTA of a DICOM series as DICOM: given the case, the HU and the folder to write,
+            ``{case}_syncta_dicom``.
         handlers: what happens around the cases.
     """
 
@@ -61,6 +65,7 @@ class InferenceEngine(SupervisedEvaluator):
         spacing: Sequence[float] | None = None,
         overwrite: bool = False,
         save_intermediates: bool = False,
+        write_dicom: Callable[[Case, np.ndarray, Path], None] | None = None,
         handlers: Sequence | None = None,
     ) -> None:
         super().__init__(
@@ -76,12 +81,14 @@ class InferenceEngine(SupervisedEvaluator):
         self.overwrite = overwrite
         # The synthetic CTA last: while it isn't there, the case isn't done.
         self.stages = tuple(STAGE_SUFFIXES) if save_intermediates else (REFINED,)
+        self.write_dicom = write_dicom
         self.outputs: list[dict[str, Any]] = []
 
     def _iteration(self, engine: Any, case: Case) -> dict[str, Any]:  # type: ignore[override]
         path = self.output_dir / f"{case.name}{OUTPUT_SUFFIX}"
         output: dict[str, Any] = {CASE: case.name, PATH: path, FAILURE: None, SKIPPED: False}
-        if path.exists() and not self.overwrite:
+        dicom_is_there = self.write_dicom is None or self._dicom_folder(case).exists()
+        if path.exists() and dicom_is_there and not self.overwrite:
             output[SKIPPED] = True
         else:
             try:
@@ -91,14 +98,21 @@ class InferenceEngine(SupervisedEvaluator):
         self.outputs.append(output)
         return output
 
+    def _dicom_folder(self, case: Case) -> Path:
+        return self.output_dir / f"{case.name}{DICOM_SUFFIX}"
+
     def _synthesise_file(self, case: Case) -> None:
+        if self.write_dicom is not None and case.series is None:
+            raise InputError(f"{case.name}: DICOM can be written for a DICOM series only; leave out --dicom")
         with stage(logger, f"{case.name}: read"):
-            volume = read_ct(case.ncct)
+            volume = read_volume(case.ncct, series=case.series)
         logger.debug("%s: %s, affine %s", case.name, describe(volume.array), volume.affine.tolist())
         with stage(logger, f"{case.name}: synthesise"):
             images = synthesise_stages(volume, self.network, self.inferer, spacing=self.spacing, stages=self.stages)
         logger.debug("%s: synthetic CTA %s", case.name, describe(images[REFINED]))
         with stage(logger, f"{case.name}: write"):
+            if self.write_dicom is not None:
+                self.write_dicom(case, images[REFINED], self._dicom_folder(case))
             for name, hu in images.items():
                 write_like(hu, volume, self.output_dir / f"{case.name}{STAGE_SUFFIXES[name]}")
 

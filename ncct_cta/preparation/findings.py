@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from ..dicom.pixels import read_slices
 from ..dicom.series import Inventory, Series, find_series
 from ..errors import InputError
 from .contrast import GRID_MM, blood_hu, is_enhanced
+from .patients import add_to_keys, patient_identity
 from .pseudonyms import KeyTable
 
 OK, IGNORED, ERROR = "ok", "ignored", "error"
@@ -100,26 +100,6 @@ def find(folder: Path, keys: KeyTable, *, leave_out: Path | None = None) -> Find
     return Findings(tuple(findings), inventory.other_files - len(files))
 
 
-def patient_identity(file: DicomFile) -> str:
-    """What tells a DICOM patient from others: the ID; without one name and birth date, or else the study."""
-    name = file.text("PatientName") + file.text("PatientBirthDate")
-    return file.text("PatientID") or name or file.text("StudyInstanceUID")
-
-
-def add_to_keys(series: Series, keys: KeyTable) -> tuple[str, str]:
-    """The pseudonyms of a DICOM series' patient and of the series, both entered into the table."""
-    first = series.first
-    patient = keys.add_patient(
-        patient_identity(first), name=first.text("PatientName"), birth_date=first.text("PatientBirthDate")
-    )
-    folders = {str(file.path.absolute().parent) for file in series.slices}
-    identity = f"{series.key} ({series.ignored})" if series.ignored else series.key
-    source = os.path.commonpath(folders)
-    return patient, keys.add_series(
-        identity, patient=patient, source=source, description=first.text("SeriesDescription")
-    )
-
-
 def _counts(path: Path, leave_out: Path | None) -> bool:
     is_left_out = leave_out is not None and leave_out.absolute() in path.absolute().parents
     return is_volume_file(path) and path.is_file() and not path.name.startswith(".") and not is_left_out
@@ -180,7 +160,7 @@ def _blood(hu: np.ndarray, affine: np.ndarray) -> float | None:
 
 
 def _remarks(finding: Finding, grid: Grid | None = None) -> Iterator[str]:
-    if grid is not None and grid.tilt_mm is not None:
+    if grid is not None and grid.shifts is not None:
         yield "gantry tilt, will be straightened"
     if grid is not None and grid.duplicates:
         yield f"{len(grid.duplicates)} positions hold two images"

@@ -1,0 +1,222 @@
+"""Writes a synthetic CTA as a CT series in DICOM, derived from the series that it was made from."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterable
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from pydicom import Dataset, dcmread
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.valuerep import format_number_as_ds
+
+from ..errors import InputError
+from ..hu import ANGIO_WINDOW_HU, LUNG_WINDOW_HU, MEDIASTINAL_WINDOW_HU
+from .geometry import Grid, grid_of
+from .headers import DicomFile, quiet_pydicom
+from .series import Series
+
+SOFTWARE = "ncct-cta"
+DESCRIPTION = "Synthetic CTA, not for diagnosis"
+COMMENT = "SYNTHETIC: made from a non-contrast CT by a neural network; no contrast was given. NOT FOR DIAGNOSIS."
+SERIES_NUMBER_OFFSET = 9000  # scanners number from 1, workstations' results stand in the hundreds
+WINDOWS = {"CTA": ANGIO_WINDOW_HU, "MEDIASTINUM": MEDIASTINAL_WINDOW_HU, "LUNG": LUNG_WINDOW_HU}
+# What a derived image keeps of its source; everything else describes an acquisition that never took place. The groups
+# are the patient (0010) and clinical trials and de-identification (0012).
+KEPT_GROUPS = (0x0010, 0x0012)
+KEPT = (
+    "SpecificCharacterSet StudyInstanceUID StudyDate StudyTime StudyID StudyDescription "
+    "AccessionNumber ReferringPhysicianName BodyPartExamined PatientPosition FrameOfReferenceUID "
+    "PositionReferenceIndicator AcquisitionDate AcquisitionTime AcquisitionNumber KVP SliceThickness "
+    "LossyImageCompression LossyImageCompressionRatio LossyImageCompressionMethod"
+)
+# Elements that must be there, empty if nobody knows them (PS3.3, type 2).
+REQUIRED = (
+    "PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime StudyID AccessionNumber "
+    "ReferringPhysicianName PositionReferenceIndicator PatientPosition AcquisitionNumber KVP SliceThickness"
+)
+# Codes of PS3.16: (value, meaning).
+PROCESSING_EQUIPMENT = ("109102", "Processing Equipment")
+ACQUISITION_EQUIPMENT = ("109101", "Acquisition Equipment")
+SOURCE_IMAGE = ("121322", "Source image for image processing operation")
+
+
+def write_derived_series(hu: np.ndarray, series: Series, folder: Path, *, model: str) -> None:
+    r"""Write a synthetic CTA as DICOM: new UIDs, the source's patient, study, frame of reference and geometry.
+
+    The images say DERIVED\SECONDARY, in words that they are synthetic and not for diagnosis, and which software and
+    model made them; they refer to their source images slice by slice. Values are HU as they are (slope 1, intercept
+    0). Nothing says that contrast was given.
+
+    Args:
+        hu: (X, Y, Z) int16 HU, on the grid on which ``pixels.read_series`` gives ``series``.
+        series: the source.
+        folder: the series' folder; one that is there is replaced. It appears whole or not at all.
+        model: identifies the trained network.
+
+    Raises:
+        InputError: if a source file can't be read any more, or the folder can't be written.
+    """
+    grid = grid_of(series)
+    if hu.dtype != np.int16 or hu.shape != grid.shape:
+        raise ValueError(f"hu is {hu.dtype} {hu.shape}, expected int16 {grid.shape}, the series' grid")
+    temporary = folder.with_name(f".{uuid.uuid4().hex}")
+    try:
+        temporary.mkdir(parents=True)
+        with quiet_pydicom():
+            common = _common(series, model)
+            for z, file in enumerate(grid.slices):
+                image = _image(hu[..., z], z, _source_header(series, file), grid, common)
+                _save(image, temporary / f"IM{z + 1:05d}.dcm")
+        _replace(folder, temporary)
+    except OSError as error:
+        raise InputError(f"{folder}: can't be written ({error.strerror or error}); choose another folder") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _common(series: Series, model: str) -> Dataset:
+    """The elements that all images share."""
+    source = _source_header(series, series.first)
+    now = datetime.now()
+    common = Dataset()
+    common.SOPClassUID, common.Modality = CTImageStorage, "CT"
+    common.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
+    common.SeriesInstanceUID = generate_uid(prefix=None)
+    common.SeriesNumber = SERIES_NUMBER_OFFSET + int(series.first.number("SeriesNumber")) + max(series.part - 1, 0)
+    common.SeriesDescription = DESCRIPTION
+    for kind in ("InstanceCreation", "Series", "Content"):
+        setattr(common, f"{kind}Date", now.strftime("%Y%m%d"))
+        setattr(common, f"{kind}Time", now.strftime("%H%M%S"))
+    common.Manufacturer, common.ManufacturerModelName, common.SoftwareVersions = SOFTWARE, SOFTWARE, version(SOFTWARE)
+    common.DerivationDescription = f"{COMMENT} {_made_by(model)}"
+    common.ImageComments, common.BurnedInAnnotation = COMMENT, "NO"
+    common.ContributingEquipmentSequence = list(_equipment(source, now, model))
+    common.SamplesPerPixel, common.PhotometricInterpretation = 1, "MONOCHROME2"
+    common.BitsAllocated, common.BitsStored, common.HighBit, common.PixelRepresentation = 16, 16, 15, 1
+    common.RescaleSlope, common.RescaleIntercept, common.RescaleType = 1, 0, "HU"
+    common.WindowCenter = [round((low + high) / 2) for low, high in WINDOWS.values()]
+    common.WindowWidth = [high - low for low, high in WINDOWS.values()]
+    common.WindowCenterWidthExplanation = list(WINDOWS)
+    return common
+
+
+def _made_by(model: str) -> str:
+    return f"{SOFTWARE} {version(SOFTWARE)}, model {model}"
+
+
+def _equipment(source: Dataset, now: datetime, model: str) -> Iterable[Dataset]:
+    processing = Dataset()
+    processing.PurposeOfReferenceCodeSequence = [_code(PROCESSING_EQUIPMENT)]
+    processing.Manufacturer, processing.ManufacturerModelName, processing.SoftwareVersions = (
+        SOFTWARE,
+        SOFTWARE,
+        version(SOFTWARE),
+    )
+    processing.ContributionDateTime = now.strftime("%Y%m%d%H%M%S")
+    processing.ContributionDescription = f"Synthesised the CTA: {_made_by(model)}"
+    yield processing
+    if source.get("Manufacturer"):
+        scanner = Dataset()
+        scanner.PurposeOfReferenceCodeSequence = [_code(ACQUISITION_EQUIPMENT)]
+        _keep(source, scanner, ("Manufacturer", "ManufacturerModelName", "SoftwareVersions"))
+        yield scanner
+
+
+def _image(hu: np.ndarray, z: int, source: Dataset, grid: Grid, common: Dataset) -> Dataset:
+    """One image: (X, Y) HU on plane ``z`` of the grid."""
+    image = Dataset()
+    _keep(source, image, KEPT.split())
+    for element in source:
+        if element.tag.group in KEPT_GROUPS:
+            image.add(element)
+    for keyword in REQUIRED.split():
+        if keyword not in image:
+            setattr(image, keyword, None)
+    if "BodyPartExamined" not in image:
+        image.Laterality = None  # of a paired organ, perhaps
+    image.update(common)
+    image.SOPInstanceUID, image.InstanceNumber = generate_uid(prefix=None), z + 1
+    _refer(image, source, in_place=grid.shifts is None)
+    _place(image, z, grid)
+    image.Columns, image.Rows = hu.shape
+    image.PixelData = np.ascontiguousarray(hu.T, "<i2").tobytes()
+    return image
+
+
+def _refer(image: Dataset, source: Dataset, *, in_place: bool) -> None:
+    """Refer to the source image, and to its series."""
+    reference = Dataset()
+    reference.ReferencedSOPClassUID = source.SOPClassUID
+    reference.ReferencedSOPInstanceUID = source.SOPInstanceUID
+    origin = Dataset()
+    origin.update(reference)
+    origin.PurposeOfReferenceCodeSequence = [_code(SOURCE_IMAGE)]
+    origin.SpatialLocationsPreserved = "YES" if in_place else "NO"
+    image.SourceImageSequence = [origin]
+    series = Dataset()
+    series.SeriesInstanceUID = source.SeriesInstanceUID
+    series.ReferencedInstanceSequence = [reference]
+    image.ReferencedSeriesSequence = [series]
+
+
+def _place(image: Dataset, z: int, grid: Grid) -> None:
+    """The source slice's own place; of a tilted series that of the straightened grid, on the same plane."""
+    if not image.get("FrameOfReferenceUID"):
+        image.FrameOfReferenceUID = image.SeriesInstanceUID  # any UID that all images share
+    file = grid.slices[z]
+    position = file.required("ImagePositionPatient", 3)
+    if grid.shifts is not None:
+        position = (grid.affine @ (0, 0, z, 1))[:3]
+    image.ImagePositionPatient = [format_number_as_ds(float(mm)) for mm in position]
+    image.ImageOrientationPatient = [
+        format_number_as_ds(x) for x in file.required("ImageOrientationPatient", 6).tolist()
+    ]
+    image.PixelSpacing = [format_number_as_ds(mm) for mm in file.required("PixelSpacing", 2).tolist()]
+    normal = grid.affine[:3, 2] / grid.spacing[2]
+    image.SliceLocation = format_number_as_ds(float(position @ normal))
+
+
+def _source_header(series: Series, file: DicomFile) -> Dataset:
+    try:
+        return dcmread(file.path, stop_before_pixels=True, force=True)
+    except OSError as error:
+        raise InputError(f"{series.label}: can't be read any more ({error.strerror}); keep it to the end") from error
+
+
+def _keep(source: Dataset, target: Dataset, keywords: Iterable[str]) -> None:
+    for keyword in keywords:
+        if keyword in source:
+            target.add(source[keyword])
+
+
+def _code(code: tuple[str, str]) -> Dataset:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code[0], "DCM", code[1]
+    return item
+
+
+def _save(image: Dataset, path: Path) -> None:
+    image.file_meta = FileMetaDataset()
+    image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    image.save_as(path, enforce_file_format=True)
+
+
+def _replace(folder: Path, temporary: Path) -> None:
+    """Give the finished folder its name; one that has it is taken away first, and put back if that fails."""
+    if not folder.exists():
+        temporary.rename(folder)
+        return
+    aside = folder.with_name(f".{uuid.uuid4().hex}")
+    folder.rename(aside)
+    try:
+        temporary.rename(folder)
+    except OSError:
+        aside.rename(folder)
+        raise
+    shutil.rmtree(aside)
