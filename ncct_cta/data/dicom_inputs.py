@@ -52,7 +52,8 @@ def read_dicom_inputs(folder: Path, key_file: Path, names: Sequence[str] = ()) -
     series_of: dict[str, Series] = {}
     for series in inventory.volumes:
         patient, name = add_to_keys(series, keys)
-        cases[name], series_of[name] = Case(f"{patient}_{name}", folder, series=series.key), series
+        source, key = keys.source_of(name)
+        cases[name], series_of[name] = Case(f"{patient}_{name}", source, series=key), series
     keys.write(key_file)
     logger.info("%s says which patient is which: the only file that does, keep it safe", key_file.name)
     unknown = [name for name in names if name not in (ALL, *cases)]
@@ -62,7 +63,11 @@ def read_dicom_inputs(folder: Path, key_file: Path, names: Sequence[str] = ()) -
         raise InputError(
             f"{problem} in the input folder; choose by --series NAME [NAME ...] or --series {ALL}: {found}"
         )
-    return [case for name, case in cases.items() if not names or ALL in names or name in names]
+    chosen = [name for name in cases if not names or ALL in names or name in names]
+    for name in chosen:
+        if series_of[name].names_contrast:
+            logger.warning("%s: its header says that contrast was given; expected a non-contrast CT", name)
+    return [cases[name] for name in chosen]
 
 
 class DerivedSeriesWriter:

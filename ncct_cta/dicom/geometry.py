@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from .headers import DicomFile
-from .series import SAME_POSITION_MM, Series, positions_along_normal
+from .series import SAME_POSITION_MM, Series, axes_of, positions_along_normal
 
 # A slice may lie this part of the spacing away from where even spacing places it: scanners round positions, and a
 # slice is thicker than that. More is an error: interpolating between slices would invent what wasn't scanned.
@@ -70,14 +70,14 @@ def grid_of(series: Series) -> Grid:
     along = positions_along_normal(kept)
     spacing = _even_spacing(series, along)
     first = kept[0]
-    axes = first.required("ImageOrientationPatient", 6).reshape(2, 3)
+    axes = axes_of(first)
     pixel_mm = first.required("PixelSpacing", 2)[::-1]  # DICOM gives the distance of the rows first
     positions = np.array([file.required("ImagePositionPatient", 3) for file in kept])
-    shifts = (positions - positions[0]) @ axes.T / pixel_mm
+    shifts = (positions - positions[0]) @ axes[:2].T / pixel_mm
     is_tilted = bool((np.abs(shifts) > TILT_PIXELS).any())
     margins = np.ceil(np.column_stack([-shifts.min(axis=0), shifts.max(axis=0)])).astype(int) * is_tilted
     affine = np.eye(4)
-    affine[:3, :3] = np.column_stack([*(axes * pixel_mm[:, None]), np.cross(*axes) * spacing])
+    affine[:3, :3] = axes.T * (*pixel_mm, spacing)
     affine[:3, 3] = positions[0] - affine[:3, :2] @ margins[:, 0]
     return Grid(tuple(kept), affine, shifts if is_tilted else None, margins, tuple(duplicates))
 

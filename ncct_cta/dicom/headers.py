@@ -12,20 +12,21 @@ from pathlib import Path
 import numpy as np
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
+from tqdm import tqdm
 
 from ..errors import InputError
 
-# All that finding, sorting and naming need; reading nothing else makes a large folder several times faster.
+# All that finding, sorting and naming need: a large folder's headers must fit into memory together.
 # fmt: off
 TAGS = (
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "PatientID",
     "PatientName", "PatientBirthDate", "Modality", "ImageType", "SeriesNumber", "SeriesDescription", "InstanceNumber",
     "StudyDate", "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "ContentDate", "ContentTime",
     "AcquisitionNumber", "TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase", "TriggerTime",
-    "ConvolutionKernel", "ContrastBolusAgent", "ContrastBolusVolume", "SliceThickness", "GantryDetectorTilt",
-    "SamplesPerPixel", "NumberOfFrames", "Rows", "Columns", "PixelSpacing", "ImagePositionPatient",
+    "ConvolutionKernel", "ContrastBolusAgent", "SliceThickness",
+    "SamplesPerPixel", "Rows", "Columns", "PixelSpacing", "ImagePositionPatient",
     "ImageOrientationPatient", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleSlope",
-    "RescaleIntercept",
+    "RescaleIntercept", "RescaleType",
 )
 # fmt: on
 PREAMBLE_BYTES = 128
@@ -83,11 +84,12 @@ class DicomFile:
             return None
 
 
-def dicom_files(folder: str | Path) -> tuple[list[DicomFile], int]:
+def dicom_files(folder: str | Path, *, progress: bool = False) -> tuple[list[DicomFile], int]:
     """Read the header of every DICOM file in a folder and below it, whatever the files' names.
 
     Args:
         folder: a folder, or one DICOM file.
+        progress: show a progress bar.
 
     Returns:
         The DICOM files in the order of their paths, and the number of other files.
@@ -95,7 +97,8 @@ def dicom_files(folder: str | Path) -> tuple[list[DicomFile], int]:
     Raises:
         InputError: if the folder is missing or can't be read.
     """
-    found = [read_header(path) for path in files_below(Path(folder))]
+    paths = tqdm(list(files_below(Path(folder))), desc="files", unit="file", disable=None if progress else True)
+    found = [read_header(path) for path in paths]
     files = [file for file in found if file is not None]
     return files, len(found) - len(files)
 

@@ -25,6 +25,8 @@ NO_SLICE = {
     "SCREEN SAVE": "screen capture",
     "DOSE": "dose report",
 }
+# RescaleType of HU: "US", unspecified, is what many scanners write; spectral maps have others.
+HU_TYPES = ("", "HU", "US", "HU_MOD")
 # What tells two images at one position apart, the surest first.
 PHASE_TAGS = (
     "TemporalPositionIdentifier",
@@ -34,6 +36,7 @@ PHASE_TAGS = (
     "ConvolutionKernel",
     "ImageType",
 )
+NO_CONTRAST_WORDS = ("", "none", "no", "n", "0", "without")
 SAME_POSITION_MM = 0.02  # far below any slice spacing, far above the rounding of positions
 SAME_DIRECTION = 2e-3  # difference of direction cosines: a tenth of a degree
 SAME_SPACING = 1e-3  # relative
@@ -72,6 +75,11 @@ class Series:
         return f"DICOM series {self.first.text('SeriesNumber') or 'without number'}{part}"
 
     @property
+    def names_contrast(self) -> bool:
+        """Whether the header names a contrast agent, which doesn't prove that there is one, nor the contrary."""
+        return self.first.text("ContrastBolusAgent").lower() not in NO_CONTRAST_WORDS
+
+    @property
     def summary(self) -> str:
         """The label with what tells the series of a study apart."""
         spacing = self.first.numbers("PixelSpacing", 2)
@@ -79,7 +87,7 @@ class Series:
         kernel = self.first.text("ConvolutionKernel")
         thickness = self.first.text("SliceThickness")
         details = f"{len(self.slices)} images{pixel}{thickness and f', {thickness} mm thick'}{kernel and f', {kernel}'}"
-        return f"{self.label} ({details})"
+        return f"{self.label} ({details}{', contrast by its header' if self.names_contrast else ''})"
 
 
 @dataclass(frozen=True)
@@ -104,16 +112,20 @@ class Inventory:
         return ", ".join([*found, f"{self.other_files} files that aren't DICOM"])
 
 
-def find_series(folder: str | Path) -> Inventory:
+def find_series(folder: str | Path, *, progress: bool = False) -> Inventory:
     """Find the CT volumes in a folder and below it.
 
     Patients may be mixed, and a series may hold localisers and several volumes: images are parted by what they are,
     by matrix, orientation and pixel spacing, and, where two share a position, by acquisition or phase.
 
+    Args:
+        folder: a folder, or one file.
+        progress: show a progress bar.
+
     Raises:
         InputError: if the folder is missing or can't be read.
     """
-    files, other_files = dicom_files(folder)
+    files, other_files = dicom_files(folder, progress=progress)
     by_series: dict[tuple[str, str], list[DicomFile]] = defaultdict(list)
     for file in files:
         by_series[file.text("PatientID"), file.text("SeriesInstanceUID")].append(file)
@@ -165,8 +177,10 @@ def _parts(uid: str, files: Sequence[DicomFile]) -> list[Series]:
 
 
 def _without_copies(files: Sequence[DicomFile]) -> list[DicomFile]:
-    """Each SOP instance once: exports often hold a file twice, under two names."""
-    unique = {file.text("SOPInstanceUID") or str(file.path): file for file in reversed(files)}
+    """Each image once: exports often hold a file twice, under two names."""
+    # The UID alone won't do: careless anonymisation gives all images of a series the same.
+    same = ("SOPInstanceUID", "InstanceNumber", "AcquisitionNumber", "ImagePositionPatient")
+    unique = {tuple(file.text(keyword) for keyword in same): file for file in reversed(files)}
     return list(reversed(unique.values()))
 
 
@@ -183,6 +197,8 @@ def _no_slice(file: DicomFile) -> str:
             return NO_SLICE[value]
     if file.number("SamplesPerPixel", 1) != 1:
         return "colour picture"
+    if file.text("RescaleType").upper() not in HU_TYPES:
+        return f"values that are no HU (rescale type {file.text('RescaleType')})"
     for keyword, count in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6), ("PixelSpacing", 2)):
         if file.numbers(keyword, count) is None:
             return f"no {keyword}"
@@ -239,5 +255,16 @@ def shared_positions(files: Sequence[DicomFile]) -> list[float]:
 
 def positions_along_normal(files: Sequence[DicomFile]) -> np.ndarray:
     """(n,) mm: where each image lies on the normal of the first image's plane."""
-    axes = files[0].required("ImageOrientationPatient", 6).reshape(2, 3)
-    return np.array([file.required("ImagePositionPatient", 3) for file in files]) @ np.cross(*axes)
+    return np.array([file.required("ImagePositionPatient", 3) for file in files]) @ axes_of(files[0])[2]
+
+
+def axes_of(file: DicomFile) -> np.ndarray:
+    """(3, 3): unit vectors along an image's rows, down its columns, and along its normal, at right angles, in LPS.
+
+    Headers round the first two (PS3.3 C.7.6.2.1.1), so they are made exact.
+    """
+    row, column = file.required("ImageOrientationPatient", 6).reshape(2, 3)
+    row /= np.linalg.norm(row)
+    column -= column @ row * row
+    column /= np.linalg.norm(column)
+    return np.array([row, column, np.cross(row, column)])

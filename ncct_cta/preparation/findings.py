@@ -26,7 +26,6 @@ from .pseudonyms import KeyTable
 
 OK, IGNORED, ERROR = "ok", "ignored", "error"
 AXIAL, PLANES = "axial", ("sagittal", "coronal", "axial")
-NO_CONTRAST_WORDS = ("", "none", "no", "n", "0", "without")
 MASKS_AND_OUTPUTS = set(NOT_INPUTS) - {"cta"}
 
 
@@ -93,7 +92,7 @@ def find(folder: Path, keys: KeyTable, *, leave_out: Path | None = None) -> Find
     Raises:
         InputError: if the folder is missing or can't be read.
     """
-    inventory = find_series(folder)
+    inventory = find_series(folder, progress=True)
     files = [path for path in sorted(folder.rglob("*")) if _counts(path, leave_out)]
     findings = [*_of_dicom(inventory, keys)]
     findings += [_of_file(path, folder, keys) for path in tqdm(files, desc="files", disable=None)]
@@ -132,7 +131,7 @@ def _of_series(series: Series, study: int, keys: KeyTable) -> Finding:
         number=first.text("SeriesNumber"),
         slices=len(series.slices),
         kernel=first.text("ConvolutionKernel"),
-        tag=first.text("ContrastBolusAgent").strip().lower() not in NO_CONTRAST_WORDS,
+        tag=series.names_contrast,
         frame=first.text("FrameOfReferenceUID"),
         taken=_taken(first),
     )

@@ -1,0 +1,140 @@
+"""Files of mixed folders end in the right volume, or are left out with the reason."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dicom_phantom import chest_hu, write_series
+from pydicom import Dataset
+from pydicom.uid import (
+    BasicTextSRStorage,
+    EnhancedCTImageStorage,
+    PositronEmissionTomographyImageStorage,
+    RTStructureSetStorage,
+    SecondaryCaptureImageStorage,
+    generate_uid,
+)
+
+from ncct_cta.data.volumes import read_volume
+from ncct_cta.dicom.series import find_series
+from ncct_cta.errors import InputError
+
+
+def test_files_are_found_below_and_under_any_name_and_others_are_counted(tmp_path: Path) -> None:
+    for number, path in enumerate(write_series(tmp_path)):
+        (tmp_path / f"deep {number % 2}" / "er").mkdir(parents=True, exist_ok=True)
+        path.rename(tmp_path / f"deep {number % 2}" / "er" / f"{number}.jpg")
+    (tmp_path / "notes.dcm").write_text("no DICOM")
+    (tmp_path / "empty").touch()
+    inventory = find_series(tmp_path)
+    assert (len(inventory.volumes), inventory.other_files) == (1, 2)
+    np.testing.assert_array_equal(read_volume(tmp_path).array, chest_hu())
+
+
+def test_files_without_preamble_are_read(tmp_path: Path) -> None:
+    for path in write_series(tmp_path):
+        content = path.read_bytes()
+        length_of_meta = int.from_bytes(content[140:144], "little")
+        path.write_bytes(content[144 + length_of_meta :])
+    assert path.read_bytes()[:2] == b"\x08\x00"
+    np.testing.assert_array_equal(read_volume(tmp_path).array, chest_hu())
+
+
+def test_several_series_are_listed_and_none_is_chosen(tmp_path: Path) -> None:
+    write_series(tmp_path, SeriesNumber=2, ConvolutionKernel="B30f")
+    write_series(tmp_path, chest_hu(seed=1), SeriesNumber=5, ConvolutionKernel="B70f")
+    with pytest.raises(InputError, match=r"2 CT volumes.*DICOM series \d \(6 images.*B[37]0f.*DICOM series \d \(6"):
+        read_volume(tmp_path)
+    second = next(series for series in find_series(tmp_path).volumes if series.first.text("SeriesNumber") == "5")
+    np.testing.assert_array_equal(read_volume(tmp_path, series=second.key).array, chest_hu(seed=1))
+
+
+def test_patients_in_one_folder_are_told_apart_even_with_one_series_uid(tmp_path: Path) -> None:
+    uid = generate_uid()
+    write_series(tmp_path / "a", SeriesInstanceUID=uid, PatientID="1")
+    write_series(tmp_path / "b", SeriesInstanceUID=uid, PatientID="2")
+    assert [series.first.text("PatientID") for series in find_series(tmp_path).volumes] == ["1", "2"]
+
+
+def test_a_file_that_is_there_twice_counts_once(tmp_path: Path) -> None:
+    files = write_series(tmp_path)
+    (tmp_path / "copy").write_bytes(files[2].read_bytes())
+    np.testing.assert_array_equal(read_volume(tmp_path).array, chest_hu())
+
+
+@pytest.mark.parametrize("keyword", ["AcquisitionNumber", "TemporalPositionIdentifier", "TriggerTime"])
+def test_phases_in_one_series_are_two_volumes(tmp_path: Path, keyword: str) -> None:
+    uids = {"SeriesInstanceUID": generate_uid(), "FrameOfReferenceUID": generate_uid()}
+    write_series(tmp_path / "a", **uids, **{keyword: 2})
+    write_series(tmp_path / "b", chest_hu(seed=1), **uids, **{keyword: 10})
+    with pytest.raises(InputError, match=r"2 CT volumes.*series 3, volume 1.*series 3, volume 2"):
+        read_volume(tmp_path)
+    first, second = (read_volume(tmp_path, series=f"{uids['SeriesInstanceUID']}#{part}").array for part in (1, 2))
+    np.testing.assert_array_equal(first, chest_hu())
+    np.testing.assert_array_equal(second, chest_hu(seed=1))
+
+
+def test_another_matrix_or_orientation_in_one_series_is_another_volume(tmp_path: Path) -> None:
+    uids = {"SeriesInstanceUID": generate_uid(), "FrameOfReferenceUID": generate_uid()}
+    write_series(tmp_path / "a", **uids)
+    write_series(tmp_path / "b", chest_hu((24, 16, 6)), **uids)
+    coronal = [1, 0, 0, 0, 0, -1]
+    write_series(tmp_path / "c", **uids, ImageOrientationPatient=coronal, edit=_along_y)
+    assert [len(series.slices) for series in find_series(tmp_path).volumes] == [6, 6, 6]
+
+
+def _along_y(z: int, dataset: Dataset) -> None:
+    dataset.ImagePositionPatient = [0, 2.5 * z, 0]
+
+
+IGNORED = {
+    "localiser": {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]},
+    "projection": {"ImageType": ["DERIVED", "SECONDARY", "MIP"]},
+    "no CT image (Secondary Capture Image Storage)": {"SOPClassUID": SecondaryCaptureImageStorage},
+    "no CT image (RT Structure Set Storage)": {"SOPClassUID": RTStructureSetStorage},
+    "no CT image (Positron Emission Tomography Image Storage)": {"SOPClassUID": PositronEmissionTomographyImageStorage},
+    "no CT image (Basic Text SR Storage)": {"SOPClassUID": BasicTextSRStorage},
+    "enhanced multi-frame CT, which isn't read: export it as classic CT images": {
+        "SOPClassUID": EnhancedCTImageStorage
+    },
+    "values that are no HU (rescale type Z_EFF)": {"RescaleType": "Z_EFF"},
+    "no ImagePositionPatient": {"ImagePositionPatient": None},
+}
+
+
+@pytest.mark.parametrize("reason", IGNORED)
+def test_what_is_no_slice_is_ignored_with_its_reason(tmp_path: Path, reason: str) -> None:
+    write_series(tmp_path / "other", **IGNORED[reason])
+    with pytest.raises(InputError, match=f"no CT volume.*1 x {re.escape(reason)}"):
+        read_volume(tmp_path)
+    write_series(tmp_path / "ct")
+    np.testing.assert_array_equal(read_volume(tmp_path).array, chest_hu())
+    assert [series.ignored for series in find_series(tmp_path).ignored] == [reason]
+
+
+def test_a_localiser_within_the_series_is_left_out(tmp_path: Path) -> None:
+    uids = {"SeriesInstanceUID": generate_uid(), "FrameOfReferenceUID": generate_uid()}
+    write_series(tmp_path / "a", **uids)
+    write_series(tmp_path / "b", chest_hu((30, 20, 1)), **uids, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    np.testing.assert_array_equal(read_volume(tmp_path).array, chest_hu())
+
+
+def test_a_single_image_is_no_volume(tmp_path: Path) -> None:
+    write_series(tmp_path, chest_hu((20, 16, 1)))
+    with pytest.raises(InputError, match="1 x single image"):
+        read_volume(tmp_path)
+
+
+def test_nothing_but_damaged_headers_is_no_dicom(tmp_path: Path) -> None:
+    for path in write_series(tmp_path):
+        path.write_bytes(path.read_bytes()[:140])
+    with pytest.raises(InputError, match="6 files that aren't DICOM"):
+        read_volume(tmp_path)
+
+
+def test_images_that_all_carry_one_uid_are_no_copies(tmp_path: Path) -> None:
+    write_series(tmp_path, SOPInstanceUID="1.2.3")  # careless anonymisation
+    np.testing.assert_array_equal(read_volume(tmp_path).array, chest_hu())
