@@ -19,7 +19,10 @@ from typing import Any
 from ncct_cta import infer, train
 from ncct_cta.data import read_case_list
 from ncct_cta.data.phantom import write_cohort
-from ncct_cta.demo_report import score_methods
+from ncct_cta.demo_report import means
+from ncct_cta.engines.inference import OUTPUT_SUFFIX
+from ncct_cta.evaluation.comparison import evaluate
+from ncct_cta.evaluation.results import Method
 from ncct_cta.handlers.checkpoint import BEST, LAST
 
 COLUMNS = ("body_mae_hu", "lung_mae_hu", "vessel_mae_hu", "nonvessel_mae_hu", "lung_vessel_sharpness")
@@ -65,7 +68,11 @@ def compare(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         f"G2 + D, {options.g2_steps} + {options.gan_steps} steps": g2_gan,
     }
     held_out = read_case_list(datalist)["testing"]
-    scores = score_methods(held_out, {name: run / "predictions" for name, run in names.items()})
+    methods = [
+        Method(name, {case.name: run / "predictions" / f"{case.name}{OUTPUT_SUFFIX}" for case in held_out})
+        for name, run in names.items()
+    ]
+    scores = means(evaluate(held_out, methods, output=folder / "evaluation"))
     return {"scores": scores, "seconds": (seconds + gan_seconds, long_seconds), "cases": len(held_out)}
 
 

@@ -17,21 +17,29 @@ from pathlib import Path
 from typing import Any
 
 from . import infer, train
-from .data import read_case_list
+from .data import Case, read_case_list
 from .data.phantom import write_cohort
-from .demo_report import HU_REMAP, format_table, score_methods, verdict, write_hu_remap, write_json, write_preview
+from .demo_report import means, verdict, write_preview
+from .engines.inference import OUTPUT_SUFFIX
 from .errors import InputError, one_line_errors
+from .evaluation.comparison import evaluate
+from .evaluation.report import write_report
+from .evaluation.results import Evaluation, Method
+from .evaluation.tables import format_table
 from .handlers.checkpoint import BEST
+from .plain_files import to_json, write_text
 
-COHORT, PREDICTIONS, SUMMARY, TABLE, PREVIEW = "phantom", "predictions", "summary.json", "table.txt", "preview.png"
+COHORT, PREDICTIONS, EVALUATION, PREVIEW = "phantom", "predictions", "evaluation", "preview.png"
+SUMMARY, TABLE, REPORT = "summary.json", "table.txt", "report.html"
 MARKER = "README.txt"
 MARKER_TEXT = """\
 Written by python -m ncct_cta.demo; another demo with the same --output replaces what is listed here.
 
 phantom/          the synthetic patients: NCCT, CTA, lung and vessel masks as NIfTI, and datalist.json
 {runs}
-hu_remap/         what the HU remap baseline predicts for the held-out patients
-summary.json      errors on the held-out patients; table.txt: the same as it was printed
+evaluation/       scores of every held-out patient, their statistics, and what the HU remap baseline predicts
+report.html       all of it to look at, in a browser: tables, a viewer of the volumes, the training's curves
+summary.json      means over the held-out patients; table.txt: the same as it was printed
 preview.png       a held-out patient
 """
 READING = """\
@@ -41,7 +49,7 @@ remap" knows intensities and no anatomy: it gives each NCCT value the mean CTA v
 A network that doesn't beat both in the vessels has learned nothing, and one that is worse than the identity in the body
 without vessels changes what it should leave alone. Enhancement recovery is the share of the true contrast that the
 prediction shows: 1 is perfect, 0 is none. G2 refines what the frozen G gave; against D it learns to look like a real
-CTA, noise included, which nobody can predict voxel by voxel: its sharpness comes nearer to 1 and its errors may rise."""
+CTA, noise included, which nobody can predict voxel by voxel: its sharpness gets nearer to 1 and its errors may rise."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,7 @@ class Stage:
     starts_from: Mapping[str, str] = field(default_factory=dict)
 
 
-# With the default fusion, the product, G2 needs far longer than a demo to find again what G knew (benchmarks/fusion.py).
+# With the default fusion, the product, G2 would need far longer to find again what G knew (benchmarks/fusion.py).
 CONCAT = {"refine::fusion": "concat"}
 FROM_G = {"train::pretrained_G": "g"}
 STAGES = (
@@ -107,8 +115,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     for stage in STAGES:
         run_stage(stage, output, datalist, seed=options.seed, steps=options.steps or stage.steps)
     say("comparing the saved files")
-    summary = {**compare(datalist, output), "seed": options.seed, "seconds": round(time.monotonic() - start, 1)}
-    report(summary, output)
+    splits = read_case_list(datalist)
+    evaluation = compare(splits["training"], splits["testing"], output)
+    summary = {
+        "methods": means(evaluation),
+        "cases": len(evaluation.cases),
+        "cohort": {split: [case.name for case in cases] for split, cases in splits.items()},
+        "seed": options.seed,
+        "seconds": round(time.monotonic() - start, 1),
+    }
+    report(evaluation, summary, output)
 
 
 def prepare_folder(output: Path) -> None:
@@ -117,7 +133,7 @@ def prepare_folder(output: Path) -> None:
     Raises:
         InputError: if it can't be written, or holds something of the same name that no demo wrote.
     """
-    replaced = [COHORT, HU_REMAP, *(stage.folder for stage in STAGES), SUMMARY, TABLE, PREVIEW]
+    replaced = [COHORT, EVALUATION, *(stage.folder for stage in STAGES), SUMMARY, TABLE, REPORT, PREVIEW]
     there = [name for name in replaced if (output / name).exists()]
     try:
         if there and not (output / MARKER).is_file():
@@ -155,30 +171,29 @@ def run_stage(stage: Stage, output: Path, datalist: Path, *, seed: int, steps: i
         module.main(arguments)
 
 
-def compare(datalist: Path, output: Path) -> dict[str, Any]:
-    """Score every method on the held-out patients, draw one of them, and describe the cohort; plain data."""
-    splits = read_case_list(datalist)
-    held_out = splits["testing"]
-    write_hu_remap(splits["training"], held_out, output / HU_REMAP)
-    folders = {stage.name: output / stage.folder / PREDICTIONS for stage in STAGES}
-    scores = score_methods(held_out, {HU_REMAP: output / HU_REMAP, **folders})
-    write_preview(held_out[0], folders[STAGES[-1].name], output / PREVIEW)
-    return {
-        "methods": scores,
-        "cases": len(held_out),
-        "cohort": {split: [case.name for case in cases] for split, cases in splits.items()},
-    }
+def compare(training: Sequence[Case], held_out: Sequence[Case], output: Path) -> Evaluation:
+    """Score every stage on the held-out patients, write the report, and draw one of them."""
+    methods = []
+    for stage in STAGES:
+        folder = output / stage.folder
+        files = {case.name: folder / PREDICTIONS / f"{case.name}{OUTPUT_SUFFIX}" for case in held_out}
+        methods.append(Method(stage.name, files, run=folder))
+    evaluation = evaluate(held_out, methods, output=output / EVALUATION, training=training)
+    write_report(evaluation, output / REPORT)
+    first = held_out[0]
+    write_preview(first, {method.name: method.predictions[first.name] for method in methods}, output / PREVIEW)
+    return evaluation
 
 
-def report(summary: Mapping[str, Any], output: Path) -> None:
+def report(evaluation: Evaluation, summary: Mapping[str, Any], output: Path) -> None:
     """Write the summary and the table, and tell the user what there is to see."""
-    table = format_table(summary["methods"], summary["cases"])
-    targets = verdict(summary["methods"], [STAGES[0].name])
-    write_json(summary, output / SUMMARY)
-    (output / TABLE).write_text(table)
+    table = format_table(evaluation)
+    write_text(to_json(summary), output / SUMMARY)
+    write_text(table, output / TABLE)
     runs = ", ".join(f"{output / stage.folder}" for stage in STAGES)
-    print(f"\n{table}\n{READING}\n\n{targets}\n")
-    print(f"picture       {output / PREVIEW}\nfigures       {output / SUMMARY}, {output / TABLE}")
+    print(f"\n{table}\n{READING}\n\n{verdict(summary['methods'], [STAGES[0].name])}\n")
+    print(f"report        {output / REPORT} (open it in a browser)\npicture       {output / PREVIEW}")
+    print(f"figures       {output / SUMMARY}, {output / TABLE}, {output / EVALUATION}")
     print(f"predictions   {output}/*/{PREDICTIONS}/*.nii.gz beside {output / COHORT}/*.nii.gz")
     print(f"trainings     {runs} (tensorboard --logdir {output})\ntime          {summary['seconds']:.0f} s")
 

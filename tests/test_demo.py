@@ -5,14 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
 import pytest
 from matplotlib.image import imread
 
 from ncct_cta import demo
-from ncct_cta.data import Case
-from ncct_cta.demo_report import COLUMNS, format_table, score_methods, verdict, write_hu_remap, write_json
+from ncct_cta.demo_report import verdict
 from ncct_cta.errors import InputError
 
 REACHED = {
@@ -21,38 +18,6 @@ REACHED = {
     "G": {"body_mae_hu": 18, "lung_mae_hu": 18, "vessel_mae_hu": 120, "nonvessel_mae_hu": 18},
 }
 METHODS = {name: {**scores, "enhancement_recovery": 0.5} for name, scores in REACHED.items()}
-SHAPE = (12, 12, 6)
-
-
-def nifti(path: Path, array: np.ndarray) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(array.astype(np.int16), np.diag([-1.0, -1.0, 1.0, 1.0])), path)
-    return path
-
-
-def case(folder: Path, name: str = "p", *, ncct_hu: int = 40, cta_hu: int = 340) -> Case:
-    """Air around a block of tissue whose middle enhances."""
-    ncct = np.full(SHAPE, -1000)
-    ncct[1:-1, 1:-1] = ncct_hu
-    vessel = np.zeros(SHAPE)
-    vessel[4:6, 4:6] = 1
-    lung = np.zeros(SHAPE)
-    lung[7:9, 7:9] = 1
-    arrays = {"ncct": ncct, "cta": np.where(vessel > 0, cta_hu, ncct), "lung": lung, "vessel": vessel}
-    return Case(name, **{kind: nifti(folder / f"{name}_{kind}.nii.gz", array) for kind, array in arrays.items()})
-
-
-def test_the_table_holds_every_method_and_fits_the_terminal() -> None:
-    lines = format_table(METHODS, 2).splitlines()
-    assert max(map(len, lines)) <= 100
-    assert "2 held-out cases" in lines[0]
-    assert [line.split()[0] for line in lines[3:]] == ["identity", "HU", "G"]
-    assert lines[-1].split()[1:] == ["18.0", "18.0", "120.0", "18.0", "0.50"]
-    assert len(set(map(len, lines[2:]))) == 1
-
-
-def test_one_case_is_not_called_cases() -> None:
-    assert "1 held-out case;" in format_table(METHODS, 1)
 
 
 @pytest.mark.parametrize(
@@ -80,39 +45,6 @@ def test_a_network_that_the_hu_remap_beats_does_not_reach_it() -> None:
 
 def test_the_verdict_fits_the_terminal() -> None:
     assert max(map(len, verdict(METHODS, ["G"]).splitlines())) <= 100
-
-
-def test_scores_come_from_the_saved_files(tmp_path: Path) -> None:
-    held_out = [case(tmp_path, "a", cta_hu=340), case(tmp_path, "b", cta_hu=240)]
-    for one in held_out:
-        # 100 HU of enhancement instead of 300 and 200, and every voxel 10 HU too bright
-        cta = nib.load(one.cta).get_fdata()
-        nifti(tmp_path / "g" / f"{one.name}_syncta.nii.gz", np.where(cta > 200, 140, cta) + 10)
-    scores = score_methods(held_out, {"G": tmp_path / "g"})
-    assert scores["identity"]["vessel_mae_hu"] == pytest.approx(250)
-    assert scores["identity"]["nonvessel_mae_hu"] == 0
-    assert scores["identity"]["enhancement_recovery"] == 0
-    assert scores["G"]["vessel_mae_hu"] == pytest.approx((190 + 90) / 2)
-    assert scores["G"]["lung_mae_hu"] == scores["G"]["nonvessel_mae_hu"] == 10
-    assert scores["G"]["enhancement_recovery"] == pytest.approx((110 / 300 + 110 / 200) / 2)
-    assert scores["G"].keys() >= COLUMNS.keys()
-
-
-def test_the_hu_remap_is_fitted_on_the_training_pairs_alone(tmp_path: Path) -> None:
-    training, held_out = case(tmp_path, "a", cta_hu=340), case(tmp_path, "b", cta_hu=2000)
-    write_hu_remap([training], [held_out], tmp_path / "remap")
-    remapped = nib.load(tmp_path / "remap" / "b_syncta.nii.gz").get_fdata()
-    # 4 of 100 voxels of 40 HU enhance by 300
-    assert set(np.unique(remapped)) == {-1000, 52}
-
-
-def test_what_is_unknown_is_null_in_the_summary(tmp_path: Path) -> None:
-    write_json({"methods": {"G": {"vessel_mae_hu": float("nan")}}, "cases": 2}, tmp_path / "summary.json")
-    assert json.loads((tmp_path / "summary.json").read_text()) == {
-        "methods": {"G": {"vessel_mae_hu": None}},
-        "cases": 2,
-    }
-    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
 
 
 def test_an_earlier_demo_is_replaced_and_other_files_stay(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -167,7 +99,9 @@ def test_the_demo_runs_twice_into_one_folder(tmp_path: Path) -> None:
     assert "DOES NOT REACH" in done.stdout
     summary = json.loads((output / "summary.json").read_text())
     assert list(summary["methods"]) == ["identity", "hu_remap", *(stage.name for stage in demo.STAGES)]
-    assert all(scores.keys() >= COLUMNS.keys() for scores in summary["methods"].values())
+    assert all(scores["vessel_mae_hu"] > 0 for scores in summary["methods"].values())
+    assert (output / "report.html").stat().st_size > 100_000
+    assert "out/report.html" in done.stdout
     assert summary["cases"] == 1
     assert {split: len(names) for split, names in summary["cohort"].items()} == dict.fromkeys(summary["cohort"], 1)
     for stage in demo.STAGES:
