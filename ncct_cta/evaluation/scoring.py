@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from ..data import Case
@@ -71,7 +72,9 @@ def planned_jobs(cases: Sequence[Case], methods: int) -> int:
 
 def _side_by_side(work: Callable[[Case], CaseScores], cases: Sequence[Case], jobs: int) -> Iterator[CaseScores]:
     # Fresh processes: a forked one would inherit PyTorch's threads in an unknown state.
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    threads = max(1, usable_cores() // jobs)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
         yield from pool.map(work, cases)
 
 

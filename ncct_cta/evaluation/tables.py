@@ -96,7 +96,7 @@ def _detail_table(evaluation: Evaluation) -> str:
     for statistics in evaluation.summary.values():
         own = statistics[VESSEL_ERROR]
         interval = f"{_figure(own.low, column)} - {_figure(own.high, column)}" if own.cases > 1 else "n/a"
-        tests = [_probability(p) for p in (own.p_identity, own.p_first)]
+        tests = [probability(p) for p in (own.p_identity, own.p_first)]
         figures = [str(own.cases), _figure(own.mean, column), _figure(own.std, column), interval, *tests]
         rows.append(figures[: len(heads)])
     return _aligned(["MAE in HU,", "vessels"], list(evaluation.summary), heads, rows)
@@ -125,7 +125,8 @@ def _figure(value: float, column: Column) -> str:
     return "n/a" if math.isnan(value) else f"{value:.{column.decimals}f}"
 
 
-def _probability(p: float) -> str:
+def probability(p: float) -> str:
+    """A p-value as journals print it: ``0.031``, ``< 0.001``, or ``n/a``."""
     if math.isnan(p):
         return "n/a"
     return "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -40,9 +40,10 @@ def body_mask(ncct_hu: np.ndarray, spacing: Sequence[float] = UNKNOWN_SPACING) -
     labels, count = ndimage.label(tissue)
     if count == 0:
         return np.zeros(ncct_hu.shape, bool)
-    body = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
-    for z in range(body.shape[-1]):
-        body[..., z] = ndimage.binary_fill_holes(body[..., z])
+    body = labels == np.argmax(np.bincount(labels[tissue]))
+    inside = body[ndimage.find_objects(body.view(np.uint8))[0]]
+    for z in range(inside.shape[-1]):
+        inside[..., z] = ndimage.binary_fill_holes(inside[..., z])
     return body
 
 
@@ -74,9 +75,13 @@ def regions(
     Returns:
         boolean masks, same shape.
     """
-    vessels = vessel > 0
-    body = body_mask(ncct_hu, spacing) | (lung > 0) | vessels
-    return {BODY: body, LUNG: lung > 0, VESSEL: vessels, NONVESSEL: body & ~vessels}
+    return named_regions(body_mask(ncct_hu, spacing), lung > 0, vessel > 0)
+
+
+def named_regions(body: np.ndarray, lung: np.ndarray, vessel: np.ndarray) -> dict[str, np.ndarray]:
+    """The regions from boolean masks: what lies in lung or vessel belongs to the body too."""
+    body = body | lung | vessel
+    return {BODY: body, LUNG: lung, VESSEL: vessel, NONVESSEL: body & ~vessel}
 
 
 def tissue_beside(
@@ -119,9 +124,11 @@ def thresholded_vessels(
 
 def _without_specks(mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     labels, _ = ndimage.label(mask)
-    large = np.bincount(labels.ravel()) * float(np.prod(spacing)) >= LEAST_VESSEL_MM3
-    large[0] = False
-    return large[labels]
+    found = labels[mask]
+    large = np.bincount(found) * float(np.prod(spacing)) >= LEAST_VESSEL_MM3
+    kept = mask.copy()
+    kept[mask] = large[found]
+    return kept
 
 
 def _grow(mask: np.ndarray, margin_mm: float, spacing: Sequence[float]) -> np.ndarray:

@@ -9,7 +9,14 @@ from scipy import ndimage
 
 from ..hu import HUWindow
 from ..keys import BODY, LUNG, VESSEL
-from .regions import NONVESSEL, bright_without_contrast, regions, thresholded_vessels, tissue_beside
+from .regions import (
+    NONVESSEL,
+    body_mask,
+    bright_without_contrast,
+    named_regions,
+    thresholded_vessels,
+    tissue_beside,
+)
 from .similarity import SYNTHRAD_RANGE, TAPS, ms_ssim, range_name, ssim_means
 from .vessels import (
     centreline,
@@ -50,15 +57,15 @@ class Scorer:
         spacing: Sequence[float],
         window: HUWindow,
     ) -> None:
-        nothing = np.zeros(ncct_hu.shape, bool)
-        masks = regions(ncct_hu, nothing if lung is None else lung, nothing if vessel is None else vessel, spacing)
-        if vessel is None:  # where vessels are isn't known, so neither is where there are none
-            masks[NONVESSEL] = nothing
         self.spacing = spacing
         self.windows = tuple(dict.fromkeys((SYNTHRAD_RANGE, window)))
-        self._box = _box_of(masks[BODY])
+        body = body_mask(ncct_hu, spacing)
+        masks = [body, *(np.zeros_like(body) if mask is None else mask > 0 for mask in (lung, vessel))]
+        self._box = _box_around(masks)
         self.ncct, self.cta = self.cut(ncct_hu), self.cut(cta_hu)
-        self.masks = {name: self.cut(mask) for name, mask in masks.items()}
+        self.masks = named_regions(*(self.cut(mask) for mask in masks))
+        if vessel is None:  # where vessels are isn't known, so neither is where there are none
+            self.masks[NONVESSEL] = self.masks[VESSEL]
         self._prepare()
 
     def _prepare(self) -> None:
@@ -163,10 +170,13 @@ def score(
     return scores
 
 
-def _box_of(mask: np.ndarray) -> tuple[slice, ...]:
-    """The mask's bounding box with a margin of SSIM's window; everything where the mask is empty."""
-    sides = ndimage.find_objects(mask.view(np.uint8))
-    if not sides:
-        return (slice(None),) * mask.ndim
+def _box_around(masks: Sequence[np.ndarray]) -> tuple[slice, ...]:
+    """The masks' common bounding box with a margin of SSIM's window; everything where all are empty."""
+    boxes = [box for mask in masks for box in ndimage.find_objects(mask.view(np.uint8))]
+    if not boxes:
+        return (slice(None),) * masks[0].ndim
     margin = TAPS // 2
-    return tuple(slice(max(0, side.start - margin), side.stop + margin) for side in sides[0])
+    return tuple(
+        slice(max(0, min(side.start for side in sides) - margin), max(side.stop for side in sides) + margin)
+        for sides in zip(*boxes, strict=True)
+    )

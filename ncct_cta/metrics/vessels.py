@@ -53,7 +53,9 @@ def enhancement_recovery_spread(
     mask = vessel > 0
     where = np.nonzero(mask)
     cubes = [(axis * edge // BLOCK_MM).astype(np.int64) for axis, edge in zip(where, spacing, strict=True)]
-    cube = np.unique(np.stack(cubes), axis=1, return_inverse=True)[1].ravel()
+    cube = np.ravel_multi_index(
+        cubes, [int(n * edge // BLOCK_MM) + 1 for n, edge in zip(mask.shape, spacing, strict=True)]
+    )
     ncct = ncct_hu[where].astype(np.float64)
     counts = np.bincount(cube)
     predicted, true = (np.bincount(cube, weights=image[where] - ncct) for image in (prediction_hu, cta_hu))

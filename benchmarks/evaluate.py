@@ -1,0 +1,122 @@
+"""What does scoring a prediction cost, metric by metric, and what limits it?
+
+    python benchmarks/evaluate.py                        512 x 512 x 300 voxels, about 2 minutes on 2 cores
+    python benchmarks/evaluate.py --shape 256 256 60     smaller
+
+It scores one saved prediction of one case (a phantom, drawn at half the resolution, with noise) in its own process,
+files in, figures out, and prints the seconds of each part, the total (wanted: at most 90 s) and the process' highest
+resident memory, libraries included (wanted: at most 6 GB). "reference" is what a case costs once, however many methods
+are compared: masks, the CTA's vessels and their centreline.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import nibabel as nib
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from ncct_cta.data import Case
+from ncct_cta.data.nifti import read_ct, read_mask, spacing_to_ras, to_ras
+from ncct_cta.data.phantom import make_case
+from ncct_cta.evaluation.results import DEFAULT_WINDOW
+from ncct_cta.evaluation.scoring import BYTES_PER_PROCESS, BYTES_PER_VOXEL
+from ncct_cta.hu import to_int16_hu
+from ncct_cta.metrics import Scorer
+
+MOST_SECONDS, MOST_GB = 90, 6.0
+COARSER = 2
+FIELD_MM = (336.0, 336.0, 300.0)
+NOISE_HU = 15
+T = TypeVar("T")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", type=int, nargs=3, default=(512, 512, 300), metavar=("X", "Y", "Z"))
+    parser.add_argument("--measure", type=Path, metavar="FOLDER", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        measure(options.measure)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        write_files(tuple(options.shape), Path(folder))
+        # A fresh process: drawing the phantom takes memory too.
+        subprocess.run([sys.executable, __file__, "--measure", folder], check=True)
+
+
+def write_files(shape: tuple[int, ...], folder: Path) -> None:
+    """A phantom's NCCT, CTA and masks, and a blurred CTA for the prediction."""
+    width, height, depth = (max(24, -(-size // COARSER)) for size in shape)
+    spacing = tuple(mm / size for mm, size in zip(FIELD_MM, (width, height, depth), strict=True))
+    case = make_case(0, shape=(width, height, depth), spacing=spacing)
+    affine = np.diag([-FIELD_MM[0] / shape[0], -FIELD_MM[1] / shape[1], FIELD_MM[2] / shape[2], 1])
+    random = np.random.default_rng(0)
+
+    def write(name: str, coarse: np.ndarray, noise: float = 0) -> np.ndarray:
+        fine = coarse
+        for axis, size in enumerate(shape):
+            fine = fine.repeat(COARSER, axis).take(range(size), axis)
+        if noise:
+            fine = to_int16_hu(fine + noise * random.standard_normal(shape, np.float32))
+        nib.save(nib.Nifti1Image(fine, affine), folder / f"p_{name}.nii.gz")
+        return fine
+
+    write("ncct", case.ncct, NOISE_HU)
+    write("lung", case.lung)
+    write("vessel", case.vessel)
+    cta = write("cta", case.cta, NOISE_HU)
+    blurred = to_int16_hu(gaussian_filter(cta.astype(np.float32), (1, 1, 0)))
+    nib.save(nib.Nifti1Image(blurred, affine), folder / "p_syncta.nii.gz")
+
+
+def measure(folder: Path) -> None:
+    """Score the files, part by part."""
+    case = Case("p", *(folder / f"p_{kind}.nii.gz" for kind in ("ncct", "cta", "lung", "vessel")))
+    seconds: dict[str, float] = {}
+
+    def timed(name: str, work: Callable[[], T]) -> T:
+        start, start_cpu = time.perf_counter(), time.process_time()
+        result = work()
+        seconds[name], cpu = time.perf_counter() - start, time.process_time() - start_cpu
+        print(f"{name:<24}{seconds[name]:7.1f} s {cpu:7.1f} s of CPU", flush=True)
+        return result
+
+    ncct = read_ct(case.ncct)
+    print(f"volume                  {' x '.join(map(str, ncct.shape))}")
+    images = timed("read", lambda: [to_ras(image, ncct.affine)[0] for image in read(case, folder)])
+    spacing = spacing_to_ras(ncct.spacing, to_ras(ncct.array, ncct.affine)[1])
+    scorer = timed("reference", lambda: Scorer(
+        images[0], images[1], lung=images[2], vessel=images[3], spacing=spacing, window=DEFAULT_WINDOW
+    ))  # fmt: skip
+    prediction = scorer.cut(images[4])
+    for name, part in scorer.parts().items():
+        timed(name, lambda part=part: part(prediction))
+    slowest = max(seconds, key=seconds.__getitem__)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    print(
+        f"total                   {sum(seconds.values()):7.1f} s (wanted: at most {MOST_SECONDS}); limited by {slowest}"
+    )
+    print(f"the body's box          {' x '.join(map(str, prediction.shape))}")
+    print(f"highest memory          {peak / 1e9:7.2f} GB (wanted: at most {MOST_GB:g}); the planner of --jobs assumes "
+          f"{(BYTES_PER_PROCESS + BYTES_PER_VOXEL * ncct.array.size) / 1e9:.2f} GB")  # fmt: skip
+
+
+def read(case: Case, folder: Path) -> list[np.ndarray]:
+    """NCCT, CTA, lung mask, vessel mask, prediction."""
+    ncct = read_ct(case.ncct)
+    masks = [read_mask(path, ncct) for path in (case.lung, case.vessel) if path is not None]
+    return [ncct.array, read_ct(folder / "p_cta.nii.gz").array, *masks, read_ct(folder / "p_syncta.nii.gz").array]
+
+
+if __name__ == "__main__":
+    main()
