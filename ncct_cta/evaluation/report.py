@@ -15,11 +15,12 @@ from markupsafe import Markup
 from monai.bundle import ConfigParser
 
 from ..hu import AIR_HU, ANGIO_WINDOW_HU, BONE_WINDOW_HU, LUNG_UPPER_HU, LUNG_WINDOW_HU, MEDIASTINAL_WINDOW_HU
+from ..plain_files import write_text
 from ..previews import ERROR_RANGE_HU
 from . import report_plots as plots
 from .report_cases import ShownCase, show_cases
 from .report_tables import BASELINES, DIRECTIONS, first_trained, heading, shown_name, table
-from .report_volumes import MARGIN_MM, VESSEL_MARGIN_MM, PackedCase
+from .report_volumes import MARGIN_MM, PackedCase
 from .results import IDENTITY, Evaluation
 
 LIMIT_BYTES = 36_000_000
@@ -47,15 +48,13 @@ def write_report(evaluation: Evaluation, path: Path, *, limit_bytes: int = LIMIT
         limit_bytes: the file's size is kept below it by coarser voxels in the viewer; the page says how coarse.
 
     Raises:
-        InputError: if a file can't be read.
+        InputError: if a file can't be read or written.
         ValueError: if a case has no CTA, or the limit leaves no room for the viewer.
     """
     page = _scores(evaluation) | _plots(evaluation) | _words(evaluation)
     bare = _render(page | _images(evaluation, []))
     shown = list(show_cases(evaluation, limit_bytes - len(bare.encode()) - MARKUP_BYTES))
-    beside = path.with_name(f".{path.name}.tmp")
-    beside.write_text(_render(page | _images(evaluation, shown)), encoding="utf-8")
-    beside.replace(path)
+    write_text(_render(page | _images(evaluation, shown)), path)
 
 
 def _render(page: Mapping[str, Any]) -> str:
@@ -75,10 +74,11 @@ def _words(evaluation: Evaluation) -> dict[str, Any]:
         "first": shown_name(first_trained(evaluation.methods).name),
         "remarks": evaluation.remarks,
         "margin": f"{MARGIN_MM:g}",
-        "vessel_margin": f"{VESSEL_MARGIN_MM:g}",
         "error_range": ERROR_RANGE_HU,
         "gradient": _error_colours_css(),
-        "windows": [{"name": name, "shown": f"{low} to {high} HU".replace("-", "−")} for name, (low, high) in WINDOWS.items()],
+        "windows": [
+            {"name": name, "shown": f"{low} to {high} HU".replace("-", "−")} for name, (low, high) in WINDOWS.items()
+        ],
         "css": _asset("report.css"),
         "scripts": [_asset("volumes.js"), _asset("viewer.js")],
     }

@@ -15,8 +15,8 @@ from . import report_plots as plots
 from .report_tables import figure, first_trained, shown_name
 from .report_volumes import CaseVolumes, PackedCase, fit_case, read_case
 from .results import IDENTITY, Evaluation, Method
+from .tables import VESSEL_ERROR
 
-RANKED_BY = "vessel_mae_hu"
 # More in the viewer would leave each too few bytes; more pictures nobody opens.
 MOST_VIEWED, MOST_PICTURED = 8, 24
 # What a picture takes at most, so that the viewer's share is known before all are drawn.
@@ -59,7 +59,9 @@ class ShownCase:
 def rank_cases(evaluation: Evaluation) -> list[RankedCase]:
     """All cases from the first trained method's worst in the vessels to its best; those without a figure last."""
     method = first_trained(evaluation.methods).name
-    errors = {str(row["case"]): float(row.get(RANKED_BY, math.nan)) for row in evaluation.rows if row["method"] == method}
+    errors = {
+        str(row["case"]): float(row.get(VESSEL_ERROR, math.nan)) for row in evaluation.rows if row["method"] == method
+    }
     order = sorted(evaluation.cases, key=lambda case: (math.isnan(errors[case.name]), -errors[case.name]))
     known = sum(not math.isnan(error) for error in errors.values())
     labels = {known // 2: "median: "} if known > 2 else {}
@@ -92,7 +94,9 @@ def show_cases(evaluation: Evaluation, room: int) -> Iterator[ShownCase]:
     others = [found for found in ranked if found not in viewed][: MOST_PICTURED - len(viewed)]
     share = (room - PICTURE_BYTES * (len(viewed) + len(others))) // len(viewed)
     if share < LEAST_CASE_BYTES:
-        raise ValueError(f"the limit leaves {share} bytes for a case in the viewer, expected {LEAST_CASE_BYTES}; raise it")
+        raise ValueError(
+            f"the limit leaves {share} bytes for a case in the viewer, expected {LEAST_CASE_BYTES}; raise it"
+        )
     trained = first_trained(evaluation.methods)
     for found in tqdm([*viewed, *others], desc="report", unit="case"):
         volumes = read_case(found.case, evaluation.methods if found in viewed else [trained])

@@ -6,8 +6,9 @@ import base64
 import csv
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,12 @@ from .results import Evaluation
 
 METRICS_FILE = "metrics.csv"
 LEAST_SQUARES = "least_squares"
-SVG_STYLE = {"svg.fonttype": "none", "svg.hashsalt": "report", "font.family": "sans-serif", "font.size": 9}
+SVG_STYLE: dict[Any, Any] = {  # matplotlib types the keys one by one
+    "svg.fonttype": "none",
+    "svg.hashsalt": "report",
+    "font.family": "sans-serif",
+    "font.size": 9,
+}
 STRIP_DOTS_PER_INCH, STRIP_JPEG = 75, {"quality": 80}
 LAST_ROWS = 3  # epochs at the end of a training that tell D's state
 MARKED = "0.75"  # grey of the lines that join a case's dots
@@ -41,14 +47,14 @@ def distribution(evaluation: Evaluation, column: Column) -> str:
     """One score of every case and method, a line for every case, as an SVG's data URI."""
     names = [method.name for method in evaluation.methods]
     scores = {(row["case"], row["method"]): float(row.get(column.name, math.nan)) for row in evaluation.rows}
-    values = np.array([[scores[case.name, name] for name in names] for case in evaluation.cases])
+    values = _finite([[scores[case.name, name] for name in names] for case in evaluation.cases])
     figure = Figure(figsize=(4.4, 0.75 + 0.3 * len(names)), layout="constrained")
     axis = figure.add_subplot()
     rows = np.arange(len(names))
     for case in values:
         axis.plot(case, rows, color=MARKED, linewidth=0.8, zorder=1)
     axis.plot(values, np.broadcast_to(rows, values.shape), "o", color="#2b6cb0", markersize=4.5, alpha=0.75, zorder=2)
-    means = [evaluation.summary[name][column.name].mean for name in names]
+    means = _finite([evaluation.summary[name][column.name].mean for name in names])
     axis.plot(means, rows, "|", color="black", markersize=15, markeredgewidth=2, zorder=3)
     axis.set_yticks(rows, [_short(shown_name(name)) for name in names])
     axis.invert_yaxis()
@@ -78,7 +84,7 @@ def training_curves(curves: Mapping[str, np.ndarray], mode: str = LEAST_SQUARES)
         mode: the adversarial loss; where D ends when it is blind is known for least squares.
     """
     adversarial = keys.D_REAL in curves and keys.D_FAKE in curves
-    figure = Figure(figsize=(11 if adversarial else 7.4, 2.9), layout="constrained")
+    figure = Figure(figsize=(13 if adversarial else 8.7, 3.4), layout="constrained")
     loss, error, *rest = figure.subplots(1, 3 if adversarial else 2)
     epochs = curves["epoch"]
     _lines(loss, epochs, {name: curves.get(name) for name in (keys.LOSS, keys.VAL_LOSS)})
@@ -91,7 +97,7 @@ def training_curves(curves: Mapping[str, np.ndarray], mode: str = LEAST_SQUARES)
         _discriminator(axis, curves, mode)
     for axis in (loss, error, *rest):
         axis.set_xlabel("epoch")
-        axis.legend(fontsize=7, frameon=False)
+        axis.legend(fontsize=7.5, frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
         _plain(axis)
     return _svg(figure)
 
@@ -135,8 +141,9 @@ def _discriminator(axis: Axes, curves: Mapping[str, np.ndarray], mode: str) -> N
     if mode == LEAST_SQUARES:
         axis.set_ylabel("mean score of D (1 real, 0 synthetic)")
         for value, words in ((BLIND_VALUE, "1/2: blind"), (LEAK_VALUE, "3/4: gradient leak")):
-            axis.axhline(value, color="0.6", linestyle=":", linewidth=1)
-            axis.annotate(words, (1, value), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7)
+            axis.axhline(value, color="0.4", linestyle=":", linewidth=1)
+            axis.annotate(words, (0.01, value), xycoords=("axes fraction", "data"), va="bottom", fontsize=7.5)
+        axis.set_ylim(0, 1)
 
 
 def _lines(
@@ -152,6 +159,12 @@ def _plain(axis: Axes) -> None:
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(color="0.92")
     axis.set_axisbelow(True)
+
+
+def _finite(values: Sequence[object]) -> np.ndarray:
+    """The infinite PSNR of equal images has no place on an axis."""
+    array = np.array(values, float)
+    return np.where(np.isfinite(array), array, np.nan)
 
 
 def _short(name: str, most: int = 28) -> str:
@@ -171,4 +184,3 @@ def _svg(figure: Figure) -> str:
 
 def _data_uri(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
-

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .columns import Column
 from .results import HU_REMAP, IDENTITY, Evaluation, Method, Statistic
+from .statistics import first_method
+from .tables import SHOWN_NAMES, probability
 
 BASELINES = (IDENTITY, HU_REMAP)
-SHOWN_NAMES = {HU_REMAP: "HU remap"}
 NOT_AVAILABLE = "n/a"
 DIRECTIONS = {
     "lower": "lower is better",
@@ -18,6 +19,13 @@ DIRECTIONS = {
     "one": "1 is best",
     "zero": "0 is best",
     "neither": "no best; read it beside the others",
+}
+# From the best there can be; the least of it is the best of the methods.
+DISTANCES: dict[str, Callable[[float], float]] = {
+    "lower": lambda value: value,
+    "higher": lambda value: -value,
+    "one": lambda value: abs(value - 1),
+    "zero": abs,
 }
 # What a column means to someone who hasn't read the metric contract; by the column's metric.
 MEANINGS = {
@@ -74,7 +82,8 @@ def shown_name(method: str) -> str:
 
 def first_trained(methods: Sequence[Method]) -> Method:
     """The first method that is no baseline; the identity if all are."""
-    return next((method for method in methods if method.name not in BASELINES), methods[0])
+    first = first_method([method.name for method in methods])
+    return next((method for method in methods if method.name == first), methods[0])
 
 
 def table(evaluation: Evaluation, columns: Sequence[Column]) -> tuple[Row, ...]:
@@ -97,34 +106,21 @@ def heading(column: Column) -> str:
 
 
 def figure(value: float, decimals: int) -> str:
-    """A number with a real minus sign, or ``n/a``.
+    """A number with a real minus sign, ``∞``, or ``n/a``.
 
-    >>> figure(-0.25, 1), figure(float("nan"), 1)
-    ('−0.2', 'n/a')
+    >>> figure(-0.25, 1), figure(float("inf"), 1), figure(float("nan"), 1)
+    ('−0.2', '∞', 'n/a')
     """
-    return NOT_AVAILABLE if math.isnan(value) else f"{value:.{decimals}f}".replace("-", "−")
-
-
-def p_value(p: float) -> str:
-    """A p-value as journals print it.
-
-    >>> p_value(0.0312), p_value(0.0002), p_value(float("nan"))
-    ('0.031', '< 0.001', 'n/a')
-    """
-    return NOT_AVAILABLE if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def distance(value: float, column: Column) -> float:
-    """How far a score is from the best there can be, in an order that is right for any column; lower is better."""
-    return {"lower": value, "higher": -value, "one": abs(value - 1), "zero": abs(value), "neither": math.nan}[
-        column.better
-    ]
+    return NOT_AVAILABLE if math.isnan(value) else f"{value:.{decimals}f}".replace("-", "−").replace("inf", "∞")
 
 
 def _best(evaluation: Evaluation, column: Column) -> set[str]:
     """The methods whose means none is better than: several that agree, none if there is no figure."""
+    if column.better == "neither":
+        return set()
+    distance = DISTANCES[column.better]
     means = {method.name: evaluation.summary[method.name][column.name].mean for method in evaluation.methods}
-    distances = {name: distance(mean, column) for name, mean in means.items() if not math.isnan(mean)}
+    distances = {name: distance(mean) for name, mean in means.items() if not math.isnan(mean)}
     least = min(distances.values(), default=math.nan)
     return {name for name, value in distances.items() if value == least}
 
@@ -133,7 +129,7 @@ def _cell(statistic: Statistic, column: Column, best: bool, first: str) -> Cell:
     decimals = column.decimals
     low, high = figure(statistic.low, decimals), figure(statistic.high, decimals)
     interval = "" if math.isnan(statistic.low) else f"[{low}, {high}]"
-    p_identity, p_first = p_value(statistic.p_identity), p_value(statistic.p_first)
+    p_identity, p_first = probability(statistic.p_identity), probability(statistic.p_first)
     tests = (
         f"n = {statistic.cases}, SD {figure(statistic.std, decimals)}; paired Wilcoxon test: p {p_identity} against "
         f"{IDENTITY}, {p_first} against {first}"

@@ -21,7 +21,6 @@ from .results import IDENTITY, Method
 
 FINE_STEP_HU, COARSE_STEP_HU = 4, 8  # half of it is the largest error that packing adds; noise is above both
 MARGIN_MM = 10.0  # of air around the body that stays
-VESSEL_MARGIN_MM = 3.0  # around the vessel mask that belongs to a vessel MIP: a vessel isn't cut where a mask is tight
 GZIP_LEVEL = 2
 # No packed CT is smaller: a first guess of the voxel size that is never too coarse.
 LEAST_BYTES_PER_VOXEL = 0.1
@@ -102,7 +101,7 @@ def read_case(case: Case, methods: Sequence[Method]) -> CaseVolumes:
     spacing = spacing_to_ras(volume.spacing, orientation)
     lung, vessel = (_read_mask(path, volume) for path in (case.lung, case.vessel))
     body = body_mask(array, spacing) | lung | vessel
-    region = lung | _grown(vessel, VESSEL_MARGIN_MM, spacing)
+    region = lung | vessel  # no bone, which would hide the vessels behind it
     keep = _grown(body, MARGIN_MM, spacing)
     box = _bounding_box(keep)
     files = [method.predictions[case.name] for method in methods if method.name != IDENTITY]

@@ -4,7 +4,6 @@
 (() => {
   const data = JSON.parse(document.getElementById("viewer-data").textContent);
   const viewer = document.getElementById("viewer");
-  if (!viewer) return;
   // Volumes run to the patient's right, front and head. Every plane shows u from its end to its start on the viewer's
   // left to right and v top to bottom: radiological, the patient's right (in sagittal planes the front) on the left.
   const PLANES = {
@@ -16,6 +15,8 @@
   const get = (id) => document.getElementById(id);
   const { inflate, unpack, slice, projection } = window.packedVolumes;
   const state = { plane: "axial", window: 0, mip: false, zoom: 1, pan: [0, 0], position: [0, 0, 0], cursor: null };
+  const plane = () => PLANES[state.plane];
+  const axisSize = (axis) => current.shape[axis];
   let current = null; // the case whose volumes are decoded
   let panels = [];
   let request = 0;
@@ -30,10 +31,9 @@
       const reference = volume.difference ? volumes[0].steps : null;
       const steps = unpack(await inflate(volume.id), reference, found.shape[0] * found.shape[1]);
       volumes.push({ number: volumes.length, name: data.names[volumes.length], steps });
-      if (mine !== request) return; // another case was chosen meanwhile
     }
     const region = await inflate(found.region);
-    if (mine !== request) return;
+    if (mine !== request) return; // another case was chosen meanwhile
     current = { ...found, volumes, region, projections: new Map() };
     state.position = [found.shape[0] >> 1, found.shape[1] >> 1, found.slice];
     Object.assign(state, { zoom: 1, pan: [0, 0], cursor: null });
@@ -45,16 +45,12 @@
 
   // ------------------------------------------------------------------ pictures: HU to colours
 
-  const plane = () => PLANES[state.plane];
-  const axisSize = (axis) => current.shape[axis];
-
   function picture(volume) {
     if (!state.mip) return slice(volume.steps, current, plane(), state.position[plane().w]);
     const key = `${volume.number} ${state.plane}`;
-    if (!current.projections.has(key)) {
-      current.projections.set(key, projection(volume.steps, current, plane(), data.air));
-    }
-    return current.projections.get(key);
+    const kept = current.projections.get(key) ?? projection(volume.steps, current, plane(), data.air);
+    current.projections.set(key, kept);
+    return kept;
   }
 
   function paint(panel) {
@@ -107,11 +103,8 @@
   }
 
   function makePanel(box, volume, error) {
-    const figure = document.createElement("figure");
-    const caption = document.createElement("figcaption");
-    const name = document.createElement("span");
-    const value = document.createElement("output");
-    const canvas = document.createElement("canvas");
+    const tags = ["figure", "figcaption", "span", "output", "canvas"];
+    const [figure, caption, name, value, canvas] = tags.map((tag) => document.createElement(tag));
     name.textContent = error ? `${volume.name} − CTA` : volume.name;
     Object.assign(canvas.dataset, { name: volume.name, kind: error ? "error" : "image" });
     canvas.setAttribute("role", "img");
@@ -120,8 +113,8 @@
     figure.append(caption, canvas);
     box.append(figure);
     const panel = { volume, error, canvas, value, source: document.createElement("canvas"), hu: null };
-    canvas.addEventListener("pointermove", (event) => hover(panel, event));
-    canvas.addEventListener("pointerleave", () => { state.cursor = null; draw(); });
+    canvas.addEventListener("pointermove", (event) => showCursor(voxelAt(panel, event)));
+    canvas.addEventListener("pointerleave", () => showCursor(null));
     canvas.addEventListener("pointerdown", (event) => drag(panel, event));
     canvas.addEventListener("wheel", (event) => wheel(panel, event), { passive: false });
     return panel;
@@ -161,12 +154,16 @@
     context.font = "600 13px system-ui, sans-serif";
     context.textBaseline = "middle";
     context.fillStyle = error ? "#222" : "#ffd84d";
-    const places = [[left, 10, at.height / 2], [right, at.width - 10, at.height / 2], [top, at.width / 2, 10]];
-    places.push([bottom, at.width / 2, at.height - 9]);
+    context.strokeStyle = error ? "#f7f7f7" : "#000";
+    context.lineWidth = 3;
+    const [middle, height] = [at.width / 2, at.height / 2];
+    const places = [[left, 10, height], [right, at.width - 10, height], [top, middle, 10], [bottom, middle, at.height - 9]];
     context.textAlign = "center";
-    for (const [mark, x, y] of places) context.fillText(mark, x, y);
-    context.textAlign = "left";
-    if (state.mip) context.fillText("MIP", 6, 11);
+    if (state.mip) places.push(["MIP", 20, 11]);
+    for (const [mark, x, y] of places) {
+      context.strokeText(mark, x, y);
+      context.fillText(mark, x, y);
+    }
   }
 
   function drawCursor(context, at, panel) {
@@ -179,12 +176,18 @@
     const x = at.left + (column + 0.5) * current.spacing[at.u] * at.scale;
     const y = at.top + (row + 0.5) * current.spacing[at.v] * at.scale;
     context.strokeStyle = panel.error ? "#111" : "#6cf";
+    context.lineWidth = 1;
     context.beginPath();
     for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
       context.moveTo(x + 3 * dx, y + 3 * dy);
       context.lineTo(x + 9 * dx, y + 9 * dy);
     }
     context.stroke();
+  }
+
+  function showCursor(voxel) {
+    state.cursor = voxel;
+    draw();
   }
 
   // Content changed: slice, window, plane, projection or case.
@@ -239,11 +242,6 @@
     return voxel;
   }
 
-  function hover(panel, event) {
-    state.cursor = voxelAt(panel, event);
-    draw();
-  }
-
   function drag(panel, start) {
     const { canvas } = panel;
     const pan = [...state.pan];
@@ -274,11 +272,12 @@
   }
 
   const step = (by) => () => moveTo(state.position[plane().w] + by);
+  const zoom = (factor) => () => zoomBy(factor, 0, 0, 1);
   const KEYS = {
     ArrowUp: step(1), ArrowRight: step(1), ArrowDown: step(-1), ArrowLeft: step(-1), PageUp: step(10), PageDown: step(-10),
     a: () => change({ plane: "axial" }), c: () => change({ plane: "coronal" }), s: () => change({ plane: "sagittal" }),
-    m: () => change({ mip: !state.mip }), "+": () => zoomBy(ZOOM.step, 0, 0, 1), "-": () => zoomBy(1 / ZOOM.step, 0, 0, 1),
-    "=": () => zoomBy(ZOOM.step, 0, 0, 1), 0: () => change({ zoom: 1, pan: [0, 0] }),
+    m: () => change({ mip: !state.mip }), 0: () => change({ zoom: 1, pan: [0, 0] }),
+    "+": zoom(ZOOM.step), "=": zoom(ZOOM.step), "-": zoom(1 / ZOOM.step),
   };
   data.windows.forEach((_, i) => { KEYS[i + 1] = () => change({ window: i }); });
 
