@@ -18,6 +18,7 @@ from .errors import InputError, one_line_errors
 from .evaluation.comparison import evaluate
 from .evaluation.inputs import Chosen, Source, choose_cases, find_predictions, parse_source, require_unique_names
 from .evaluation.predictions import predict, seen_in_training
+from .evaluation.report import write_report
 from .evaluation.results import DEFAULT_WINDOW, Evaluation
 from .evaluation.tables import SCORES, SUMMARY, SUMMARY_JSON, format_table, summary
 from .hu import HUWindow
@@ -26,7 +27,7 @@ from .plain_files import to_json
 from .trained import sections_of_run
 
 OUTPUT = "./evaluation"
-PREDICTIONS = "predictions"
+PREDICTIONS, REPORT = "predictions", "report.html"
 EPILOG = """\
 for example
   python -m ncct_cta.evaluate --run runs/g --run runs/g2
@@ -58,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--batch-size", type=int, default=0, help="of a run: slices or patches a pass (default: as trained)")
     add("--jobs", type=int, default=0, help="cases scored side by side (default: as cores and memory allow)")
     add("--json", action="store_true", help="print the summary as JSON and nothing else")
+    add("--no-report", action="store_true", help="write no report.html")
     return parser
 
 
@@ -75,11 +77,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         device=arguments.device,
         batch_size=arguments.batch_size,
         jobs=arguments.jobs,
+        report=not arguments.no_report,
     )
     if arguments.json:
         print(to_json(summary(evaluation)), end="")
     else:
-        show(evaluation, arguments.output)
+        show(evaluation, arguments.output, report=not arguments.no_report)
 
 
 @one_line_errors()
@@ -92,7 +95,7 @@ def run_bundle(*, pred: str | Sequence[str] = (), run: str | Sequence[str] = (),
         if word
     ]
     evaluation = run_evaluation(sources, **options)
-    show(evaluation, options["output"])
+    show(evaluation, options["output"], report=options["report"])
 
 
 def run_evaluation(
@@ -105,8 +108,9 @@ def run_evaluation(
     device: str = "auto",
     batch_size: int = 0,
     jobs: int = 0,
+    report: bool = True,
 ) -> Evaluation:
-    """Choose the cases, synthesise what is missing, score, and write the tables.
+    """Choose the cases, synthesise what is missing, score, and write tables and report.
 
     Args:
         sources: the methods.
@@ -117,6 +121,7 @@ def run_evaluation(
         device: that runs synthesise on.
         batch_size: slices or patches a forward pass; 0: as trained.
         jobs: cases scored side by side; 0: as many as cores and memory allow.
+        report: whether to write ``report.html``.
 
     Raises:
         InputError: if anything given can't be used.
@@ -134,7 +139,7 @@ def run_evaluation(
         for source in sources
     ]
     seen = [seen_in_training(name, settings, chosen.cases) for name, settings in runs.items()]
-    return evaluate(
+    evaluation = evaluate(
         chosen.cases,
         methods,
         output=folder,
@@ -143,13 +148,18 @@ def run_evaluation(
         jobs=jobs,
         remarks=[*chosen.remarks, *(remark for remark in seen if remark)],
     )
+    if report:
+        write_report(evaluation, folder / REPORT)
+    return evaluation
 
 
-def show(evaluation: Evaluation, output: str) -> None:
+def show(evaluation: Evaluation, output: str, *, report: bool) -> None:
     """Print the table and where everything lies."""
     folder = Path(output)
     print(format_table(evaluation))
     print(f"figures  {folder / SUMMARY}, {folder / SUMMARY_JSON}, of each case {folder / SCORES}")
+    if report:
+        print(f"report   {folder / REPORT}")
 
 
 def _word(is_run: bool, word: str) -> tuple[bool, str]:

@@ -61,7 +61,7 @@ def ssim_means(
         ssim = _ssim_map(prediction_hu, cta_hu, window, part)
         return np.array([ssim[mask[..., part]].sum(dtype=np.float64) for mask in masks.values()])
 
-    totals = sum(_of_slabs(sums, cta_hu.shape[2]))
+    totals = np.stack(_of_slabs(sums, cta_hu.shape[2])).sum(axis=0)
     counts = [np.count_nonzero(mask) for mask in masks.values()]
     means = (total / count if count else float("nan") for total, count in zip(totals, counts, strict=True))
     return dict(zip(masks, map(float, means), strict=True))
