@@ -105,7 +105,7 @@ def _even_spacing(series: Series, along: np.ndarray) -> float:
     if len(gaps) and (np.abs(parts - np.rint(parts)) < UNEVEN_OF_SPACING * np.maximum(1, np.rint(parts))).all():
         missing = [along[i] + k * usual for i in gaps for k in range(1, round(parts[i]))]
         raise InputError(
-            f"{series.label}: {len(missing)} slices are missing, at {_listed(missing)} mm along the series' axis, "
+            f"{series.label}: slices are missing ({len(missing)}), at {_listed(missing)} mm along the series' axis, "
             f"where its slices lie {usual:.3g} mm apart; export the whole series again"
         )
     mean = (along[-1] - along[0]) / (len(along) - 1)

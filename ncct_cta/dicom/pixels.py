@@ -48,7 +48,7 @@ def read_series(series: Series) -> SeriesVolume:
     remarks = []
     if grid.duplicates:
         _require_copies(series, grid)
-        remarks.append(f"{len(grid.duplicates)} images were there twice and count once")
+        remarks.append(f"images that were there twice and count once: {len(grid.duplicates)}")
     if grid.shifts is not None:
         remarks.append("the slices are sheared (gantry tilt) and were shifted within their planes to a right angle")
     return SeriesVolume(_straighten(read_slices(series, grid.slices), grid), grid.affine, tuple(remarks))

@@ -109,7 +109,7 @@ class Inventory:
         """What the folder holds instead of a volume."""
         reasons = Counter(series.ignored for series in self.ignored)
         found = [f"{count} x {reason}" for reason, count in reasons.items()]
-        return ", ".join([*found, f"{self.other_files} files that aren't DICOM"])
+        return ", ".join([*found, f"{self.other_files} x no DICOM file"])
 
 
 def find_series(folder: str | Path, *, progress: bool = False) -> Inventory:

@@ -162,7 +162,7 @@ def _remarks(finding: Finding, grid: Grid | None = None) -> Iterator[str]:
     if grid is not None and grid.shifts is not None:
         yield "gantry tilt, will be straightened"
     if grid is not None and grid.duplicates:
-        yield f"{len(grid.duplicates)} positions hold two images"
+        yield f"positions that hold two images: {len(grid.duplicates)}"
     if finding.plane not in ("", AXIAL):
         yield f"{finding.plane} slices"
     if finding.blood is None:

@@ -25,7 +25,7 @@ TABLE = (
     ("series", 10),
     ("study", 5),
     ("slices", 6),
-    ("spacing (mm)", 18),
+    ("spacing (mm)", 19),
     ("kernel", 9),
     ("tag", 3),
     ("blood HU", 8),
@@ -117,7 +117,7 @@ def _table(found: Findings) -> list[str]:
     if ignored:
         remarks.append("ignored: " + ", ".join(f"{number} x {reason}" for reason, number in ignored.items()))
     if found.other_files:
-        remarks.append(f"{found.other_files} files are neither DICOM nor NIfTI, NRRD or MHA")
+        remarks.append(f"files that are neither DICOM nor NIfTI, NRRD or MHA: {found.other_files}")
     wrapped = [line for remark in remarks for line in textwrap.wrap(remark, COLUMNS, subsequent_indent="  ")]
     return [*lines, *([""] if lines and wrapped else []), *wrapped]
 
@@ -144,7 +144,9 @@ def _line(cells: Sequence[str]) -> str:
 
 def _summary(proposals: Sequence[Proposal], unpaired: Sequence[str]) -> list[str]:
     counts = Counter(proposal.status for proposal in proposals)
-    lines = [f"{counts[OK]} pairs are ready, {counts[CHOOSE]} rows wait for your choice (status {CHOOSE} -> {OK})"]
+    lines = [
+        f"pairs ready: {counts[OK]}; candidates that wait for your choice (status {CHOOSE} -> {OK}): {counts[CHOOSE]}"
+    ]
     return lines + [f"  {sentence}" for sentence in unpaired]
 
 

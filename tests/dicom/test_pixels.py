@@ -100,7 +100,7 @@ def test_an_image_that_is_there_under_two_uids_counts_once_and_is_remarked(tmp_p
     save(duplicate, tmp_path / "again")
     volume = read_series(choose_series(tmp_path))
     np.testing.assert_array_equal(volume.hu, chest_hu())
-    assert volume.remarks == ("1 images were there twice and count once",)
+    assert volume.remarks == ("images that were there twice and count once: 1",)
 
 
 def test_two_different_images_at_one_position_are_an_error(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_a_single_image_is_no_volume(tmp_path: Path) -> None:
 def test_nothing_but_damaged_headers_is_no_dicom(tmp_path: Path) -> None:
     for path in write_series(tmp_path):
         path.write_bytes(path.read_bytes()[:140])
-    with pytest.raises(InputError, match="6 files that aren't DICOM"):
+    with pytest.raises(InputError, match="6 x no DICOM file"):
         read_volume(tmp_path)
 
 

@@ -1,0 +1,195 @@
+"""``prepare scan`` on mixed folders: the table, the files, the errors, and nothing that says who the patients are."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import stat
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from dicom_phantom import chest_hu, write_series
+from pydicom import Dataset, dcmread
+from pydicom.uid import generate_uid
+
+from ncct_cta.data.phantom import PhantomCase, make_case
+from ncct_cta.data.volumes import read_volume
+from ncct_cta.errors import InputError
+from ncct_cta.preparation import scan
+from ncct_cta.preparation.pseudonyms import KeyTable
+
+SPACING = (7.0, 7.0, 10.5)
+LOWEST_HU = -1024  # that 12 bits hold
+NAME, IDENTITY, BIRTH = "Mustermann", "KH0815-77", "19570613"
+
+
+def _scan(folder: Path, output: Path, *words: str | Path) -> dict[str, list[dict[str, str]]]:
+    """Run it and give the rows of series.csv and pairs.csv."""
+    parser = argparse.ArgumentParser()
+    scan.add_arguments(parser)
+    scan.run(parser.parse_args([str(folder), "--output", str(output), *map(str, words)]))
+    return {name: _table(output / f"{name}.csv") for name in ("series", "pairs")}
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def case() -> PhantomCase:
+    return make_case(7, shape=(48, 48, 24), spacing=SPACING)
+
+
+def _write_chest(folder: Path, hu: np.ndarray, **tags: Any) -> list[Path]:
+    def place(z: int, dataset: Dataset) -> None:
+        dataset.ImagePositionPatient = [0, 0, z * SPACING[2]]
+
+    hu = hu.clip(LOWEST_HU, None)
+    return write_series(folder, hu, place, PixelSpacing=list(SPACING[:2]), SliceThickness=SPACING[2], **tags)
+
+
+@pytest.fixture
+def patient(case: PhantomCase, tmp_path: Path) -> Path:
+    """A patient's folder as hospitals export it; the CTA's header lies about contrast, names are in tags and paths."""
+    folder = tmp_path / "in" / f"{NAME}_{IDENTITY}_{BIRTH}"
+    tags = {
+        "PatientName": f"{NAME}^Erika",
+        "PatientID": IDENTITY,
+        "PatientBirthDate": BIRTH,
+        "StudyInstanceUID": generate_uid(),
+        "SeriesDescription": f"Thorax {NAME}",
+    }
+    _write_chest(folder / "a", case.ncct, **tags, SeriesNumber=2)
+    _write_chest(folder / "b", case.cta, **tags, SeriesNumber=4, ConvolutionKernel="I30f", AcquisitionTime="102100")
+    _write_chest(folder / "c", chest_hu((48, 48, 1)), **tags, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    (folder / f"{NAME}.txt").write_text(NAME)
+    return tmp_path / "in"
+
+
+def test_series_are_listed_with_what_was_found(
+    patient: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = {row["series_number"]: row for row in _scan(patient, tmp_path / "out")["series"] if row["status"] == "ok"}
+    assert set(rows) == {"2", "4"}
+    for row in rows.values():
+        assert (row["slices"], row["spacing_mm"], row["plane"]) == ("24", "7.00 x 7.00 x 10.50", "axial")
+        assert (row["format"], row["study"], row["contrast_by_tag"]) == ("DICOM", "1", "no")
+    assert [rows[number]["kernel"] for number in "24"] == ["B40f", "I30f"]
+    assert [rows[number]["contrast_by_hu"] for number in "24"] == ["no", "yes"]
+    assert 300 < int(rows["4"]["blood_hu"]) < 450
+    assert "header says no contrast, the blood shows contrast" in rows["4"]["remark"]
+    printed = capsys.readouterr().out
+    assert "ignored: 1 x localiser" in printed
+    assert "files that are neither DICOM nor NIfTI, NRRD or MHA: 1" in printed
+    assert "keys.csv: the ONLY file with names" in printed
+
+
+def test_the_pair_is_proposed_and_its_series_are_found_again(patient: Path, case: PhantomCase, tmp_path: Path) -> None:
+    (pair,) = _scan(patient, tmp_path / "out")["pairs"]
+    assert (pair["case"], pair["status"]) == (pair["patient"], "ok")
+    assert "same study, 6 min apart" in pair["why"]
+    keys = KeyTable.read(tmp_path / "out" / "keys.csv")
+    for kind in ("ncct", "cta"):
+        folder, series = keys.source_of(pair[kind])
+        np.testing.assert_array_equal(
+            read_volume(folder, series=series).array, getattr(case, kind).clip(LOWEST_HU, None)
+        )
+
+
+def test_nothing_but_the_key_table_says_who_the_patient_is(
+    patient: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    _write_chest(patient / NAME / IDENTITY, chest_hu((48, 48, 3)), PatientName=NAME, PatientID=BIRTH)[1].write_bytes(
+        b""
+    )
+    damaged = patient / NAME / f"{NAME}_{BIRTH}.nii.gz"
+    damaged.write_bytes(b"no NIfTI")
+    _scan(patient, tmp_path / "out")
+    contents = {path.name: path.read_text() for path in (tmp_path / "out").iterdir()}
+    keys = contents.pop("keys.csv")
+    assert set(contents) == {"series.csv", "pairs.csv"}
+    assert "error" in contents["series.csv"]
+    contents["terminal"] = "".join(capfd.readouterr())
+    for secret in (NAME, IDENTITY, BIRTH):
+        assert secret in keys
+        assert not [name for name, content in contents.items() if secret.lower() in content.lower()], secret
+    assert stat.S_IMODE((tmp_path / "out" / "keys.csv").stat().st_mode) == 0o600
+
+
+def test_lines_fit_a_terminal(
+    patient: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(2, 30):
+        write_series(patient / str(number), chest_hu((20, 16, 1)), ImageType=["DERIVED", "SECONDARY", "MIP"])
+    monkeypatch.chdir(tmp_path)
+    _scan(patient, Path("out"))
+    assert max(len(line) for line in capsys.readouterr().out.splitlines() if ".csv" not in line) <= 100
+
+
+def test_pseudonyms_stay_when_the_folder_is_scanned_again(patient: Path, tmp_path: Path) -> None:
+    first = _scan(patient, tmp_path / "out")
+    assert _scan(patient, tmp_path / "out") == first
+    assert _scan(patient, tmp_path / "other", "--keys", tmp_path / "out" / "keys.csv") == first
+    assert _scan(patient, tmp_path / "another") != first
+
+
+def test_edited_pairs_are_moved_aside_never_overwritten(
+    patient: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _scan(patient, tmp_path)
+    (tmp_path / "pairs.csv").write_text("mine")
+    _scan(patient, tmp_path)
+    assert (tmp_path / "pairs.1.csv").read_text() == "mine"
+    assert "yours is now pairs.1.csv" in capsys.readouterr().out
+    _scan(patient, tmp_path)
+    assert not (tmp_path / "pairs.2.csv").exists()
+
+
+def test_two_candidates_are_both_listed(patient: Path, case: PhantomCase, tmp_path: Path) -> None:
+    study = _study_of(patient)
+    _write_chest(patient / "d", case.cta, PatientID=IDENTITY, StudyInstanceUID=study, SeriesNumber=5)
+    rows = _scan(patient, tmp_path / "out")["pairs"]
+    assert [row["status"] for row in rows] == ["choose", "choose"]
+    assert [row["case"] for row in rows] == [rows[0]["patient"], f"{rows[0]['patient']}_2"]
+
+
+def _study_of(folder: Path) -> str:
+    return str(dcmread(next(path for path in sorted(folder.rglob("IM*")))).StudyInstanceUID)
+
+
+def test_one_bad_series_stops_no_other(patient: Path, case: PhantomCase, tmp_path: Path) -> None:
+    _write_chest(patient / "d", case.cta, SeriesNumber=6)[5].unlink()
+    rows = _scan(patient, tmp_path / "out")["series"]
+    (bad,) = [row for row in rows if row["status"] == "error"]
+    assert bad["series_number"] == "6"
+    assert "slices are missing (1), at 52.5 mm" in bad["remark"]
+    assert sum(row["status"] == "ok" for row in rows) == 2
+
+
+def test_files_are_scanned_too_and_masks_left_out(case: PhantomCase, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    for name, hu in (("p1_ncct", case.ncct), ("p1_cta", case.cta), ("p1_lung", case.lung)):
+        folder.mkdir(exist_ok=True)
+        nib.save(nib.Nifti1Image(hu, case.affine), folder / f"{name}.nii.gz")
+    for name, hu in (("before", case.ncct), ("after", case.cta)):
+        (folder / "p2").mkdir(exist_ok=True)
+        nib.save(nib.Nifti1Image(hu, case.affine), folder / "p2" / f"{name}.nii")
+    found = _scan(folder, folder / "prepared")
+    assert sorted(row["status"] for row in found["series"]) == ["ignored", "ok", "ok", "ok", "ok"]
+    assert [row["status"] for row in found["pairs"]] == ["ok", "ok"]
+    assert len({row["patient"] for row in found["pairs"]}) == 2
+    nib.save(nib.Nifti1Image(case.cta, case.affine), folder / "prepared" / "x_cta.nii.gz")
+    assert _scan(folder, folder / "prepared") == found  # results are no input
+
+
+def test_an_empty_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    with pytest.raises(InputError, match="holds neither DICOM nor NIfTI"):
+        _scan(tmp_path / "in", tmp_path / "out")
+    with pytest.raises(InputError, match="there is no such folder"):
+        _scan(tmp_path / "missing", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
