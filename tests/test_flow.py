@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from same_tree import assert_same_tree
 from tiny_engine import same_weights
 
 from ncct_cta import keys
@@ -354,22 +355,6 @@ def killed_after_epoch_1(self: CheckpointHandler, engine: Any) -> None:
 
 
 SAVE = CheckpointHandler.__call__
-
-
-def assert_same_tree(one: Any, other: Any, where: str) -> None:
-    assert type(one) is type(other), where
-    if isinstance(one, dict):
-        assert one.keys() == other.keys(), where
-        for key in one:
-            assert_same_tree(one[key], other[key], f"{where} / {key}")
-    elif isinstance(one, list | tuple):
-        assert len(one) == len(other), where
-        for index, pair in enumerate(zip(one, other, strict=True)):
-            assert_same_tree(*pair, f"{where} / {index}")
-    elif isinstance(one, torch.Tensor):
-        assert torch.equal(one, other), where
-    else:
-        assert one == other or (one != one and other != other), where
 
 
 @pytest.fixture(scope="module")

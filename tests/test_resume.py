@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from same_tree import assert_same_tree
 
 from ncct_cta.handlers.checkpoint import BEST, LAST
 from ncct_cta.train import main
@@ -133,22 +134,6 @@ def uninterrupted(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 def load(path: Path) -> dict:
     return torch.load(path, weights_only=True)
-
-
-def assert_same_tree(one, other, where: str) -> None:
-    assert type(one) is type(other), where
-    if isinstance(one, dict):
-        assert one.keys() == other.keys(), where
-        for key in one:
-            assert_same_tree(one[key], other[key], f"{where} / {key}")
-    elif isinstance(one, list | tuple):
-        assert len(one) == len(other), where
-        for index, pair in enumerate(zip(one, other, strict=True)):
-            assert_same_tree(*pair, f"{where} / {index}")
-    elif isinstance(one, torch.Tensor):
-        assert torch.equal(one, other), where
-    else:
-        assert one == other, where
 
 
 def names(folder: Path) -> list[str]:
