@@ -12,7 +12,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 SHAPE = (20, 16, 6)  # columns, rows, slices
-SPACING = (0.8, 0.8, 2.5)
+SPACING = (0.8, 0.9, 2.5)
 ORIGIN = (-31.5, -120.25, 410.0)
 INTERCEPT = -1024
 Edit = Callable[[int, Dataset], None]

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from dicom_phantom import chest_hu, write_series
+from monai.bundle import run
 from pydicom import Dataset, dcmread
 from pydicom.uid import generate_uid
 
-from ncct_cta.data.volumes import read_volume
+from ncct_cta.dicom.series import find_series
 from ncct_cta.infer import main
+from ncct_cta.paths import bundle_config
 from ncct_cta.preparation.pseudonyms import KEY_FILE
 
 SHAPE = (40, 36, 5)
@@ -52,6 +54,27 @@ def _headers(folder: Path) -> list[Dataset]:
     return [dcmread(path) for path in sorted(folder.iterdir())]
 
 
+def _by_sitk(path: Path) -> sitk.Image:
+    """A NIfTI file, or the only series of a DICOM folder, as SimpleITK reads it."""
+    if path.is_file():
+        return sitk.ReadImage(str(path))
+    reader = sitk.ImageSeriesReader()
+    (series,) = reader.GetGDCMSeriesIDs(str(path))
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(path), series))
+    return reader.Execute()
+
+
+def _require_one_grid(a: sitk.Image, b: sitk.Image) -> None:
+    assert a.GetSize() == b.GetSize()
+    for kind in ("GetOrigin", "GetSpacing", "GetDirection"):
+        np.testing.assert_allclose(getattr(a, kind)(), getattr(b, kind)(), atol=1e-4)
+
+
+def _require_equal(a: sitk.Image, b: sitk.Image) -> None:
+    _require_one_grid(a, b)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(a), sitk.GetArrayFromImage(b))
+
+
 def _contrast(z: int, dataset: Dataset) -> None:
     dataset.ContrastBolusAgent, dataset.ContrastBolusVolume = "IODINE", 80
     dataset.PatientName, dataset.SpecificCharacterSet = "M\u00fcller^J\u00f6rg", "ISO_IR 100"
@@ -75,24 +98,12 @@ def output(source: Path, trained_run: Path, tmp_path_factory: pytest.TempPathFac
 
 
 def test_the_nifti_has_the_series_geometry_as_simpleitk_reads_it(source: Path, output: Path) -> None:
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(source)))
-    expected, written = reader.Execute(), sitk.ReadImage(str(_outputs(output)[0]))
-    assert written.GetSize() == expected.GetSize()
-    for kind in ("GetOrigin", "GetSpacing", "GetDirection"):
-        np.testing.assert_allclose(getattr(written, kind)(), getattr(expected, kind)(), atol=1e-4)
+    _require_one_grid(_by_sitk(_outputs(output)[0]), _by_sitk(source))
 
 
 def test_the_dicom_series_is_one_volume_with_the_niftis_hu(output: Path) -> None:
     nifti, folder = _outputs(output)
-    reader = sitk.ImageSeriesReader()
-    (series,) = reader.GetGDCMSeriesIDs(str(folder))
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder), series))
-    read, expected = reader.Execute(), sitk.ReadImage(str(nifti))
-    np.testing.assert_array_equal(sitk.GetArrayFromImage(read), sitk.GetArrayFromImage(expected))
-    for kind in ("GetOrigin", "GetSpacing", "GetDirection"):
-        np.testing.assert_allclose(getattr(read, kind)(), getattr(expected, kind)(), atol=1e-4)
-    assert read.GetNumberOfComponentsPerPixel() == 1
+    _require_equal(_by_sitk(folder), _by_sitk(nifti))
 
 
 def test_patient_study_and_place_are_kept_and_uids_are_new(source: Path, output: Path) -> None:
@@ -205,6 +216,45 @@ def test_an_unknown_series_is_refused(
     assert "there is no series s123 in the input folder" in capsys.readouterr().err
 
 
+def test_a_folder_of_other_dicom_objects_is_named(
+    trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_series(tmp_path / "in", chest_hu(SHAPE), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    with pytest.raises(SystemExit, match="2"):
+        _infer(trained_run, tmp_path / "in", tmp_path / "out")
+    assert "holds no CT volume, expected a DICOM series: 1 x localiser" in capsys.readouterr().err
+
+
+def test_a_header_that_says_contrast_is_warned_of(
+    source: Path, trained_run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _infer(trained_run, source, tmp_path)
+    assert "its header says that contrast was given" in caplog.text
+
+
+def test_what_was_written_is_no_input(source: Path, trained_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(source, tmp_path / "in")
+    for words in ((), ("--overwrite",)):
+        _infer(trained_run, tmp_path / "in", tmp_path / "in" / "out", "--dicom", *words)
+    reasons = [series.ignored for series in find_series(tmp_path / "in").ignored]
+    assert reasons == ["synthetic CTA"]
+
+
+def test_the_bundle_writes_the_same(source: Path, output: Path, trained_run: Path, tmp_path: Path) -> None:
+    run(
+        config_file=bundle_config("inference.yaml"),
+        run_dir=str(trained_run),
+        input=str(source),
+        output=str(tmp_path),
+        device_name="cpu",
+        dicom=True,
+        key_file=str(output / KEY_FILE),
+    )
+    for written, expected in zip(_outputs(tmp_path), _outputs(output), strict=True):
+        assert written.name == expected.name
+        _require_equal(_by_sitk(written), _by_sitk(expected))
+
+
 def test_nifti_in_gives_no_dicom(
     cohort: Path, trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -221,9 +271,7 @@ def test_a_tilted_series_is_written_on_its_straightened_grid(trained_run: Path, 
     write_series(tmp_path / "in", chest_hu(SHAPE), tilt)
     _infer(trained_run, tmp_path / "in", tmp_path / "out", "--dicom")
     nifti, folder = _outputs(tmp_path / "out")
-    expected, written = read_volume(nifti), read_volume(folder)
-    np.testing.assert_array_equal(written.array, expected.array)
-    np.testing.assert_allclose(written.affine, expected.affine, atol=1e-4)
+    _require_equal(_by_sitk(folder), _by_sitk(nifti))
     assert _headers(folder)[0].SourceImageSequence[0].SpatialLocationsPreserved == "NO"
 
 
@@ -258,7 +306,6 @@ def test_nothing_that_identifies_a_patient_leaves_by_another_way(
 def test_a_real_series_goes_in_and_comes_out(trained_run: Path, tmp_path: Path) -> None:
     _infer(trained_run, REAL, tmp_path, "--dicom")
     nifti, folder = _outputs(tmp_path)
-    source, written = read_volume(REAL), read_volume(folder)
-    np.testing.assert_array_equal(written.affine, source.affine)
-    np.testing.assert_array_equal(written.array, read_volume(nifti).array)
+    _require_one_grid(_by_sitk(folder), _by_sitk(REAL))
+    _require_equal(_by_sitk(folder), _by_sitk(nifti))
     _require_valid(folder)

@@ -96,7 +96,9 @@ def read_inputs(source: str | Path, *, split: str | None = None) -> list[Case]:
     elif not source.exists():
         raise InputError(f"{source}: there is no such file or folder; check the path")
     elif not nifti_suffix(source):
-        raise InputError(f"{source}: expected a NIfTI file (.nii or .nii.gz), a folder of them or a datalist (.json)")
+        raise InputError(
+            f"{source}: expected a NIfTI file (.nii or .nii.gz), a folder of them, a datalist (.json) or a DICOM folder"
+        )
     else:
         cases = [Case(case_name(source), source)]
     _require_unique({"input": cases})

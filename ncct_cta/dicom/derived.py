@@ -18,10 +18,9 @@ from pydicom.valuerep import format_number_as_ds
 from ..errors import InputError
 from ..hu import ANGIO_WINDOW_HU, LUNG_WINDOW_HU, MEDIASTINAL_WINDOW_HU
 from .geometry import Grid, grid_of
-from .headers import DicomFile, quiet_pydicom
+from .headers import SOFTWARE, DicomFile, quiet_pydicom
 from .series import Series
 
-SOFTWARE = "ncct-cta"
 DESCRIPTION = "Synthetic CTA, not for diagnosis"
 COMMENT = "SYNTHETIC: made from a non-contrast CT by a neural network; no contrast was given. NOT FOR DIAGNOSIS."
 SERIES_NUMBER_OFFSET = 9000  # scanners number from 1, workstations' results stand in the hundreds

@@ -20,15 +20,15 @@ from ..errors import InputError
 # fmt: off
 TAGS = (
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "PatientID",
-    "PatientName", "PatientBirthDate", "Modality", "ImageType", "SeriesNumber", "SeriesDescription", "InstanceNumber",
-    "StudyDate", "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "ContentDate", "ContentTime",
-    "AcquisitionNumber", "TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase", "TriggerTime",
-    "ConvolutionKernel", "ContrastBolusAgent", "SliceThickness",
-    "SamplesPerPixel", "Rows", "Columns", "PixelSpacing", "ImagePositionPatient",
-    "ImageOrientationPatient", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleSlope",
-    "RescaleIntercept", "RescaleType",
+    "PatientName", "PatientBirthDate", "Modality", "Manufacturer", "ImageType", "SeriesNumber", "SeriesDescription",
+    "InstanceNumber", "StudyDate", "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "ContentDate",
+    "ContentTime", "AcquisitionNumber", "TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase", "TriggerTime",
+    "ConvolutionKernel", "ContrastBolusAgent", "SliceThickness", "SamplesPerPixel", "Rows", "Columns", "PixelSpacing",
+    "ImagePositionPatient", "ImageOrientationPatient", "PixelRepresentation", "PixelPaddingValue",
+    "PixelPaddingRangeLimit", "RescaleSlope", "RescaleIntercept", "RescaleType",
 )
 # fmt: on
+SOFTWARE = "ncct-cta"  # the manufacturer of what ``derived`` writes
 PREAMBLE_BYTES = 128
 MAGIC = b"DICM"
 # Files older than DICOM part 10 have no preamble and start with an element of group 0008.

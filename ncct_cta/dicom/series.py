@@ -11,7 +11,7 @@ import numpy as np
 from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
 from ..errors import InputError
-from .headers import DicomFile, dicom_files
+from .headers import SOFTWARE, DicomFile, dicom_files
 
 MIN_SLICES = 2
 ENHANCED = (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
@@ -192,6 +192,8 @@ def _no_slice(file: DicomFile) -> str:
     if sop_class != CTImageStorage:
         # UID.name is the number itself where pydicom doesn't know the class.
         return f"no CT image ({sop_class.name if sop_class.is_valid else file.text('Modality') or 'unknown object'})"
+    if file.text("Manufacturer") == SOFTWARE:
+        return "synthetic CTA"  # neither a scan to synthesise from nor a CTA to learn from
     for value in file.text("ImageType").upper().split("\\"):
         if value in NO_SLICE:
             return NO_SLICE[value]

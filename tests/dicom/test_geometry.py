@@ -70,7 +70,7 @@ def test_a_tilted_gantry_is_straightened(tmp_path: Path) -> None:
         x, y, z = points
         return 400 * np.sin(x / 9) + 300 * np.sin(y / 11) + 200 * np.cos(z / 13) - 300
 
-    i, j = np.meshgrid(np.arange(shape[0]) * 0.8, np.arange(shape[1]) * 0.8, indexing="ij")
+    i, j = np.meshgrid(*(np.arange(n) * mm for n, mm in zip(shape, SPACING[:2], strict=False)), indexing="ij")
     hu = np.empty(shape, np.int16)
     origins = [np.array([0.0, 0, step * k]) for k in range(shape[2])]  # the table moves along z
     for k, origin in enumerate(origins):
