@@ -20,7 +20,7 @@ SIGMA, TAPS = 1.5, 11
 K1, K2 = 0.01, 0.03
 # Wang, Simoncelli and Bovik, Asilomar 2003: weights of the five scales, each half as fine as the one before.
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-LEAST_SIDE_MS_SSIM = (TAPS - 1) * 2 ** (len(SCALE_WEIGHTS) - 1) + 1
+LEAST_SIDE_MS_SSIM = TAPS * 2 ** (len(SCALE_WEIGHTS) - 1)
 SLAB_SLICES, MOST_THREADS = 16, 8  # bound the memory; change no figure
 SYNTHRAD_RANGE = HUWindow(*SYNTHRAD_RANGE_HU)
 

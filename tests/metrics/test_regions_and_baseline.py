@@ -77,6 +77,30 @@ def test_the_phantoms_body_holds_its_lungs_and_vessels_but_not_the_air_around() 
     assert 0.4 < body.mean() < 0.55
 
 
+@pytest.mark.parametrize("spacing", [0.7, 1.4, 3.5, 7.0])
+def test_a_chest_wall_of_14_mm_belongs_to_the_body_and_a_table_of_2_mm_does_not(spacing: float) -> None:
+    x, y = (np.arange(0, 400, spacing) - 200 for _ in range(2))
+    x, y = x[:, None], y[None]
+    hu = np.full((x.size, y.size, 4), -1000)
+    hu[(x / 160) ** 2 + (y / 110) ** 2 < 1] = 40
+    wall = 14
+    lungs = (x / (160 - wall)) ** 2 + (y / (110 - wall)) ** 2 < 1
+    hu[lungs & (abs(x) > 20)] = -850
+    thickness = max(2, spacing)  # at least a voxel
+    hu[:, (abs(y - 130) <= thickness / 2)[0]] = 100  # not touching
+    body = body_mask(hu, (spacing, spacing, 5.0))
+    truth = np.broadcast_to(((x / 160) ** 2 + (y / 110) ** 2 < 1)[..., None], hu.shape)
+    assert not body[:, (y > 120)[0]].any()
+    assert (body ^ truth).sum() < 0.02 * truth.sum()
+
+
+def test_a_thin_table_that_touches_the_body_is_cut_off() -> None:
+    hu, parts = thorax()
+    hu[5:85, 20:22] = 100
+    assert not body_mask(hu, (1.0, 1.0, 1.0))[5:10].any()
+    assert body_mask(hu, (7.0, 7.0, 7.0))[5:10, 20:22].any()  # 14 mm there: a part of the patient
+
+
 def test_vessels_are_what_enhances_but_not_bone_nor_specks() -> None:
     ncct = np.full((12, 12, 6), 40, np.int16)
     cta = ncct.copy()

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from ncct_cta.metrics.regions import bright_without_contrast, thresholded_vessels, tissue_beside
+from ncct_cta.metrics.vessels import (
+    centreline,
+    centreline_dice,
+    contrast_to_noise_ratio,
+    dice,
+    enhancement_recovery_spread,
+)
+
+MM = (1.0, 1.0, 1.0)
+
+
+def tube(radius: int = 3, shape: tuple[int, int, int] = (40, 30, 30), shift: int = 0) -> np.ndarray:
+    """A straight vessel along the first axis."""
+    y, z = np.ogrid[: shape[1], : shape[2]]
+    disc = (y - 15 - shift) ** 2 + (z - 15) ** 2 <= radius**2
+    mask = np.zeros(shape, bool)
+    mask[4:36] = disc
+    return mask
+
+
+def test_the_centreline_of_a_tube_is_one_voxel_thick_and_central() -> None:
+    line = centreline(tube())
+    assert 20 < line.sum() <= 32
+    assert set(zip(*np.nonzero(line)[1:], strict=True)) == {(15, 15)}
+
+
+def test_centreline_dice_asks_for_the_course_and_not_for_the_width() -> None:
+    thick, thin = tube(4), tube(2)
+    assert dice(thin, thick) < 0.5
+    assert centreline_dice(thin, thick, centreline(thick)) == 1
+
+
+def test_centreline_dice_is_the_harmonic_mean_of_precision_and_sensitivity() -> None:
+    true = tube()
+    half = true.copy()
+    half[20:] = False  # all of its line lies in the true vessel, and half of the true line in it
+    line = centreline(true)
+    sensitivity = (line & half).sum() / line.sum()
+    assert 0.4 < sensitivity < 0.6
+    assert centreline_dice(half, true, line) == pytest.approx(2 * sensitivity / (1 + sensitivity))
+
+
+def test_vessels_elsewhere_or_none_overlap_by_nothing_and_two_empty_masks_by_no_number() -> None:
+    true, nothing = tube(), np.zeros((40, 30, 30), bool)
+    assert centreline_dice(tube(shift=9), true, centreline(true)) == 0 == dice(tube(shift=9), true)
+    assert centreline_dice(nothing, true, centreline(true)) == 0 == dice(nothing, true)
+    assert math.isnan(centreline_dice(nothing, nothing, centreline(nothing)))
+    assert math.isnan(dice(nothing, nothing))
+
+
+def test_dice_is_twice_the_common_part_over_the_sum() -> None:
+    assert dice(np.array([1, 1, 1, 0], bool), np.array([0, 0, 1, 1], bool)) == pytest.approx(2 / 5)
+
+
+def test_contrast_to_noise_is_the_contrast_over_the_tissues_sd() -> None:
+    image = np.array([300, 320, 40, 60, 999], np.int16)
+    vessel, beside = np.array([1, 1, 0, 0, 0], bool), np.array([0, 0, 1, 1, 0], bool)
+    assert contrast_to_noise_ratio(image, vessel, beside) == pytest.approx((310 - 50) / 10)
+    assert math.isnan(contrast_to_noise_ratio(image, vessel, np.zeros(5, bool)))
+    assert math.isnan(contrast_to_noise_ratio(image, np.zeros(5, bool), beside))
+    assert math.isnan(contrast_to_noise_ratio(np.zeros(5, np.int16), vessel, beside))
+
+
+def test_the_spread_of_the_recovery_is_its_sd_over_cubes() -> None:
+    vessel = np.zeros((40, 20, 20), bool)
+    vessel[:, 5:15, 5:15] = True  # two cubes of 20 mm, with as many voxels
+    ncct = np.zeros(vessel.shape, np.int16)
+    cta = np.where(vessel, 300, 0)
+    uneven = np.where(np.arange(40)[:, None, None] < 20, 0.4, 1.0) * cta
+    assert enhancement_recovery_spread(uneven, ncct, cta, vessel, MM) == pytest.approx(0.3)
+    assert enhancement_recovery_spread(0.7 * cta, ncct, cta, vessel, MM) == pytest.approx(0)
+    # Voxels of 2 mm: four cubes along the first axis, two of each kind.
+    assert enhancement_recovery_spread(uneven, ncct, cta, vessel, (2, 1, 1)) == pytest.approx(0.3)
+    assert math.isnan(enhancement_recovery_spread(uneven, ncct, cta, vessel, (0.5, 1, 1)))  # one cube
+    assert math.isnan(enhancement_recovery_spread(uneven, ncct, cta, np.zeros_like(vessel), MM))
+
+
+def test_cubes_that_hardly_enhance_have_no_recovery() -> None:
+    vessel = np.ones((60, 20, 20), bool)
+    ncct = np.zeros(vessel.shape, np.int16)
+    cta = np.full(vessel.shape, 300)
+    cta[40:] = 1
+    prediction = np.where(cta == 1, 200, cta)  # 200 times the true enhancement, of no weight
+    assert enhancement_recovery_spread(prediction, ncct, cta, vessel, MM) == 0
+
+
+def test_vessels_by_threshold_are_bright_in_the_body_but_no_bone_and_no_speck() -> None:
+    vessel = tube()
+    ncct = np.full(vessel.shape, 40)
+    bone = np.zeros(vessel.shape, bool)
+    bone[10:20, 2:7, 2:7] = True
+    ncct[bone] = 600
+    cta = np.where(vessel, 151, ncct)
+    cta[30, 2:4, 2:4] = 500  # a speck
+    cta[bone] = 700
+    cta[9, 2:7, 2:7] = 300  # partial volume of bone
+    bright = bright_without_contrast(ncct, MM)
+    body = np.ones(vessel.shape, bool)
+    assert np.array_equal(thresholded_vessels(cta, body, bright, MM), vessel)
+    assert not thresholded_vessels(np.minimum(cta, 150), body, bright, MM).any()
+    body[20:] = False
+    assert np.array_equal(thresholded_vessels(cta, body, bright, MM), vessel & body)
+
+
+def test_the_tissue_beside_vessels_is_soft_and_in_a_shell_in_mm() -> None:
+    vessel = tube(radius=2)
+    ncct = np.full(vessel.shape, 40)
+    ncct[:, :, :12] = -100  # fat
+    lung = np.zeros(vessel.shape, bool)
+    lung[:18] = True
+    beside = tissue_beside(vessel, ncct, lung, MM)
+    assert not beside[:18].any()
+    assert not (beside & (ncct != 40)).any()
+    line = beside[25, 15]  # across the vessel, which ends at 17
+    assert line.nonzero()[0].tolist() == [20, 21, 22, 23]
+    coarse = tissue_beside(vessel, ncct, lung, (1.0, 1.0, 2.0))
+    assert coarse[25, 15].nonzero()[0].tolist() == [19, 20]
