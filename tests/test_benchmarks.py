@@ -14,6 +14,7 @@ TINY = {
     "discriminator_health": "--steps 100 --cases 3 --hidden-dim 4",
     "fusion": "--steps 2 --cases 3 --hidden-dim 4",
     "inference": "--shape 96 96 6 --repeats 1",
+    "registration_prepare": "",
     "registration": "--steps 2 --cases 3 --voxel-mm 3",
 }
 

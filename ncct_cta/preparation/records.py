@@ -1,0 +1,54 @@
+"""What is known of a prepared case, as its record file has it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+GOOD, FLAGGED, ACCEPTED = "good", "flagged", "accepted"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished case.
+
+    Args:
+        case: its name.
+        patient: whom it belongs to.
+        scores: what ``quality.measure`` gave; None where there was nothing to measure.
+        flags: what is wrong with it.
+        accepted: the user takes it although it is flagged.
+    """
+
+    case: str
+    patient: str
+    scores: Mapping[str, float | None]
+    flags: tuple[str, ...]
+    accepted: bool = False
+
+    @classmethod
+    def from_file(cls, content: Mapping[str, Any], *, accepted: bool) -> Record:
+        """The record of a case from the content of its file."""
+        return cls(content["case"], content["patient"], content["scores"], tuple(content["flags"]), accepted)
+
+    @property
+    def state(self) -> str:
+        """good; flagged: left out of the case list; or accepted: flagged, and in the case list."""
+        if not self.flags:
+            return GOOD
+        return ACCEPTED if self.accepted else FLAGGED
+
+    def score(self, name: str) -> float:
+        """A score; NaN where there was nothing to measure."""
+        value = self.scores[name]
+        return math.nan if value is None else value
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file beside its place and rename it."""
+    beside = path.with_name(f".{path.name}.tmp")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)

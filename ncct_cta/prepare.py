@@ -1,0 +1,54 @@
+"""``python -m ncct_cta.prepare``: from folders of CT scans to aligned training pairs with masks and a case list.
+
+``scan FOLDER`` lists what is there and proposes pairs of NCCT and CTA in pairs.csv, which you check and edit.
+``pairs pairs.csv --output DIR`` registers each CTA with its NCCT, measures how well that went, and writes the case
+list.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+
+from .errors import EXIT_BAD_INPUT, one_line_errors
+from .preparation import cohort, scan
+
+PAIRS_HELP = """\
+Each CTA is registered with its NCCT, rigidly and then by a deformable field, and resampled once, from its own voxels,
+onto the NCCT's grid. Written are {case}_{ncct,cta,lung,vessel}.nii.gz, the case list datalist.json, qc.html and qc.csv
+(how well each pair lies), and failures.csv.
+
+The columns ncct and cta of PAIRS_CSV are series that scan has named, or paths relative to it. A pair that quality
+control flags is left out of the case list unless you accept it: --accept CASE, or yes in a column accept.
+
+The split goes by patient and depends on the seed and the patients' names: the same patient is never in two splits, and
+a patient more moves at most two others. Run the same command again to go on where it stopped.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m ncct_cta.prepare", description=__doc__, formatter_class=plain)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    scanning = commands.add_parser("scan", help="list scans and propose pairs", description=scan.__doc__)
+    scan.add_arguments(scanning)
+    scanning.set_defaults(run=scan.run)
+    pairing = commands.add_parser("pairs", help="align pairs", description=PAIRS_HELP, formatter_class=plain)
+    cohort.add_arguments(pairing)
+    pairing.set_defaults(run=cohort.run)
+    return parser
+
+
+@one_line_errors()
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a command; exit status 2 if the input can't be used, or a pair failed."""
+    options = build_parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    if options.run(options):
+        raise SystemExit(EXIT_BAD_INPUT)
+
+
+if __name__ == "__main__":
+    main()
