@@ -122,7 +122,9 @@ def _head(column: Column) -> list[str]:
 
 
 def _figure(value: float, column: Column) -> str:
-    return "n/a" if math.isnan(value) else f"{value:.{column.decimals}f}"
+    if math.isnan(value):
+        return "n/a"
+    return f"{value:.{column.decimals if abs(value) < 100 else min(column.decimals, 1)}f}"
 
 
 def probability(p: float) -> str:
