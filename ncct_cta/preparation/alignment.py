@@ -157,7 +157,7 @@ def _rigid(fixed: _Scan, moving: _Scan, seed: int) -> sitk.Euler3DTransform:
     method.SetMetricSamplingPercentage(RIGID_SAMPLES, seed)
     method.SetOptimizerAsRegularStepGradientDescent(2.0, 0.02, RIGID_STEPS, relaxationFactor=0.6)
     method.SetShrinkFactorsPerLevel([max(1, round(mm / fixed.hu.GetSpacing()[0])) for mm in RIGID_MM])
-    method.SetSmoothingSigmasPerLevel([mm / 3 for mm in RIGID_MM])
+    method.SetSmoothingSigmasPerLevel([max(mm / 3, fixed.hu.GetSpacing()[0] * 0.7) for mm in RIGID_MM])
     method.SetInitialTransform(transform, inPlace=True)
     method.Execute(fixed.hu, moving.hu)
     return transform

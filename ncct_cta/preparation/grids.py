@@ -49,8 +49,17 @@ def coarse_hu(ct: sitk.Image, mm: float, margin_mm: float = 0.0) -> sitk.Image:
 
 
 def on_grid(mask: sitk.Image, grid: sitk.Image, transform: sitk.Transform | None = None) -> sitk.Image:
-    """A mask on another grid, by the nearest voxel; 0 outside. The transform goes from the grid to the mask."""
-    return sitk.Resample(mask, grid, transform or sitk.Transform(), sitk.sitkNearestNeighbor, 0, sitk.sitkUInt8)
+    """A mask on another grid: 1 where it is interpolated (linearly) to a half or more; 0 outside.
+
+    The nearest voxel would do too, but on coarse voxels a shift of a hair can move a whole row of it.
+
+    Args:
+        mask: 0 and 1.
+        grid: gives shape and geometry.
+        transform: from points of the grid to points of the mask; by default none.
+    """
+    share = sitk.Resample(mask, grid, transform or sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32)
+    return share >= 0.5
 
 
 def everywhere(image: sitk.Image) -> sitk.Image:

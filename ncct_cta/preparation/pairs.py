@@ -230,5 +230,6 @@ def _write_files(task: Task, digest: str, prepared: Prepared) -> None:
 def _stamps(source: Source) -> list[list[str | int | None]]:
     files = sorted(source.path.rglob("*")) if source.path.is_dir() else [source.path]
     # Names say nothing here that sizes and times don't, and may hold a patient's name.
-    stamps = [(file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
-    return [[source.series], *([size, time] for size, time in stamps)]
+    stamps: list[list[str | int | None]] = [[source.series]]
+    stamps += ([file.stat().st_size, file.stat().st_mtime_ns] for file in files if file.is_file())
+    return stamps

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ..hu import LUNG_WINDOW_HU, MEDIASTINAL_WINDOW_HU
+from ..hu import LUNG_WINDOW_HU, REGISTRATION_WINDOW_HU
 from ..previews import save_figure
 
 TILE_MM = 40.0
@@ -82,7 +82,7 @@ def _show(
 ) -> None:
     width, height = extent_mm
     if kind == "checkerboard":
-        low, high = MEDIASTINAL_WINDOW_HU
+        low, high = REGISTRATION_WINDOW_HU
         image = checkerboard(ncct, cta, (TILE_MM * ncct.shape[0] / height, TILE_MM * ncct.shape[1] / width))
     else:
         low, high = LUNG_WINDOW_HU
@@ -124,7 +124,7 @@ def _grid(extents_mm: Sequence[tuple[float, float]], columns: int) -> tuple[Figu
 
 
 def _add_words(figure: Figure, case: str) -> None:
-    (low, high), (lung_low, lung_high) = MEDIASTINAL_WINDOW_HU, LUNG_WINDOW_HU
+    (low, high), (lung_low, lung_high) = REGISTRATION_WINDOW_HU, LUNG_WINDOW_HU
     caption = CAPTION.format(tile=TILE_MM, low=low, high=high, lung_low=lung_low, lung_high=lung_high)
     height = figure.get_figheight()
     figure.text(0.5, 1 - 0.08 / height, case, ha="center", va="top", fontsize=WORDS + 2)

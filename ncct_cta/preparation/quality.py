@@ -84,18 +84,17 @@ def measure(
         ``stretch``, the standard deviation of the determinant's logarithm over the body.
         NaN where there is nothing to measure.
     """
-    fixed = coarse_hu(ncct, QUALITY_MM)
+    mm = max(QUALITY_MM, min(ncct.GetSpacing()))
+    fixed = coarse_hu(ncct, mm)
     fixed_hu = _array(fixed)
     body = body_mask(fixed_hu, fixed.GetSpacing())
     lung = mask_array(on_grid(ncct_lung, fixed))
     scores: dict[str, float] = {}
     for stage, transform in zip(STAGES, (sitk.Transform(), alignment.transform), strict=True):
         covered = mask_array(on_grid(everywhere(cta), fixed, transform))
-        moved = _array(sitk.Resample(coarse_hu(cta, QUALITY_MM), fixed, transform, sitk.sitkLinear, AIR_HU))
+        moved = _array(sitk.Resample(coarse_hu(cta, mm), fixed, transform, sitk.sitkLinear, AIR_HU))
         moved_lung = mask_array(on_grid(cta_lung, fixed, transform))
-        scores |= {
-            f"{name}_{stage}": value for name, value in lung_agreement(lung & covered, moved_lung, QUALITY_MM).items()
-        }
+        scores |= {f"{name}_{stage}": value for name, value in lung_agreement(lung & covered, moved_lung, mm).items()}
         scores[f"{MUTUAL_INFORMATION}_{stage}"] = mutual_information(fixed_hu[body & covered], moved[body & covered])
     scores[COVERED] = _share(covered, body)
     return scores | _field_scores(alignment.field, fixed, body)
