@@ -12,6 +12,7 @@ TINY = {
     "adversarial": "--cases 3 --g-steps 2 --g2-steps 2 --gan-steps 2",
     "data_loading": "--blocks 1 --threads 1",
     "discriminator_health": "--steps 100 --cases 3 --hidden-dim 4",
+    "evaluate": "--shape 64 64 24",
     "fusion": "--steps 2 --cases 3 --hidden-dim 4",
     "inference": "--shape 96 96 6 --repeats 1",
     "registration_prepare": "",

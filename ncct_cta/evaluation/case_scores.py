@@ -66,10 +66,11 @@ def score_case(
     for method in methods:
         path = method.predictions[case.name]
         is_identity = path == case.ncct
-        image = to_ras(ncct.array if is_identity else _prediction(path, ncct), ncct.affine)[0]
+        prediction = ncct.array if is_identity else _prediction(path, ncct)
+        image = to_ras(prediction, ncct.affine)[0]
         if not is_identity:
             scores.remarks += _check_prediction(scorer.cut(image), scorer, method, case)
-            scores.digests[method.name] = hashlib.blake2b(scorer.cut(image).tobytes()).hexdigest()
+            scores.digests[method.name] = hashlib.blake2b(prediction.tobytes("A")).hexdigest()
         scores.rows.append({"case": case.name, "method": method.name, **scorer(image)})
         advance(1)
     return scores
