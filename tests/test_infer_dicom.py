@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,6 +19,7 @@ from pydicom.uid import generate_uid
 from ncct_cta.dicom.series import find_series
 from ncct_cta.infer import main
 from ncct_cta.paths import bundle_config
+from ncct_cta.preparation import scan
 from ncct_cta.preparation.pseudonyms import KEY_FILE
 
 SHAPE = (40, 36, 5)
@@ -34,6 +36,11 @@ KEPT = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientAge", "StudyInstanceUID", "StudyDate",
     "StudyDescription", "FrameOfReferenceUID", "ImageOrientationPatient", "PixelSpacing", "SliceThickness",
     "PatientPosition", "KVP", "SpecificCharacterSet", "AcquisitionDate",
+)
+OFTEN_MISSING = (
+    "PatientName", "PatientBirthDate", "PatientSex", "StudyTime", "StudyID", "AccessionNumber", "AcquisitionNumber",
+    "ReferringPhysicianName", "PositionReferenceIndicator", "FrameOfReferenceUID", "KVP", "Manufacturer",
+    "ManufacturerModelName", "SeriesNumber", "PatientPosition", "SliceThickness",
 )
 # fmt: on
 
@@ -154,6 +161,13 @@ def test_the_validator_finds_no_error(output: Path) -> None:
     _require_valid(_outputs(output)[1])
 
 
+@needs_validator
+def test_a_source_without_what_nobody_filled_in_gives_a_valid_series(trained_run: Path, tmp_path: Path) -> None:
+    write_series(tmp_path / "in", chest_hu(SHAPE), **dict.fromkeys(OFTEN_MISSING))
+    _infer(trained_run, tmp_path / "in", tmp_path / "out", "--dicom")
+    _require_valid(_outputs(tmp_path / "out")[1])
+
+
 def _require_valid(folder: Path) -> None:
     for path in sorted(folder.iterdir()):
         result = subprocess.run(["dciodvfy", path], capture_output=True, text=True)
@@ -188,6 +202,15 @@ def test_pseudonyms_are_those_of_a_given_key_table(
     _infer(trained_run, source, tmp_path, "--keys", str(output / KEY_FILE))
     assert (tmp_path / _outputs(output)[0].name).exists()
     assert not (tmp_path / KEY_FILE).exists()
+
+
+def test_a_case_is_named_as_scan_names_its_patient_and_series(source: Path, trained_run: Path, tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    scan.add_arguments(parser)
+    scan.run(parser.parse_args([str(source), "--output", str(tmp_path)]))
+    _infer(trained_run, source, tmp_path, "--keys", str(tmp_path / KEY_FILE))
+    row = (tmp_path / "series.csv").read_text().splitlines()[1].split(",")
+    assert (tmp_path / f"{row[0]}_{row[1]}_syncta.nii.gz").exists()
 
 
 def test_several_series_are_listed_and_the_named_one_is_used(

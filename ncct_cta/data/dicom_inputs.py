@@ -55,7 +55,7 @@ def read_dicom_inputs(folder: Path, key_file: Path, names: Sequence[str] = ()) -
         source, key = keys.source_of(name)
         cases[name], series_of[name] = Case(f"{patient}_{name}", source, series=key), series
     keys.write(key_file)
-    logger.info("%s says which patient is which: the only file that does, keep it safe", key_file.name)
+    logger.info("%s says which patient is which: the only file that does, keep it safe", key_file)
     unknown = [name for name in names if name not in (ALL, *cases)]
     if unknown or (len(cases) > 1 and not names):
         found = "; ".join(f"{name}: {series.summary}" for name, series in series_of.items())

@@ -30,7 +30,7 @@ WINDOWS = {"CTA": ANGIO_WINDOW_HU, "MEDIASTINUM": MEDIASTINAL_WINDOW_HU, "LUNG":
 KEPT_GROUPS = (0x0010, 0x0012)
 KEPT = (
     "SpecificCharacterSet StudyInstanceUID StudyDate StudyTime StudyID StudyDescription "
-    "AccessionNumber ReferringPhysicianName BodyPartExamined PatientPosition FrameOfReferenceUID "
+    "AccessionNumber ReferringPhysicianName BodyPartExamined PatientPosition "
     "PositionReferenceIndicator AcquisitionDate AcquisitionTime AcquisitionNumber KVP SliceThickness "
     "LossyImageCompression LossyImageCompressionRatio LossyImageCompressionMethod"
 )
@@ -87,6 +87,7 @@ def _common(series: Series, model: str) -> Dataset:
     common.SOPClassUID, common.Modality = CTImageStorage, "CT"
     common.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
     common.SeriesInstanceUID = generate_uid(prefix=None)
+    common.FrameOfReferenceUID = series.first.text("FrameOfReferenceUID") or generate_uid(prefix=None)
     common.SeriesNumber = SERIES_NUMBER_OFFSET + int(series.first.number("SeriesNumber")) + max(series.part - 1, 0)
     common.SeriesDescription = DESCRIPTION
     for kind in ("InstanceCreation", "Series", "Content"):
@@ -166,8 +167,6 @@ def _refer(image: Dataset, source: Dataset, *, in_place: bool) -> None:
 
 def _place(image: Dataset, z: int, grid: Grid) -> None:
     """The source slice's own place; of a tilted series that of the straightened grid, on the same plane."""
-    if not image.get("FrameOfReferenceUID"):
-        image.FrameOfReferenceUID = image.SeriesInstanceUID  # any UID that all images share
     file = grid.slices[z]
     position = file.required("ImagePositionPatient", 3)
     if grid.shifts is not None:

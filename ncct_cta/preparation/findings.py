@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from tqdm import tqdm
 
 from ..data.cases import NOT_INPUTS
-from ..data.nifti import nifti_suffix, spacing_to_ras, to_ras
-from ..data.volumes import RAS_FROM_LPS, is_volume_file, read_volume
+from ..data.nifti import Volume, nifti_suffix, require_hu, spacing_to_ras, to_ras
+from ..data.volumes import RAS_FROM_LPS, is_volume_file, read_volume, volume_from
 from ..dicom.geometry import Grid, grid_of
 from ..dicom.headers import DicomFile
 from ..dicom.pixels import read_slices
@@ -150,12 +149,12 @@ def _blood_of(series: Series, grid: Grid) -> float | None:
     """Blood's HU from every n-th slice alone: a grid of ``GRID_MM`` is enough, and reading is what takes time."""
     step = max(1, round(GRID_MM / grid.spacing[2]))
     affine = RAS_FROM_LPS @ grid.affine @ np.diag([1.0, 1.0, step, 1.0])
-    return _blood(read_slices(series, grid.slices[::step]), affine)
+    return _blood(require_hu(volume_from(read_slices(series, grid.slices[::step]), affine, series.label)))
 
 
-def _blood(hu: np.ndarray, affine: np.ndarray) -> float | None:
-    ras, orientation = to_ras(hu, affine)
-    return blood_hu(ras, spacing_to_ras(nib.affines.voxel_sizes(affine), orientation))
+def _blood(volume: Volume) -> float | None:
+    ras, orientation = to_ras(volume.array, volume.affine)
+    return blood_hu(ras, spacing_to_ras(volume.spacing, orientation))
 
 
 def _remarks(finding: Finding, grid: Grid | None = None) -> Iterator[str]:
@@ -200,6 +199,5 @@ def _of_file(path: Path, folder: Path, keys: KeyTable) -> Finding:
     except InputError as error:
         # The message starts with the path, which may hold the patient's name.
         return replace(finding, status=ERROR, remark=str(error).replace(str(path), name))
-    blood = _blood(volume.array, volume.affine)
-    finding = replace(finding, slices=volume.shape[2], spacing=volume.spacing, blood=blood)
+    finding = replace(finding, slices=volume.shape[2], spacing=volume.spacing, blood=_blood(volume))
     return replace(finding, remark="; ".join(_remarks(finding)))

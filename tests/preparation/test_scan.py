@@ -170,6 +170,12 @@ def test_one_bad_series_stops_no_other(patient: Path, case: PhantomCase, tmp_pat
     assert sum(row["status"] == "ok" for row in rows) == 2
 
 
+def test_values_that_are_no_hu_are_an_error(patient: Path, case: PhantomCase, tmp_path: Path) -> None:
+    _write_chest(patient / "d", case.cta, SeriesNumber=6, RescaleIntercept=None, RescaleSlope=None)
+    (bad,) = [row for row in _scan(patient, tmp_path / "out")["series"] if row["status"] == "error"]
+    assert "holds air near -1000" in bad["remark"]
+
+
 def test_files_are_scanned_too_and_masks_left_out(case: PhantomCase, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     for name, hu in (("p1_ncct", case.ncct), ("p1_cta", case.cta), ("p1_lung", case.lung)):
