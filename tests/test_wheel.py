@@ -60,6 +60,7 @@ def test_the_wheel_holds_all_of_the_bundle_and_all_presets(installed):
     assert relative(package / "presets", "*.yaml") == relative(CHECKOUT / "configs", "*.yaml")
     assert relative(package / "bundle", "configs/*") == relative(CHECKOUT / "bundles" / "ncct_cta", "configs/*")
     assert relative(package / "bundle", "docs/*") == relative(CHECKOUT / "bundles" / "ncct_cta", "docs/*")
+    assert relative(package / "evaluation", "assets/*") == relative(CHECKOUT / "ncct_cta" / "evaluation", "assets/*")
     assert (package / "py.typed").is_file()
 
 

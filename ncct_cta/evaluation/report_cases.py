@@ -74,7 +74,9 @@ def rank_cases(evaluation: Evaluation) -> list[RankedCase]:
 
 def viewed_cases(ranked: Sequence[RankedCase]) -> list[RankedCase]:
     """The worst, the median, then others spread evenly over the ranks, at most ``MOST_VIEWED``."""
-    spread = {round(rank) for rank in np.linspace(0, len(ranked) - 1, min(len(ranked), MOST_VIEWED - 1))}
+    # One place is the median's, which an even spread may pass over.
+    count = len(ranked) if len(ranked) <= MOST_VIEWED else MOST_VIEWED - 1
+    spread = {round(rank) for rank in np.linspace(0, len(ranked) - 1, count)}
     first = list(dict.fromkeys([0, next((found.rank for found in ranked if found.label.startswith("median")), 0)]))
     return [ranked[rank] for rank in [*first, *sorted(spread - set(first))]]
 

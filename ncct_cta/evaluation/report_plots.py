@@ -56,6 +56,7 @@ def distribution(evaluation: Evaluation, column: Column) -> str:
     axis.plot(values, np.broadcast_to(rows, values.shape), "o", color="#2b6cb0", markersize=4.5, alpha=0.75, zorder=2)
     means = _finite([evaluation.summary[name][column.name].mean for name in names])
     axis.plot(means, rows, "|", color="black", markersize=15, markeredgewidth=2, zorder=3)
+    axis.axvline(means[0], color="0.4", linestyle="--", linewidth=1, zorder=0)  # doing nothing
     axis.set_yticks(rows, [_short(shown_name(name)) for name in names])
     axis.invert_yaxis()
     unit = f" [{column.unit}]" if column.unit else ""
@@ -97,6 +98,7 @@ def training_curves(curves: Mapping[str, np.ndarray], mode: str = LEAST_SQUARES)
         _discriminator(axis, curves, mode)
     for axis in (loss, error, *rest):
         axis.set_xlabel("epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.legend(fontsize=7.5, frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
         _plain(axis)
     return _svg(figure)
