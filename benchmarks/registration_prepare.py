@@ -89,7 +89,7 @@ def dice(a: sitk.Image, b: sitk.Image) -> float:
 def least_determinant(field: sitk.Image | None) -> float:
     if field is None:
         return 1.0
-    return float(sitk.GetArrayViewFromImage(sitk.DisplacementFieldJacobianDeterminant(field)).min())
+    return float(sitk.GetArrayFromImage(sitk.DisplacementFieldJacobianDeterminant(field)).min())
 
 
 def read_pairs(folder: Path) -> Iterator[tuple[str, Volume, Volume, sitk.Image, sitk.Image]]:

@@ -154,7 +154,7 @@ def _rigid(fixed: _Scan, moving: _Scan, seed: int) -> sitk.Euler3DTransform:
     margin = [max(1, round(LUNG_MARGIN_MM / mm)) for mm in fixed.hu.GetSpacing()]
     method.SetMetricFixedMask(sitk.BinaryDilate(fixed.lung, margin))
     method.SetMetricSamplingStrategy(method.RANDOM)
-    method.SetMetricSamplingPercentage(RIGID_SAMPLES, seed)
+    method.SetMetricSamplingPercentage(RIGID_SAMPLES, seed + 1)  # to SimpleITK 0 means the time of day
     method.SetOptimizerAsRegularStepGradientDescent(2.0, 0.02, RIGID_STEPS, relaxationFactor=0.6)
     method.SetShrinkFactorsPerLevel([max(1, round(mm / fixed.hu.GetSpacing()[0])) for mm in RIGID_MM])
     method.SetSmoothingSigmasPerLevel([max(mm / 3, fixed.hu.GetSpacing()[0] * 0.7) for mm in RIGID_MM])
@@ -238,7 +238,7 @@ def _zeros(grid: sitk.Image) -> sitk.Image:
 def _unfold(field: sitk.Image) -> sitk.Image:
     """Smooth a field until it folds nowhere; what still folds after ``UNFOLDING_ROUNDS`` is left to quality control."""
     for _ in range(UNFOLDING_ROUNDS):
-        determinant = sitk.GetArrayViewFromImage(sitk.DisplacementFieldJacobianDeterminant(field))
+        determinant = sitk.GetArrayFromImage(sitk.DisplacementFieldJacobianDeterminant(field))
         if determinant.min() >= LEAST_DETERMINANT:
             break
         field = sitk.Cast(sitk.SmoothingRecursiveGaussian(field, UNFOLDING_MM), sitk.sitkVectorFloat64)
