@@ -76,6 +76,7 @@ def test_methods_stand_beside_the_identity_and_the_hu_remap(cohort: Path, tmp_pa
     remarks = json.loads((tmp_path / "out" / "summary.json").read_text())["remarks"]
     assert any("1 case: too few to conclude" in remark for remark in remarks)
     assert any("perfect's prediction of phantom003 is the CTA itself" in remark for remark in remarks)
+    assert "MS-SSIM: n/a for phantom003, where the body is less than 176 voxels wide or deep." in remarks
 
 
 def test_the_hu_remap_is_fitted_on_the_training_pairs_alone(cohort: Path, tmp_path: Path) -> None:

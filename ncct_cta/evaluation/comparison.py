@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..data import Case
 from ..hu import HUWindow
+from ..metrics import SYNTHRAD_RANGE, range_name
+from ..metrics.similarity import LEAST_SIDE_MS_SSIM
 from ..paths import writable_folder
+from .case_scores import Row
 from .columns import columns
+from .inputs import listed
 from .masks import complete_masks
 from .predictions import remap
 from .results import DEFAULT_WINDOW, HU_REMAP, IDENTITY, Evaluation, Method
@@ -37,7 +42,8 @@ def evaluate(
         output: the folder to write to; made if missing.
         training: pairs, none of them among ``cases``, to fit the HU remap on; without any it is left out.
         window: the range of PSNR and SSIM beside SynthRAD's.
-        jobs: cases scored side by side; 0: as many as cores and memory allow. It changes no figure.
+        jobs: cases scored side by side; 0: as many as cores and memory allow. It changes no figure. Other processes
+            import the calling script: it needs Python's ``if __name__ == "__main__"``.
         remarks: plain sentences that belong to the result.
 
     Raises:
@@ -56,8 +62,17 @@ def evaluate(
         methods=compared,
         rows=tuple(rows),
         summary=summarise(rows, columns(window)),
-        remarks=(*([too_few] if too_few else []), *remarks, *on_masks, *on_scores),
+        remarks=(*([too_few] if too_few else []), *remarks, *on_masks, *on_scores, *_without_ms_ssim(rows)),
         window=window,
     )
     write_tables(evaluation, folder)
     return evaluation
+
+
+def _without_ms_ssim(rows: Sequence[Row]) -> list[str]:
+    """A remark on the cases whose slices are too small for it."""
+    name = f"body_msssim_{range_name(SYNTHRAD_RANGE)}"
+    cases = [str(row["case"]) for row in rows if row["method"] == IDENTITY and math.isnan(float(row[name]))]
+    if not cases:
+        return []
+    return [f"MS-SSIM: n/a for {listed(cases)}, where the body is less than {LEAST_SIDE_MS_SSIM} voxels wide or deep."]

@@ -144,7 +144,8 @@ def _remarks(name: str, split: Sequence[Case], cases: Sequence[Case], training: 
     if name == "validation":
         remarks.append("These are validation cases: the best checkpoint was chosen by them, so the figures flatter it.")
     elif name != "testing":
-        remarks.append(f"The cases are those of {name}: networks trained on them have seen the answers.")
+        which = "all splits" if name == ALL_SPLITS else name
+        remarks.append(f"These are the cases of {which}: networks trained on them have seen the answers.")
     without = [case.name for case in split if case.cta is None]
     if without:
         remarks.append(f"Left out, because they have no CTA: {listed(without)}.")
