@@ -132,6 +132,7 @@ def run_evaluation(
     runs = {source.name: Settings.parse(sections_of_run(source.path)) for source in sources if source.is_run}
     chosen = _choose(datalist, split, next(iter(runs.values()), None))
     folder = writable_folder(output)
+    second_range = _window(window, runs)
     methods = [
         predict(source, chosen.cases, folder / PREDICTIONS / source.name, device=device, batch_size=batch_size)
         if source.is_run
@@ -139,14 +140,9 @@ def run_evaluation(
         for source in sources
     ]
     seen = [seen_in_training(name, settings, chosen.cases) for name, settings in runs.items()]
+    remarks = [*chosen.remarks, *(remark for remark in seen if remark)]
     evaluation = evaluate(
-        chosen.cases,
-        methods,
-        output=folder,
-        training=chosen.training,
-        window=_window(window, runs),
-        jobs=jobs,
-        remarks=[*chosen.remarks, *(remark for remark in seen if remark)],
+        chosen.cases, methods, output=folder, training=chosen.training, window=second_range, jobs=jobs, remarks=remarks
     )
     if report:
         write_report(evaluation, folder / REPORT)
@@ -172,6 +168,8 @@ def _choose(datalist: str, split: str, run: Settings | None) -> Chosen:
         if not datalist:
             raise InputError("neither --datalist nor --run is given; say which cases to score")
         return choose_cases(datalist, split)
+    if not datalist and not Path(run.data.datalist).exists():
+        raise InputError(f"the case list of the run, {run.data.datalist}, isn't there; give the cases with --datalist")
     return choose_cases(datalist or run.data.datalist, split, val_fraction=run.data.val_fraction, seed=run.train.seed)
 
 

@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+import yaml
 from monai.bundle import run as run_bundle
 
 from ncct_cta.data import read_case_list
@@ -288,6 +289,19 @@ def test_cases_that_a_run_was_trained_on_are_remarked(trained_run, tmp_path, cap
     main(["--run", f"G={trained_run}", "--split", "training", "--output", str(tmp_path), "--no-report"])
     printed = " ".join(capsys.readouterr().out.split())
     assert "G was trained on phantom000, phantom001: its figures there say nothing about new patients." in printed
+
+
+def test_a_run_whose_case_list_is_gone_asks_for_another(trained_run, cohort, tmp_path, capsys) -> None:
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["data"]["datalist"] = str(tmp_path / "gone")
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    words = ["--run", f"G={run}", "--output", str(tmp_path / "out"), "--no-report", "--device", "cpu"]
+    with pytest.raises(SystemExit):
+        main(words)
+    assert "gone, isn't there; give the cases with --datalist" in capsys.readouterr().err
+    main([*words, "--datalist", str(cohort)])
+    assert "can't be read; was it trained on these cases?" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_network_that_changes_nothing_is_remarked(trained_run, tmp_path, capsys) -> None:
