@@ -9,7 +9,8 @@ import numpy as np
 
 from ..errors import InputError
 from .headers import DicomFile
-from .series import SAME_POSITION_MM, Series, axes_of, positions_along_normal
+from .series import Series
+from .sorting import SAME_POSITION_MM, axes_of, positions_along_normal
 
 # A slice may lie this part of the spacing away from where even spacing places it: scanners round positions, and a
 # slice is thicker than that. More is an error: interpolating between slices would invent what wasn't scanned.

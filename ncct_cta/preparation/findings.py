@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -93,8 +93,7 @@ def find(folder: Path, keys: KeyTable, *, leave_out: Path | None = None) -> Find
     """
     inventory = find_series(folder, progress=True)
     files = [path for path in sorted(folder.rglob("*")) if _counts(path, leave_out)]
-    findings = [*_of_dicom(inventory, keys)]
-    findings += [_of_file(path, folder, keys) for path in tqdm(files, desc="files", disable=None)]
+    findings = [*_of_dicom(inventory, keys), *_of_files(files, folder, keys)]
     return Findings(tuple(findings), inventory.other_files - len(files))
 
 
@@ -183,21 +182,37 @@ def _taken(file: DicomFile) -> datetime | None:
     return None
 
 
-def _of_file(path: Path, folder: Path, keys: KeyTable) -> Finding:
-    place = path.relative_to(folder)
-    stem = path.name.removesuffix(nifti_suffix(path) or path.suffix)
-    kind = stem.rpartition("_")[2].lower()
-    patient = keys.add_patient(
-        place.parts[0] if len(place.parts) > 1 else stem.removesuffix("_ncct").removesuffix("_cta")
-    )
-    name = keys.add_series(str(place), patient=patient, source=path)
-    finding = Finding(patient, name, OK, format="NIfTI" if nifti_suffix(path) else path.suffix[1:].upper())
+def _of_files(files: Sequence[Path], folder: Path, keys: KeyTable) -> Iterator[Finding]:
+    """Findings of volumes in single files.
+
+    A folder below the scanned one is a patient; of files that lie in the scanned one, the name without _ncct or _cta.
+    A patient's {name}_ncct and {name}_cta are a study.
+    """
+    names = {path: _stem(path).removesuffix("_ncct").removesuffix("_cta") for path in files}
+    places = {path: path.relative_to(folder) for path in files}
+    owners = {path: places[path].parts[0] if len(places[path].parts) > 1 else names[path] for path in files}
+    studies = sorted({(owners[path], names[path]) for path in files if names[path] != _stem(path)})
+    for path in tqdm(files, desc="files", disable=None):
+        own = [name for owner, name in studies if owner == owners[path]]
+        study = 1 + own.index(names[path]) if names[path] in own else 0
+        patient = keys.add_patient(owners[path])
+        series = keys.add_series(str(places[path]), patient=patient, source=path)
+        yield _of_file(path, Finding(patient, series, OK, study=study))
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(nifti_suffix(path) or path.suffix)
+
+
+def _of_file(path: Path, finding: Finding) -> Finding:
+    finding = replace(finding, format="NIfTI" if nifti_suffix(path) else path.suffix[1:].upper())
+    kind = _stem(path).rpartition("_")[2].lower()
     if kind in MASKS_AND_OUTPUTS:
         return replace(finding, status=IGNORED, remark=f"no CT by its name (_{kind})")
     try:
         volume = read_volume(path)
     except InputError as error:
         # The message starts with the path, which may hold the patient's name.
-        return replace(finding, status=ERROR, remark=str(error).replace(str(path), name))
+        return replace(finding, status=ERROR, remark=str(error).replace(str(path), finding.series))
     finding = replace(finding, slices=volume.shape[2], spacing=volume.spacing, blood=_blood(volume))
     return replace(finding, remark="; ".join(_remarks(finding)))

@@ -185,11 +185,27 @@ def test_files_are_scanned_too_and_masks_left_out(case: PhantomCase, tmp_path: P
         (folder / "p2").mkdir(exist_ok=True)
         nib.save(nib.Nifti1Image(hu, case.affine), folder / "p2" / f"{name}.nii")
     found = _scan(folder, folder / "prepared")
-    assert sorted(row["status"] for row in found["series"]) == ["ignored", "ok", "ok", "ok", "ok"]
+    statuses = [row["status"] for row in found["series"]]
+    assert sorted(statuses) == ["ignored", "ok", "ok", "ok", "ok"]
     assert [row["status"] for row in found["pairs"]] == ["ok", "ok"]
     assert len({row["patient"] for row in found["pairs"]}) == 2
     nib.save(nib.Nifti1Image(case.cta, case.affine), folder / "prepared" / "x_cta.nii.gz")
     assert _scan(folder, folder / "prepared") == found  # results are no input
+
+
+def test_files_of_one_folder_are_one_patient_and_paired_by_name(case: PhantomCase, tmp_path: Path) -> None:
+    folder = tmp_path / "in" / "p1"
+    folder.mkdir(parents=True)
+    for visit in "ab":
+        for name, hu in (("ncct", case.ncct), ("cta", case.cta)):
+            nib.save(nib.Nifti1Image(hu, case.affine), folder / f"{visit}_{name}.nii.gz")
+    pairs = _scan(tmp_path / "in", tmp_path / "out")["pairs"]
+    assert [row["status"] for row in pairs] == ["ok", "ok"]
+    assert len({row["patient"] for row in pairs}) == 1
+    keys = KeyTable.read(tmp_path / "out" / "keys.csv")
+    for row in pairs:
+        ncct, cta = (keys.source_of(row[kind])[0].name for kind in ("ncct", "cta"))
+        assert ncct.replace("ncct", "cta") == cta
 
 
 def test_an_empty_folder_is_named(tmp_path: Path) -> None:
