@@ -18,6 +18,7 @@ from .grids import coarse_hu, everywhere, mask_array, on_grid
 
 QUALITY_MM = 2.8
 BINS = 32
+SMALLEST_DETERMINANT = 1e-3  # smaller ones, and those of folds, count as this: their logarithm has no end
 STAGES = BEFORE, AFTER = ("before", "after")
 LUNG_DICE, SURFACE_MEAN, SURFACE_P95 = "lung_dice", "surface_mean_mm", "surface_p95_mm"
 MUTUAL_INFORMATION = "mutual_information"
@@ -47,11 +48,12 @@ class Limit:
         return math.isnan(value) or (value < self.bound if self.at_least else value > self.bound)
 
 
-# Bounds on what a pair must reach. What they were set from stands beside each.
+# What pairs of one patient reach after a displacement of 5 mm, 3 degrees and 8 mm of breath is far inside of these
+# (overlap 0.99, surfaces 3 mm, stretch 0.03); the CTA of another patient is far outside (0.88 and 16 mm).
 LIMITS = (
     Limit(f"{LUNG_DICE}_{AFTER}", 0.95, True, "the lungs' overlap (Dice)",
           "the registration failed or the lung masks are wrong; look at the picture"),
-    Limit(f"{SURFACE_P95}_{AFTER}", 6.0, False, "the 95th percentile of the distance between the lungs' surfaces in mm",
+    Limit(f"{SURFACE_P95}_{AFTER}", 10.0, False, "the 95th percentile of the distance between the lungs' surfaces in mm",
           "a part of the lungs isn't aligned; look at the picture"),
     Limit(f"{MUTUAL_INFORMATION}_{AFTER}", 0.4, True, "the mutual information in nats",
           "the two show little of the same; check that they are of one patient"),
@@ -131,12 +133,12 @@ def _field_scores(field: sitk.Image | None, grid: sitk.Image, body: np.ndarray) 
     inside = _array(sitk.Resample(determinant, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 1.0))[body]
     if inside.size == 0:
         return {FOLDED: math.nan, STRETCH: math.nan}
-    stretch = np.log(inside[inside > 0]).std()
+    stretch = np.log(np.maximum(inside, SMALLEST_DETERMINANT)).std()
     return {FOLDED: float(np.mean(inside <= 0)), STRETCH: float(stretch)}
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> float:
-    return np.count_nonzero(part & whole) / np.count_nonzero(whole) if whole.any() else math.nan
+    return float(np.count_nonzero(part & whole) / np.count_nonzero(whole)) if whole.any() else math.nan
 
 
 def _array(image: sitk.Image) -> np.ndarray:

@@ -96,7 +96,7 @@ def test_a_folded_field_is_smoothed_until_it_is_not() -> None:
 
 def test_images_without_anything_in_common_are_refused(aligned: PhantomPair) -> None:
     ncct, cta, lung, cta_lung = aligned.images
-    with pytest.raises(InputError, match="registration failed.*one patient's chest"):
+    with pytest.raises(InputError, match=r"registration failed.*one patient's chest"):
         align(ncct, cta[:, :, :2] * 0 - 1000, lung, cta_lung[:, :, 9:11], deformable=False)
 
 
