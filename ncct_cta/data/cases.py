@@ -116,7 +116,7 @@ def _choose_split(splits: Mapping[str, list[Case]], source: Path, split: str | N
 
 
 def _cases_of_folder(folder: Path) -> list[Case]:
-    found: dict[str, dict[str, Path]] = {}
+    found: dict[str, dict[str, Any]] = {}  # the paths of each case by kind
     for path in _nifti_files(folder):
         match = CASE_FILE.fullmatch(path.name)
         if match is None:
@@ -191,7 +191,7 @@ def _read_entry(path: Path, where: str, entry: Any) -> Case:
     entry = {"ncct": entry} if isinstance(entry, str) else entry
     if not isinstance(entry, dict):
         raise InputError(f"{path}: {where} is a {type(entry).__name__}, expected an object with ncct and cta")
-    files: dict[str, Path] = {}
+    files: dict[str, Any] = {}  # paths by kind
     for key, value in entry.items():
         kind = ALIASES.get(key, key)
         if kind not in KINDS:

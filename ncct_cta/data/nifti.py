@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import uuid
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from nibabel.orientations import apply_orientation, io_orientation, ornt_transfo
 from nibabel.spatialimages import HeaderDataError
 
 from ..errors import InputError
+from ..files import written_whole
 from ..hu import CT_MUST_REACH_HU, INT16_RANGE
 
 SUFFIXES = (".nii.gz", ".nii")
@@ -337,21 +337,11 @@ def _write(array: np.ndarray, reference: Volume, path: Path, description: str) -
 @contextlib.contextmanager
 def _atomic(path: Path, suffix: str) -> Iterator[io.IOBase]:
     """A file open for writing that takes ``path``'s name once it is whole and on disk."""
-    # A leading dot keeps it out of folder listings (and out of cases.py) should the process be killed.
-    temporary = path.with_name(f".{uuid.uuid4().hex}{suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "xb") as raw:
-            if suffix == ".nii.gz":
-                with igzip.IGzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) as packed:
-                    yield packed
-            else:
-                yield raw
-            raw.flush()
-            os.fsync(raw.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"{path}: can't be written ({error.strerror or error}); choose another folder") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    with written_whole(path, suffix) as temporary, open(temporary, "xb") as raw:
+        if suffix == ".nii.gz":
+            with igzip.IGzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) as packed:
+                yield packed
+        else:
+            yield raw
+        raw.flush()
+        os.fsync(raw.fileno())

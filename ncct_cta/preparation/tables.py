@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import os
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ..errors import InputError
+from ..files import written_whole
 
 ANYONE, OWNER_ONLY = 0o666, 0o600  # before the umask
 
@@ -38,15 +36,7 @@ def write_table(
     Raises:
         InputError: if it can't be written.
     """
-    temporary = path.with_name(f".{uuid.uuid4().hex}.csv")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path, path.suffix) as temporary:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(handle, "w", newline="", encoding="utf-8") as file:
             file.write(table_text(rows, columns))
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"{path}: can't be written ({error.strerror or error}); choose another folder") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
