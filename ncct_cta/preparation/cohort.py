@@ -16,7 +16,7 @@ from ..data.nifti import nifti_suffix
 from ..errors import InputError
 from .bulk import GIB, Job, machine_memory_gb, run_jobs
 from .pair_list import Pair, PairList, Sources, read_pairs
-from .pairs import Settings, Task, prepare_case
+from .pairs import QC_FOLDER, Settings, Task, prepare_case
 from .qc_report import write_csv, write_html
 from .records import FLAGGED, Record, write_text
 from .splits import check_shares, split_patients
@@ -143,7 +143,7 @@ def write_outcome(outcome: Outcome, output: Path, *, shares: Sequence[float], se
     try:
         write_text(output / DATALIST, json.dumps(datalist(outcome.records, shares=shares, seed=seed), indent=2) + "\n")
         write_csv(outcome.records, output / TABLE_FILE)
-        pictures = {record.case: output / "qc" / f"{record.case}.png" for record in outcome.records}
+        pictures = {record.case: output / QC_FOLDER / f"{record.case}.png" for record in outcome.records}
         write_html(outcome.records, outcome.failures, pictures, output / REPORT_FILE)
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")

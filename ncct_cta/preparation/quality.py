@@ -48,9 +48,9 @@ class Limit:
         return math.isnan(value) or (value < self.bound if self.at_least else value > self.bound)
 
 
-# Two real pairs, displaced by 5 mm, 3 degrees and 8 mm of breath, reach an overlap of 0.99 and surfaces 3 mm apart; each
-# with the other's CTA 0.88 and 16 mm. Such a mix-up has a mutual information of 0.55 and a stretch of 0.15: these two
-# limits are for what is far worse, so that anatomy and dose don't flag good pairs.
+# Two real pairs, displaced by 5 mm, 3 degrees and 8 mm of breath, reach an overlap of 0.99 and surfaces 3 mm apart;
+# each with the other's CTA 0.88 and 16 mm. Such a mix-up has a mutual information of 0.55 and a stretch of 0.15: these
+# two limits are for what is far worse, so that anatomy and dose don't flag good pairs.
 LIMITS = (
     Limit(f"{LUNG_DICE}_{AFTER}", 0.95, True, "the lungs' overlap (Dice)",
           "the registration failed or the lung masks are wrong; look at the picture"),
