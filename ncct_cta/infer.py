@@ -41,23 +41,27 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="also write what G gave and what G2 got: {case}_coarse.nii.gz and {case}_intermediate.nii.gz",
     )
-    parser.add_argument("--dicom", action="store_true", help="DICOM in: also write DICOM, {case}_syncta_dicom")
-    parser.add_argument(
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    parser.add_argument("--debug", action="store_true", help="log shapes, ranges, timings and memory of every stage")
+    _add_dicom_arguments(parser.add_argument_group("DICOM input"))
+    return parser
+
+
+def _add_dicom_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--dicom", action="store_true", help="also write DICOM: {case}_syncta_dicom")
+    group.add_argument(
         "--series",
         nargs="+",
         default=(),
         metavar="NAME",
-        help="which series of a DICOM folder that holds several, or all",
+        help="which series of a folder that holds several, or all",
     )
-    parser.add_argument(
+    group.add_argument(
         "--keys",
         default="",
         metavar="FILE",
-        help=f"DICOM in: the key table with the pseudonyms (default: {KEY_FILE} in the output folder, made if missing)",
+        help=f"the key table with the pseudonyms (default: {KEY_FILE} in the output folder, made if missing)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
-    parser.add_argument("--debug", action="store_true", help="log shapes, ranges, timings and memory of every stage")
-    return parser
 
 
 @one_line_errors()

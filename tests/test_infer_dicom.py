@@ -278,6 +278,12 @@ def test_the_bundle_writes_the_same(source: Path, output: Path, trained_run: Pat
         _require_equal(_by_sitk(written), _by_sitk(expected))
 
 
+def test_words_burned_into_the_source_are_not_denied(trained_run: Path, tmp_path: Path) -> None:
+    write_series(tmp_path / "in", chest_hu(SHAPE), BurnedInAnnotation="YES")
+    _infer(trained_run, tmp_path / "in", tmp_path / "out", "--dicom")
+    assert _headers(_outputs(tmp_path / "out")[1])[0].BurnedInAnnotation == "YES"
+
+
 def test_nifti_in_gives_no_dicom(
     cohort: Path, trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,7 +24,10 @@ ALL = "all"
 
 def holds_dicom_only(folder: Path) -> bool:
     """Whether DICOM, and no NIfTI file, lies in a folder."""
-    if not folder.is_dir() or any(nifti_suffix(path) for path in folder.iterdir()):
+    try:
+        if not folder.is_dir() or any(nifti_suffix(path) for path in folder.iterdir()):
+            return False
+    except OSError:  # read_inputs says what is wrong with it
         return False
     return any(is_dicom(path) for path in files_below(folder))
 

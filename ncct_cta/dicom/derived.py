@@ -95,7 +95,9 @@ def _common(series: Series, model: str) -> Dataset:
         setattr(common, f"{kind}Time", now.strftime("%H%M%S"))
     common.Manufacturer, common.ManufacturerModelName, common.SoftwareVersions = SOFTWARE, SOFTWARE, version(SOFTWARE)
     common.DerivationDescription = f"{COMMENT} {_made_by(model)}"
-    common.ImageComments, common.BurnedInAnnotation = COMMENT, "NO"
+    common.ImageComments = COMMENT
+    # Words that are burned into the source's pixels, which is rare in CT, stay in the synthetic ones.
+    common.BurnedInAnnotation = source.get("BurnedInAnnotation") or "NO"
     common.ContributingEquipmentSequence = list(_equipment(source, now, model))
     common.SamplesPerPixel, common.PhotometricInterpretation = 1, "MONOCHROME2"
     common.BitsAllocated, common.BitsStored, common.HighBit, common.PixelRepresentation = 16, 16, 15, 1

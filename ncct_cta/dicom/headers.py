@@ -137,6 +137,8 @@ def quiet_pydicom() -> Iterator[None]:
 def files_below(folder: Path) -> Iterator[Path]:
     """All files in a folder and below it in the order of their names, but hidden ones; or the one file given.
 
+    Links to folders are followed, each folder once.
+
     Raises:
         InputError: if the folder is missing or can't be read.
     """
@@ -149,6 +151,11 @@ def files_below(folder: Path) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
         raise InputError(f"a folder can't be read ({error.strerror}); check its permissions") from error
 
-    for directory, folders, names in os.walk(folder, onerror=refuse):
+    seen: set[str] = set()
+    for directory, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        if (place := os.path.realpath(directory)) in seen:
+            folders.clear()
+            continue
+        seen.add(place)
         folders.sort()
         yield from (Path(directory, name) for name in sorted(names) if not name.startswith("."))

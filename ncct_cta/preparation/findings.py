@@ -15,7 +15,7 @@ from ..data.cases import NOT_INPUTS
 from ..data.nifti import Volume, nifti_suffix, require_hu, spacing_to_ras, to_ras
 from ..data.volumes import RAS_FROM_LPS, is_volume_file, read_volume, volume_from
 from ..dicom.geometry import Grid, grid_of
-from ..dicom.headers import DicomFile
+from ..dicom.headers import DicomFile, files_below
 from ..dicom.pixels import read_slices
 from ..dicom.series import Inventory, Series, find_series
 from ..errors import InputError
@@ -92,14 +92,14 @@ def find(folder: Path, keys: KeyTable, *, leave_out: Path | None = None) -> Find
         InputError: if the folder is missing or can't be read.
     """
     inventory = find_series(folder, progress=True)
-    files = [path for path in sorted(folder.rglob("*")) if _counts(path, leave_out)]
+    files = [path for path in files_below(folder) if _counts(path, leave_out)]
     findings = [*_of_dicom(inventory, keys), *_of_files(files, folder, keys)]
     return Findings(tuple(findings), inventory.other_files - len(files))
 
 
 def _counts(path: Path, leave_out: Path | None) -> bool:
     is_left_out = leave_out is not None and leave_out.absolute() in path.absolute().parents
-    return is_volume_file(path) and path.is_file() and not path.name.startswith(".") and not is_left_out
+    return is_volume_file(path) and not is_left_out
 
 
 def _of_dicom(inventory: Inventory, keys: KeyTable) -> Iterator[Finding]:

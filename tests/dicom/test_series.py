@@ -34,6 +34,14 @@ def test_files_are_found_below_and_under_any_name_and_others_are_counted(tmp_pat
     np.testing.assert_array_equal(read_volume(tmp_path).array, chest_hu())
 
 
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    write_series(tmp_path / "disk")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk" / "loop").symlink_to(tmp_path / "in")
+    assert len(find_series(tmp_path / "in").volumes[0].slices) == 6
+
+
 def test_files_without_preamble_are_read(tmp_path: Path) -> None:
     for path in write_series(tmp_path):
         content = path.read_bytes()
