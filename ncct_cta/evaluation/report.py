@@ -36,7 +36,7 @@ OUTLINE = 0xFF666666  # opaque grey
 GRADIENT_STOPS = 11
 SHOWN_METHODS = 3  # beside NCCT and CTA when the page opens: more would be small
 # What JSON and markup add to the volumes' text.
-MARKUP_BYTES = 200_000
+MARKUP_BYTES = 60_000
 
 
 def write_report(evaluation: Evaluation, path: Path, *, limit_bytes: int = LIMIT_BYTES) -> None:

@@ -20,7 +20,7 @@ from .tables import VESSEL_ERROR
 # More in the viewer would leave each too few bytes; more pictures nobody opens.
 MOST_VIEWED, MOST_PICTURED = 8, 24
 # What a picture takes at most, so that the viewer's share is known before all are drawn.
-PICTURE_BYTES = 300_000
+PICTURE_BYTES = 200_000
 LEAST_CASE_BYTES = 2**14
 
 
@@ -94,23 +94,28 @@ def show_cases(evaluation: Evaluation, room: int) -> Iterator[ShownCase]:
     ranked = rank_cases(evaluation)
     viewed = viewed_cases(ranked)
     others = [found for found in ranked if found not in viewed][: MOST_PICTURED - len(viewed)]
-    share = (room - PICTURE_BYTES * (len(viewed) + len(others))) // len(viewed)
-    if share < LEAST_CASE_BYTES:
-        raise ValueError(
-            f"the limit leaves {share} bytes for a case in the viewer, expected {LEAST_CASE_BYTES}; raise it"
-        )
+    if _share(room, len(viewed), len(viewed) + len(others)) < LEAST_CASE_BYTES:
+        raise ValueError(f"{room} bytes for the pictures of {len(viewed)} cases are too few; raise the limit")
     trained = first_trained(evaluation.methods)
-    for found in tqdm([*viewed, *others], desc="report", unit="case"):
-        volumes = read_case(found.case, evaluation.methods if found in viewed else [trained])
-        names = [IDENTITY, *(method.name for method in evaluation.methods if method.name != IDENTITY)]
-        at = names.index(trained.name) if found in viewed else len(volumes.images_hu) - 2
-        picture = _picture(found, volumes, at, trained)
-        if found in viewed:
-            packed = fit_case(volumes, share)
-            coarser = packed.shape[2] / volumes.mip_region.shape[2]
-            yield ShownCase(found, picture, packed, int((volumes.picture_slice + 0.5) * coarser))
-        else:
-            yield ShownCase(found, picture, None)
+    names = [IDENTITY, *(method.name for method in evaluation.methods if method.name != IDENTITY)]
+    for number, found in enumerate(tqdm([*viewed, *others], desc="report", unit="case")):
+        if number >= len(viewed):
+            volumes = read_case(found.case, [trained])
+            yield ShownCase(found, _picture(found, volumes, len(volumes.images_hu) - 2, trained), None)
+            continue
+        volumes = read_case(found.case, evaluation.methods)
+        picture = _picture(found, volumes, names.index(trained.name), trained)
+        room -= len(picture)
+        cases_left = len(viewed) - number
+        packed = fit_case(volumes, _share(room, cases_left, cases_left - 1 + len(others)))
+        room -= packed.size
+        coarser = packed.shape[2] / volumes.mip_region.shape[2]
+        yield ShownCase(found, picture, packed, int((volumes.picture_slice + 0.5) * coarser))
+
+
+def _share(room: int, viewed: int, pictured: int) -> int:
+    """Bytes for the volumes of one of the cases that are left."""
+    return (room - PICTURE_BYTES * pictured) // viewed
 
 
 def _picture(found: RankedCase, volumes: CaseVolumes, at: int, trained: Method) -> str:

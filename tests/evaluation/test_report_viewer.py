@@ -143,6 +143,10 @@ ACTIONS = {
 }
 
 
+def changed_share(after, before):
+    return (after != before).any(axis=-1).mean() if after.shape == before.shape else 1.0
+
+
 @pytest.mark.parametrize("action", ACTIONS)
 def test_an_action_changes_every_picture(browser, report, action):
     open_report(browser, report)
@@ -151,7 +155,7 @@ def test_an_action_changes_every_picture(browser, report, action):
     before = [pixels(browser, *panel) for panel in panels]
     ACTIONS[action](browser)
     for panel, image in zip(panels, before, strict=True):
-        assert not np.array_equal(pixels(browser, *panel), image), panel
+        assert changed_share(pixels(browser, *panel), image) > 0.01, panel  # the cursor's cross is far smaller
 
 
 def test_pictures_are_not_blank_and_methods_differ(browser, report):

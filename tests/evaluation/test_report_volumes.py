@@ -98,6 +98,9 @@ def test_a_case_is_read_in_ras_with_air_outside_the_body(evaluation):
     centre = tuple(size // 2 for size in cta.shape)
     assert cta[centre] in whole
     assert (cta[0, 0] == AIR_HU).all()
+    # G2's prediction holds 0.9 of the enhancement: all volumes are turned alike.
+    ncct, g2 = volumes.images_hu[0].astype(float), volumes.images_hu[-2]
+    assert np.abs(ncct + 0.9 * (cta - ncct) - g2).max() <= 1
 
 
 def test_the_mip_looks_at_lung_and_vessels_or_at_the_body_without_masks(evaluation):
