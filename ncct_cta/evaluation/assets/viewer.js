@@ -43,8 +43,6 @@
     viewer.dataset.state = "ready";
   }
 
-  // ------------------------------------------------------------------ pictures: HU to colours
-
   function picture(volume) {
     if (!state.mip) return slice(volume.steps, current, plane(), state.position[plane().w]);
     const key = `${volume.number} ${state.plane}`;
@@ -82,8 +80,6 @@
       if (inside !== ncct[i + 1] > data.surface || inside !== ncct[i + width] > data.surface) pixels[i] = data.line;
     }
   }
-
-  // ------------------------------------------------------------------ panels on the page
 
   function buildPanels() {
     const shown = new Set([...document.querySelectorAll("#viewer-shown input:checked")].map((box) => +box.value));
@@ -207,8 +203,6 @@
 
   const press = (button, on) => button.setAttribute("aria-pressed", String(on));
   const clamp = (value, least, most) => Math.min(most, Math.max(least, value));
-
-  // ------------------------------------------------------------------ what people do
 
   function change(values) {
     Object.assign(state, values);
