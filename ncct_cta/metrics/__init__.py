@@ -2,7 +2,7 @@
 
 from .baselines import HURemap
 from .regions import NONVESSEL, body_mask, regions, vessel_mask_from_pair
-from .scorer import Scorer, score
+from .scorer import Scorer
 from .similarity import SYNTHRAD_RANGE, range_name
 from .vessels import dice, enhancement_recovery, high_frequency_ratio
 from .voxelwise import mean_absolute_error
@@ -19,6 +19,5 @@ __all__ = [
     "mean_absolute_error",
     "range_name",
     "regions",
-    "score",
     "vessel_mask_from_pair",
 ]

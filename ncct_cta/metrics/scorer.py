@@ -26,10 +26,9 @@ from .vessels import (
     enhancement_recovery,
     enhancement_recovery_spread,
     high_frequency_energy,
-    high_frequency_ratio,
     ratio,
 )
-from .voxelwise import error_scores, mean_absolute_error, psnr
+from .voxelwise import error_scores, psnr
 
 
 class Scorer:
@@ -151,23 +150,6 @@ class Scorer:
 def lung_vessel_shell(masks: Mapping[str, np.ndarray]) -> np.ndarray:
     """The vessels in the lungs and the voxel around them: where blurring shows."""
     return ndimage.binary_dilation(masks[VESSEL] & masks[LUNG]) & masks[LUNG]
-
-
-def score(
-    prediction_hu: np.ndarray, ncct_hu: np.ndarray, cta_hu: np.ndarray, masks: Mapping[str, np.ndarray]
-) -> dict[str, float]:
-    """Scores of one case: ``{region}_mae_hu``, ``enhancement_recovery``, and the sharpness of the lungs' vessels.
-
-    Args:
-        prediction_hu: (X, Y, Z) in HU.
-        ncct_hu: the input, same shape.
-        cta_hu: the truth, same shape.
-        masks: what ``regions`` gives.
-    """
-    scores = {f"{name}_mae_hu": mean_absolute_error(prediction_hu, cta_hu, mask) for name, mask in masks.items()}
-    scores["enhancement_recovery"] = enhancement_recovery(prediction_hu, ncct_hu, cta_hu, masks[VESSEL])
-    scores["lung_vessel_sharpness"] = high_frequency_ratio(prediction_hu, cta_hu, lung_vessel_shell(masks))
-    return scores
 
 
 def _box_around(masks: Sequence[np.ndarray]) -> tuple[slice, ...]:
