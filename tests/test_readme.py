@@ -51,6 +51,17 @@ def shortened(command: str) -> list[str]:
     return words
 
 
+def write_scans(folder: Path) -> None:
+    """What the README takes for granted: a folder of NIfTI pairs, and one of a DICOM series."""
+    for case in range(8):
+        phantom = make_case(case, shape=(48, 48, 24), spacing=(7.0, 7.0, 10.5))
+        for kind, hu in (("ncct", phantom.ncct), ("cta", phantom.cta)):
+            image = nib.Nifti1Image(hu, np.diag([7.0, 7.0, 10.5, 1.0]))
+            (folder / "scans").mkdir(exist_ok=True)
+            nib.save(image, folder / "scans" / f"patient{case}_{kind}.nii.gz")
+    write_series(folder / "dicom", phantom.ncct)
+
+
 def test_the_settings_table_is_the_code_s() -> None:
     assert settings_table() in README
 
@@ -70,6 +81,7 @@ def test_the_pictures_are_there() -> None:
 def test_every_command_runs(tmp_path: Path) -> None:
     for name in ("bundles", "configs"):
         (tmp_path / name).symlink_to(ROOT / name)
+    write_scans(tmp_path)
     (yaml_block,) = blocks("yaml")
     (tmp_path / "my_settings.yaml").write_text(yaml_block)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
