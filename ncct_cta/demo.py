@@ -26,8 +26,8 @@ from .evaluation.comparison import evaluate
 from .evaluation.report import write_report
 from .evaluation.results import Evaluation, Method
 from .evaluation.tables import format_table
+from .files import to_json, write_text
 from .handlers.checkpoint import BEST
-from .plain_files import to_json, write_text
 
 COHORT, PREDICTIONS, EVALUATION, PREVIEW = "phantom", "predictions", "evaluation", "preview.png"
 SUMMARY, TABLE, REPORT = "summary.json", "table.txt", "report.html"

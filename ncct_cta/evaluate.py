@@ -21,9 +21,9 @@ from .evaluation.predictions import predict, seen_in_training
 from .evaluation.report import write_report
 from .evaluation.results import DEFAULT_WINDOW, Evaluation
 from .evaluation.tables import SCORES, SUMMARY, SUMMARY_JSON, format_table, summary
+from .files import to_json
 from .hu import HUWindow
 from .paths import writable_folder
-from .plain_files import to_json
 from .trained import sections_of_run
 
 OUTPUT = "./evaluation"

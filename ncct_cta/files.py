@@ -1,11 +1,13 @@
-"""Files that appear whole or not at all: written beside, then renamed."""
+"""Files that appear whole or not at all, written beside and then renamed; and plain data as JSON."""
 
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from .errors import InputError
@@ -33,3 +35,22 @@ def written_whole(path: Path, suffix: str = "") -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a text file, UTF-8 with the line ends it has; raises as ``written_whole`` does."""
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def to_json(content: object) -> str:
+    """Plain data as JSON; NaN and infinity, which JSON doesn't know, become null."""
+    return json.dumps(_finite(content), indent=2, allow_nan=False) + "\n"
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from .files import written_whole
 from .hu import LUNG_UPPER_HU, LUNG_WINDOW_HU, MEDIASTINAL_WINDOW_HU
 
 WINDOWS = {"mediastinal": MEDIASTINAL_WINDOW_HU, "lung": LUNG_WINDOW_HU}
@@ -135,6 +136,5 @@ def _patient_box(images_hu: Sequence[np.ndarray]) -> tuple[slice, slice]:
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, beside and renamed."""
-    beside = path.with_name(f".{path.name}.tmp")
-    figure.savefig(beside, format="png", dpi=DOTS_PER_INCH)
-    beside.replace(path)
+    with written_whole(path, ".png") as temporary:
+        figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH)

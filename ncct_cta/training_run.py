@@ -18,6 +18,7 @@ from . import config
 from .data import PatchDataset
 from .engines import AdversarialSynthesisTrainer, SynthesisTrainer
 from .errors import InputError, one_line_errors
+from .files import write_text
 from .handlers import CheckpointHandler
 from .handlers.checkpoint import LAST
 from .loading import load_checkpoint, load_weights, part_weights
@@ -148,9 +149,8 @@ class TrainingRun:
         plain["train"]["resume"] = False
         for name, values in plain.items():
             recorded[name] |= values
-        beside = self.folder / ".config.yaml.tmp"
-        beside.write_text("# python -m monai.bundle run training --config_file <this file>\n" + dump_yaml(recorded))
-        beside.replace(self.folder / "config.yaml")
+        launch = "# python -m monai.bundle run training --config_file <this file>\n"
+        write_text(launch + dump_yaml(recorded), self.folder / "config.yaml")
         for name in ("metadata.json", "logging.conf"):
             shutil.copyfile(bundle_config(name), self.folder / name)
 

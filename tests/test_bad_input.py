@@ -174,7 +174,10 @@ def test_infer_keeps_an_older_output_when_the_new_scan_is_bad(
     ("words", "message"),
     [
         (["--input", "empty"], "empty: none of its 0 NIfTI files is an NCCT"),
-        (["--input", "notes.txt"], r"notes.txt: expected a NIfTI file \(.nii or .nii.gz\), a folder of them, a datalist"),
+        (
+            ["--input", "notes.txt"],
+            r"notes.txt: expected a NIfTI file \(.nii or .nii.gz\), a folder of them, a datalist",
+        ),
         (["--input", "list.json"], "list.json: expected a folder or a datalist, but this is no valid JSON"),
         (["--input", "scan.nii.gz", "--run", ""], "neither --run nor --checkpoint is given"),
         (["--input", "scan.nii.gz", "--run", "nowhere"], "nowhere: there is no such run folder"),

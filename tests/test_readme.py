@@ -9,9 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
+from dicom_phantom import write_series
 
 from ncct_cta.config import settings_table
+from ncct_cta.data.phantom import make_case
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

@@ -14,8 +14,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from monai.bundle import ConfigParser
 
+from ..files import write_text
 from ..hu import AIR_HU, ANGIO_WINDOW_HU, BONE_WINDOW_HU, LUNG_UPPER_HU, LUNG_WINDOW_HU, MEDIASTINAL_WINDOW_HU
-from ..plain_files import write_text
 from ..previews import ERROR_RANGE_HU
 from . import report_plots as plots
 from .report_cases import ShownCase, show_cases

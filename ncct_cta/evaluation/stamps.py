@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..plain_files import to_json, write_text
+from ..files import to_json, write_text
 
 STAMPS = ".made_from.json"
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from ..plain_files import to_json, write_text
+from ..files import to_json, write_text
 from .columns import Column
 from .results import HU_REMAP, IDENTITY, Evaluation, Statistic
 from .statistics import first_method

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,14 +11,18 @@ from pathlib import Path
 from ..data.cases import DATALIST, KINDS, SPLITS
 from ..data.nifti import nifti_suffix
 from ..errors import InputError
+from ..files import to_json, write_text
+from ..paths import writable_folder
 from .bulk import GIB, Job, machine_memory_gb, run_jobs
 from .pair_list import Pair, PairList, Sources, read_pairs
 from .pairs import QC_FOLDER, Settings, Task, prepare_case
 from .qc_report import write_csv, write_html
-from .records import FLAGGED, Record, write_text
+from .records import FLAGGED, Record
 from .splits import check_shares, split_patients
+from .tables import write_table
 
 FAILURES_FILE, REPORT_FILE, TABLE_FILE = "failures.csv", "qc.html", "qc.csv"
+FAILURE_COLUMNS = ("case", "reason", "remedy")
 DEFAULT_SHARES = (0.7, 0.15, 0.15)
 # Peak of a case, measured: so much for the libraries, and so many bytes for each voxel of NCCT and CTA.
 BASE_GB, BYTES_A_VOXEL = 0.9, 40.0
@@ -121,10 +122,7 @@ def prepare_all(pairs: PairList, output: Path, settings: Settings, bulk: Bulk) -
             tasks.append(_task(pair, sources, output, settings))
         except InputError as error:
             failures[pair.case] = str(error)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{output}: can't be written ({error.strerror}); choose another --output") from error
+    writable_folder(output)
     waiting = [task for task in tasks if task.finished() is None]
     jobs = [Job(task.case, task, _estimate_gb(task)) for task in waiting]
     failures |= run_jobs(jobs, prepare_case, processes=bulk.jobs, memory_gb=bulk.memory_gb)
@@ -140,20 +138,15 @@ def write_outcome(outcome: Outcome, output: Path, *, shares: Sequence[float], se
     Raises:
         InputError: if they can't be written.
     """
-    try:
-        write_text(output / DATALIST, json.dumps(datalist(outcome.records, shares=shares, seed=seed), indent=2) + "\n")
-        write_csv(outcome.records, output / TABLE_FILE)
-        pictures = {record.case: output / QC_FOLDER / f"{record.case}.png" for record in outcome.records}
-        write_html(outcome.records, outcome.failures, pictures, output / REPORT_FILE)
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["case", "reason", "remedy"])
-        for case, failure in sorted(outcome.failures.items()):
-            reason, _, remedy = failure.rpartition("; ")
-            writer.writerow([case, reason or remedy, remedy if reason else ""])
-        write_text(output / FAILURES_FILE, text.getvalue())
-    except OSError as error:
-        raise InputError(f"{output}: can't be written ({error.strerror or error}); choose another --output") from error
+    write_text(to_json(datalist(outcome.records, shares=shares, seed=seed)), output / DATALIST)
+    write_csv(outcome.records, output / TABLE_FILE)
+    pictures = {record.case: output / QC_FOLDER / f"{record.case}.png" for record in outcome.records}
+    write_html(outcome.records, outcome.failures, pictures, output / REPORT_FILE)
+    failures = []
+    for case, failure in sorted(outcome.failures.items()):
+        reason, _, remedy = failure.rpartition("; ")
+        failures.append({"case": case, "reason": reason or remedy, "remedy": remedy if reason else ""})
+    write_table(output / FAILURES_FILE, failures, FAILURE_COLUMNS)
 
 
 def datalist(records: Sequence[Record], *, shares: Sequence[float], seed: int) -> dict[str, list[dict[str, str]]]:

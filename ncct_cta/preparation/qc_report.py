@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,8 +10,10 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from ..files import write_text
 from .quality import AFTER, COVERED, FOLDED, LUNG_DICE, MUTUAL_INFORMATION, STAGES, STRETCH, SURFACE_MEAN, SURFACE_P95
-from .records import ACCEPTED, FLAGGED, Record, write_text
+from .records import ACCEPTED, FLAGGED, Record
+from .tables import write_table
 
 # Title and digits of each score, in the order of the tables.
 TITLES: Mapping[str, tuple[str, int]] = {
@@ -35,13 +35,12 @@ def worst_first(records: Iterable[Record]) -> list[Record]:
 
 def write_csv(records: Sequence[Record], path: Path) -> None:
     """Write a row a case: its state, all scores, and what is wrong with it."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["case", "patient", "state", *TITLES, "flags"])
+    rows = []
     for record in worst_first(records):
-        scores = ["" if math.isnan(record.score(name)) else f"{record.score(name):.6g}" for name in TITLES]
-        writer.writerow([record.case, record.patient, record.state, *scores, " | ".join(record.flags)])
-    write_text(path, text.getvalue())
+        scores = {name: "" if math.isnan(score := record.score(name)) else f"{score:.6g}" for name in TITLES}
+        flags = " | ".join(record.flags)
+        rows.append({"case": record.case, "patient": record.patient, "state": record.state, **scores, "flags": flags})
+    write_table(path, rows, ["case", "patient", "state", *TITLES, "flags"])
 
 
 def write_html(
@@ -66,7 +65,7 @@ def write_html(
         flagged=sum(record.state == FLAGGED for record in ordered),
         accepted=sum(record.state == ACCEPTED for record in ordered),
     )
-    write_text(path, page)
+    write_text(page, path)
 
 
 def _shown(record: Record, picture: Path) -> dict[str, Any]:

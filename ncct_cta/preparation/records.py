@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 GOOD, FLAGGED, ACCEPTED = "good", "flagged", "accepted"
@@ -45,10 +44,3 @@ class Record:
         """A score; NaN where there was nothing to measure."""
         value = self.scores[name]
         return math.nan if value is None else value
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file beside its place and rename it."""
-    beside = path.with_name(f".{path.name}.tmp")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
