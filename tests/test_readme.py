@@ -9,13 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
 import pytest
 from dicom_phantom import write_series
 
 from ncct_cta.config import settings_table
-from ncct_cta.data.phantom import make_case
+from ncct_cta.data.phantom import make_case, write_cohort
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -25,6 +23,7 @@ RUN_BY_CI = ("pip install", "pytest", "tensorboard")
 # The same commands with fewer steps, so that all of them take minutes on two cores.
 FEWER_STEPS = "--train::num_epochs 1 --train::steps_per_epoch 2 --train::batch_size 2"
 SMALL_NET = "--data::patch_size [32,32] --model::channels [4,8] --model::num_res_units 0 --refine::hidden_dim 4"
+SHAPE, SPACING = (48, 48, 24), (7.0, 7.0, 10.5)
 SHORTER = {
     "ncct_cta.phantom": "--shape 48 48 24 --spacing 7 7 10.5",
     "ncct_cta.demo": "--cases 3 --steps 2",
@@ -57,13 +56,11 @@ def shortened(command: str) -> list[str]:
 
 def write_scans(folder: Path) -> None:
     """What the README takes for granted: a folder of NIfTI pairs, and one of a DICOM series."""
-    for case in range(8):
-        phantom = make_case(case, shape=(48, 48, 24), spacing=(7.0, 7.0, 10.5))
-        for kind, hu in (("ncct", phantom.ncct), ("cta", phantom.cta)):
-            image = nib.Nifti1Image(hu, np.diag([7.0, 7.0, 10.5, 1.0]))
-            (folder / "scans").mkdir(exist_ok=True)
-            nib.save(image, folder / "scans" / f"patient{case}_{kind}.nii.gz")
-    write_series(folder / "dicom", phantom.ncct)
+    write_cohort(folder / "scans", cases=6, seed=0, shape=SHAPE, spacing=SPACING)
+    for path in (folder / "scans").iterdir():
+        if not path.name.endswith(("_ncct.nii.gz", "_cta.nii.gz")):
+            path.unlink()
+    write_series(folder / "dicom", make_case(seed=1, shape=SHAPE, spacing=SPACING).ncct)
 
 
 def test_the_settings_table_is_the_code_s() -> None:
