@@ -58,7 +58,8 @@ def distribution(evaluation: Evaluation, column: Column) -> str:
     axis.plot(means, rows, "|", color="black", markersize=15, markeredgewidth=2, zorder=3)
     axis.axvline(means[0], color="0.4", linestyle="--", linewidth=1, zorder=0)  # doing nothing
     axis.set_yticks(rows, [_short(shown_name(name)) for name in names])
-    axis.invert_yaxis()
+    axis.set_ylim(len(names) - 0.4, -0.6)  # the first on top, with room for its dots
+    axis.locator_params(axis="x", nbins=5)
     unit = f" [{column.unit}]" if column.unit else ""
     axis.set_xlabel(f"{column.title}{unit} ({DIRECTIONS[column.better]})", wrap=True)
     _plain(axis)
