@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
+from left_as_found import logging_left_as_found
 
 from ncct_cta.data.phantom import write_cohort
 from ncct_cta.train import main as train
@@ -31,19 +30,6 @@ TINY = {
 def _one_thread() -> None:
     # Small tensors gain nothing from threads, and workers side by side would fight for the cores.
     torch.set_num_threads(1)
-
-
-@contextmanager
-def logging_left_as_found() -> Iterator[None]:
-    """Take away the log files that a run opens, so that later runs' lines don't end up in them."""
-    root = logging.getLogger()
-    before, level = list(root.handlers), root.level
-    yield
-    for handler in [handler for handler in root.handlers if handler not in before]:
-        root.removeHandler(handler)
-        handler.close()
-    root.handlers[:] = before
-    root.setLevel(level)
 
 
 @pytest.fixture(autouse=True)

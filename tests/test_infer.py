@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 import yaml
-from conftest import logging_left_as_found
+from left_as_found import logging_left_as_found
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from scipy.spatial.transform import Rotation
 
