@@ -34,7 +34,8 @@ from torch.nn import functional
 
 from ncct_cta.components import run_inference
 from ncct_cta.data import InputCases
-from ncct_cta.data.nifti import read_ct, write_like
+from ncct_cta.data.nifti import read_ct
+from ncct_cta.data.nifti_write import write_like
 from ncct_cta.data.phantom import make_case, write_cohort
 from ncct_cta.engines import InferenceEngine
 from ncct_cta.engines.inference import synthesise

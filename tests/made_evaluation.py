@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from ncct_cta.data import Case
-from ncct_cta.data.nifti import read_ct, write_like
+from ncct_cta.data.nifti import read_ct
+from ncct_cta.data.nifti_write import write_like
 from ncct_cta.evaluation.columns import columns
 from ncct_cta.evaluation.results import DEFAULT_WINDOW, HU_REMAP, IDENTITY, Evaluation, Method
 from ncct_cta.evaluation.statistics import summarise

@@ -17,7 +17,8 @@ import yaml
 from monai.bundle import run as run_bundle
 
 from ncct_cta.data import read_case_list
-from ncct_cta.data.nifti import read_ct, write_like
+from ncct_cta.data.nifti import read_ct
+from ncct_cta.data.nifti_write import write_like
 from ncct_cta.evaluate import main
 from ncct_cta.metrics import HURemap
 from ncct_cta.paths import bundle_config

@@ -1,10 +1,7 @@
-"""CT volumes in NIfTI files: read with every check, written with exactly the input's geometry."""
+"""CT volumes in NIfTI files: read with every check (``nifti_write`` writes them)."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,16 +10,13 @@ from typing import cast
 
 import nibabel as nib
 import numpy as np
-from isal import igzip
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
-from nibabel.fileholders import FileHolder
 from nibabel.openers import ImageOpener
 from nibabel.orientations import apply_orientation, io_orientation, ornt_transform
 from nibabel.spatialimages import HeaderDataError
 
 from ..errors import InputError
-from ..files import written_whole
 from ..hu import CT_MUST_REACH_HU, INT16_RANGE
 
 SUFFIXES = (".nii.gz", ".nii")
@@ -30,9 +24,6 @@ MIN_SLICES = 2
 # Two grids are one when no corner of the volume moves by more than this part of a voxel: far above what float32
 # headers and quaternions round off, far below what matters anatomically.
 GRID_TOLERANCE_VOXELS = 0.01
-SYNTHETIC_NOTE = "synthetic CTA, not for diagnosis"  # NIfTI's descrip field holds 79 characters
-# ISA-L (isal): a quarter of the time of zlib at its fastest level, for files 3 % larger.
-GZIP_LEVEL = 1
 SLAB_BYTES = 32 * 2**20
 MM_PER_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 READ_ERRORS = (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error, ValueError)
@@ -156,28 +147,6 @@ def require_same_grid(a: Volume, b: Volume, *, names: Sequence[str] = ("NCCT", "
             f"{prefix}{names[0]} and {names[1]} have one shape {a.shape}, but their affines place a corner "
             f"{distance:.3g} mm apart, expected 0; {remedy}"
         )
-
-
-def write_like(hu: np.ndarray, reference: Volume, path: str | Path, *, description: str = SYNTHETIC_NOTE) -> None:
-    """Write HU as int16 on the reference's grid: sform, qform, their codes, units and NIfTI version stay exact.
-
-    Args:
-        hu: (X, Y, Z) int16 HU.
-        reference: the volume whose geometry the file gets.
-        path: ends in .nii or .nii.gz; its folder is made. The file appears whole or not at all.
-        description: the header's descrip field.
-
-    Raises:
-        InputError: if the file can't be written.
-    """
-    if hu.dtype != np.int16:
-        raise TypeError(f"HU to be written are {hu.dtype}, expected int16; use hu.to_int16_hu")
-    _write(hu, reference, Path(path), description)
-
-
-def write_mask_like(mask: np.ndarray, reference: Volume, path: str | Path, *, description: str = "mask") -> None:
-    """Write a mask (X, Y, Z) as uint8 on the reference's grid; otherwise as ``write_like``."""
-    _write(mask.astype(np.uint8, copy=False), reference, Path(path), description)
 
 
 def case_name(path: str | Path) -> str:
@@ -312,36 +281,3 @@ def _slabs(path: Path, image: nib.Nifti1Image, stored: np.dtype) -> Iterator[tup
                 raise EOFError(f"expected {z} slices, the file ends in slice {start + len(data) // slice_bytes + 1}")
             yield start, np.frombuffer(data, stored).reshape((x, y, n), order="F")
         file.read(1)  # only at its end does gzip compare the checksum
-
-
-def _write(array: np.ndarray, reference: Volume, path: Path, description: str) -> None:
-    if array.shape != reference.shape:
-        raise ValueError(f"array to be written is {array.shape}, its reference is {reference.shape}; give one grid")
-    suffix = nifti_suffix(path)
-    if not suffix:
-        raise InputError(f"{path}: expected a name that ends in .nii or .nii.gz")
-    # The header's fields are copied as they are: setting an affine would re-derive the quaternion and reset the codes.
-    header = reference.header.copy()
-    header.extensions.clear()  # they describe the acquisition, which the written values no longer are
-    header.set_data_offset(0)
-    header.set_data_dtype(array.dtype)
-    header["cal_min"], header["cal_max"] = 0, 0
-    header["descrip"] = description.encode()[:79]
-    image_class = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
-    image = image_class(array.reshape(reference.stored_shape), None, header)
-    image.header.set_slope_inter(1, 0)  # making the image has cleared it, and nibabel would choose one
-    with _atomic(path, suffix) as file:
-        image.to_file_map({"image": FileHolder(fileobj=file)})
-
-
-@contextlib.contextmanager
-def _atomic(path: Path, suffix: str) -> Iterator[io.IOBase]:
-    """A file open for writing that takes ``path``'s name once it is whole and on disk."""
-    with written_whole(path, suffix) as temporary, open(temporary, "xb") as raw:
-        if suffix == ".nii.gz":
-            with igzip.IGzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) as packed:
-                yield packed
-        else:
-            yield raw
-        raw.flush()
-        os.fsync(raw.fileno())

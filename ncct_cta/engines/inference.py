@@ -16,7 +16,8 @@ from torch import nn
 from tqdm import tqdm
 
 from ..data.cases import Case
-from ..data.nifti import Volume, from_ras, spacing_to_ras, to_ras, write_like
+from ..data.nifti import Volume, from_ras, spacing_to_ras, to_ras
+from ..data.nifti_write import write_like
 from ..data.volumes import read_volume
 from ..debug import describe, stage
 from ..errors import InputError

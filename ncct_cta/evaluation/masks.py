@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from ..data import Case
 from ..data.lung_mask import compute_lung_mask
-from ..data.nifti import Volume, from_ras, read_ct, require_same_grid, spacing_to_ras, to_ras, write_mask_like
+from ..data.nifti import Volume, from_ras, read_ct, require_same_grid, spacing_to_ras, to_ras
+from ..data.nifti_write import write_mask_like
 from ..errors import InputError
 from ..metrics import vessel_mask_from_pair
 from .inputs import listed

@@ -10,7 +10,8 @@ from tqdm import tqdm
 from ..components import run_inference
 from ..config import Settings
 from ..data import Case, read_case_list
-from ..data.nifti import read_ct, write_like
+from ..data.nifti import read_ct
+from ..data.nifti_write import write_like
 from ..engines import InferenceEngine
 from ..engines.inference import OUTPUT_SUFFIX
 from ..errors import InputError

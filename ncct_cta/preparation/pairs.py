@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from ..data.nifti import Volume, spacing_to_ras, to_ras, write_like, write_mask_like
+from ..data.nifti import Volume, spacing_to_ras, to_ras
+from ..data.nifti_write import write_like, write_mask_like
 from ..data.volumes import read_volume, to_sitk
 from ..errors import InputError
 from ..hu import to_int16_hu

@@ -12,7 +12,8 @@ import SimpleITK as sitk
 from dicom_phantom import chest_hu, write_series
 from scipy.spatial.transform import Rotation
 
-from ncct_cta.data.nifti import Volume, write_like
+from ncct_cta.data.nifti import Volume
+from ncct_cta.data.nifti_write import write_like
 from ncct_cta.data.volumes import is_volume_file, read_volume, to_sitk, volume_from
 from ncct_cta.errors import InputError
 
