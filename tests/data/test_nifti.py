@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from ncct_cta.data import nifti
+from ncct_cta.data import nifti, nifti_write
 from ncct_cta.data.nifti import case_name, from_ras, read_ct, read_mask, require_same_grid, spacing_to_ras, to_ras
 from ncct_cta.data.nifti_write import write_like, write_mask_like
 from ncct_cta.errors import InputError
@@ -331,7 +331,7 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monke
     def disk_full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(nifti.os, "fsync", disk_full)
+    monkeypatch.setattr(nifti_write.os, "fsync", disk_full)
     with pytest.raises(InputError, match=r"out\.nii\.gz: can't be written \(No space left on device\)"):
         write_like(volume.array, volume, tmp_path / "out.nii.gz")
     assert (tmp_path / "out.nii.gz").read_bytes() == old
