@@ -1,16 +1,20 @@
-"""Files that appear whole or not at all, written beside and then renamed; and plain data as JSON."""
+"""Files that appear whole or not at all, written beside and then renamed; and plain data as JSON and CSV."""
 
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import json
 import math
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from .errors import InputError
+
+ANYONE, OWNER_ONLY = 0o666, 0o600  # before the umask
 
 
 @contextlib.contextmanager
@@ -41,6 +45,35 @@ def write_text(text: str, path: Path) -> None:
     """Write a text file, UTF-8 with the line ends it has; raises as ``written_whole`` does."""
     with written_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def table_text(rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> str:
+    """Rows under a heading, as CSV."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def write_table(
+    path: Path, rows: Iterable[Mapping[str, object]], columns: Sequence[str], *, mode: int = ANYONE
+) -> None:
+    """Write a CSV file: beside, then renamed.
+
+    Args:
+        path: its folder is made.
+        rows: a value for every column.
+        columns: the heading.
+        mode: who may read it, from its first byte on.
+
+    Raises:
+        InputError: if it can't be written.
+    """
+    with written_whole(path, path.suffix) as temporary:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(handle, "w", newline="", encoding="utf-8") as file:
+            file.write(table_text(rows, columns))
 
 
 def to_json(content: object) -> str:

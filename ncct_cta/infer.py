@@ -17,7 +17,7 @@ from .data import InputCases
 from .data.dicom_inputs import DerivedSeriesWriter
 from .engines import InferenceEngine
 from .errors import InputError, one_line_errors
-from .preparation.pseudonyms import KEY_FILE
+from .pseudonyms import KEY_FILE
 from .trained import TrainedModel
 
 

@@ -20,7 +20,7 @@ from ncct_cta.dicom.series import find_series
 from ncct_cta.infer import main
 from ncct_cta.paths import bundle_config
 from ncct_cta.preparation import scan
-from ncct_cta.preparation.pseudonyms import KEY_FILE
+from ncct_cta.pseudonyms import KEY_FILE
 
 SHAPE = (40, 36, 5)
 REAL = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "dicom" / "lungdx_a0002"

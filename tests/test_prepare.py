@@ -22,8 +22,8 @@ from ncct_cta.preparation.bulk import Job, run_jobs
 from ncct_cta.preparation.grids import crop
 from ncct_cta.preparation.pair_list import Source
 from ncct_cta.preparation.pairs import Settings, Task, prepare, prepare_case
-from ncct_cta.preparation.pseudonyms import KeyTable
 from ncct_cta.prepare import main
+from ncct_cta.pseudonyms import KeyTable
 
 NAME = "DOE^JOHN"
 

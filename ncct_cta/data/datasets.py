@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ..errors import InputError
 from ..hu import HUWindow
 from ..keys import BODY, CASE, CTA, LUNG, NCCT, VESSEL
-from ..preparation.pseudonyms import KEY_FILE
+from ..pseudonyms import KEY_FILE
 from .cases import Case, read_case_list, read_inputs
 from .dicom_inputs import holds_dicom_only, read_dicom_inputs
 from .store import StoredCase, VolumeStore, check_patch_fits

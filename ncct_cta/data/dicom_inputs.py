@@ -10,10 +10,10 @@ import numpy as np
 
 from ..dicom.derived import write_derived_series
 from ..dicom.headers import files_below, is_dicom
+from ..dicom.patients import add_to_keys
 from ..dicom.series import Series, choose_series, find_series
 from ..errors import InputError
-from ..preparation.patients import add_to_keys
-from ..preparation.pseudonyms import KeyTable
+from ..pseudonyms import KeyTable
 from .cases import Case
 from .nifti import nifti_suffix
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..data.cases import DATALIST, KINDS, SPLITS
 from ..data.nifti import nifti_suffix
 from ..errors import InputError
-from ..files import to_json, write_text
+from ..files import to_json, write_table, write_text
 from ..paths import writable_folder
 from .bulk import GIB, Job, machine_memory_gb, run_jobs
 from .pair_list import Pair, PairList, Sources, read_pairs
@@ -19,7 +19,6 @@ from .pairs import QC_FOLDER, Settings, Task, prepare_case
 from .qc_report import write_csv, write_html
 from .records import FLAGGED, Record
 from .splits import check_shares, split_patients
-from .tables import write_table
 
 FAILURES_FILE, REPORT_FILE, TABLE_FILE = "failures.csv", "qc.html", "qc.csv"
 FAILURE_COLUMNS = ("case", "reason", "remedy")

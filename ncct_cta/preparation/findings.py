@@ -16,12 +16,12 @@ from ..data.nifti import Volume, nifti_suffix, require_hu, spacing_to_ras, to_ra
 from ..data.volumes import RAS_FROM_LPS, is_volume_file, read_volume, volume_from
 from ..dicom.geometry import Grid, grid_of
 from ..dicom.headers import DicomFile, files_below
+from ..dicom.patients import add_to_keys, patient_identity
 from ..dicom.pixels import read_slices
 from ..dicom.series import Inventory, Series, find_series
 from ..errors import InputError
+from ..pseudonyms import KeyTable
 from .contrast import GRID_MM, blood_hu, is_enhanced
-from .patients import add_to_keys, patient_identity
-from .pseudonyms import KeyTable
 
 OK, IGNORED, ERROR = "ok", "ignored", "error"
 AXIAL, PLANES = "axial", ("sagittal", "coronal", "axial")

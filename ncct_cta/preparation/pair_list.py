@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from .pseudonyms import KEY_FILE, KeyTable
+from ..pseudonyms import KEY_FILE, KeyTable
 
 REQUIRED = CASE, NCCT, CTA = ("case", "ncct", "cta")
 PATIENT, STATUS, WHY, ACCEPT = "patient", "status", "why", "accept"

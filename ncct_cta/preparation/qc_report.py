@@ -10,10 +10,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ..files import write_text
+from ..files import write_table, write_text
 from .quality import AFTER, COVERED, FOLDED, LUNG_DICE, MUTUAL_INFORMATION, STAGES, STRETCH, SURFACE_MEAN, SURFACE_P95
 from .records import ACCEPTED, FLAGGED, Record
-from .tables import write_table
 
 # Title and digits of each score, in the order of the tables.
 TITLES: Mapping[str, tuple[str, int]] = {

@@ -11,10 +11,10 @@ from itertools import count
 from pathlib import Path
 
 from ..errors import InputError
+from ..files import table_text, write_table
+from ..pseudonyms import KEY_FILE, KeyTable
 from .findings import IGNORED, OK, Finding, Findings, find
 from .proposals import CHOOSE, Proposal, propose
-from .pseudonyms import KEY_FILE, KeyTable
-from .tables import table_text, write_table
 
 SERIES_FILE, PAIRS_FILE = "series.csv", "pairs.csv"
 COLUMNS = 100

@@ -8,7 +8,7 @@ import pytest
 
 from ncct_cta.errors import InputError
 from ncct_cta.preparation.pair_list import Source, Sources, read_pairs
-from ncct_cta.preparation.pseudonyms import KeyTable
+from ncct_cta.pseudonyms import KeyTable
 
 
 def write(folder: Path, text: str) -> Path:

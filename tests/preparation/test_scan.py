@@ -19,7 +19,7 @@ from ncct_cta.data.phantom import PhantomCase, make_case
 from ncct_cta.data.volumes import read_volume
 from ncct_cta.errors import InputError
 from ncct_cta.preparation import scan
-from ncct_cta.preparation.pseudonyms import KeyTable
+from ncct_cta.pseudonyms import KeyTable
 
 SPACING = (7.0, 7.0, 10.5)
 LOWEST_HU = -1024  # that 12 bits hold

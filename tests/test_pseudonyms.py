@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ncct_cta.errors import InputError
-from ncct_cta.preparation.pseudonyms import DIGITS, KeyTable
+from ncct_cta.pseudonyms import DIGITS, KeyTable
 
 
 def test_the_same_salt_gives_the_same_name_and_another_salt_another() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from ..dicom.headers import DicomFile
-from ..dicom.series import Series
-from .pseudonyms import KeyTable
+from ..pseudonyms import KeyTable
+from .headers import DicomFile
+from .series import Series
 
 
 def patient_identity(file: DicomFile) -> str:

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from ..errors import InputError
-from .tables import OWNER_ONLY, write_table
+from .errors import InputError
+from .files import OWNER_ONLY, write_table
 
 KEY_FILE = "keys.csv"
 PATIENT, SERIES, SALT = "patient", "series", "salt"
