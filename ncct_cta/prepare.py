@@ -16,7 +16,8 @@ from .preparation import cohort, scan
 
 PAIRS_HELP = """\
 Each CTA is registered with its NCCT, rigidly and then by a deformable field, and resampled once, from its own voxels,
-onto the NCCT's grid. Written are {case}_{ncct,cta,lung,vessel}.nii.gz, the case list datalist.json, qc.html and qc.csv
+onto the NCCT's grid; where that doesn't raise their mutual information, the CTA stays where the scanner's coordinates
+put it. Written are {case}_{ncct,cta,lung,vessel}.nii.gz, the case list datalist.json, qc.html and qc.csv
 (how well each pair lies), and failures.csv.
 
 The columns ncct and cta of PAIRS_CSV are series that scan has named, or paths relative to it. A pair that quality

@@ -22,14 +22,14 @@ from ..errors import InputError
 from ..hu import to_int16_hu
 from ..keys import CTA, LUNG, NCCT, VESSEL
 from ..metrics import vessel_mask_from_pair
-from .alignment import align
+from .alignment import Alignment, align
 from .grids import common_box, crop, lung_image, mask_array, on_grid, resample_hu, with_spacing
 from .pair_list import Source
 from .qc_pictures import draw_pair
-from .quality import AFTER, BEFORE, LIMITS, flags, measure
+from .quality import AFTER, BEFORE, LIMITS, MUTUAL_INFORMATION, flags, measure
 
 # Raise when the same settings give other files: cases are then prepared anew.
-PREPARATION_VERSION = 1
+PREPARATION_VERSION = 2
 QC_FOLDER = "qc"
 IMAGES = (NCCT, CTA, LUNG, VESSEL)
 
@@ -163,7 +163,7 @@ def prepare(ncct: Volume, cta: Volume, settings: Settings) -> Prepared:
         ncct = with_spacing(ncct, settings.spacing)
     fixed, moving = to_sitk(ncct), to_sitk(cta)
     fixed_lung, moving_lung = lung_image(ncct), lung_image(cta)
-    alignment = align(fixed, moving, fixed_lung, moving_lung, deformable=settings.deformable, seed=settings.seed)
+    alignment, scores = _align_if_it_helps(fixed, moving, fixed_lung, moving_lung, settings)
     common = common_box(fixed, moving, alignment.transform)  # checked with keep_grid too
     # A crop to everything keeps the grid and leaves behind what else the header says, a patient's name perhaps.
     grid = crop(ncct, tuple(slice(0, n) for n in ncct.shape) if settings.keep_grid else common)
@@ -174,8 +174,24 @@ def prepare(ncct: Volume, cta: Volume, settings: Settings) -> Prepared:
         LUNG: mask_array(on_grid(fixed_lung, to_sitk(grid))).astype(np.uint8),
         VESSEL: vessel_mask_from_pair(ncct_hu, cta_hu),
     }
-    scores = measure(fixed, moving, fixed_lung, moving_lung, alignment)
     return Prepared(grid, images, resample_hu(moving, grid, sitk.Transform()), scores)
+
+
+def _align_if_it_helps(
+    ncct: sitk.Image, cta: sitk.Image, ncct_lung: sitk.Image, cta_lung: sitk.Image, settings: Settings
+) -> tuple[Alignment, dict[str, float]]:
+    """The alignment and its scores; as the scanner's coordinates have it where registration brings nothing.
+
+    Of scans that lie right already it would move noise against noise, by parts of a voxel.
+    """
+    alignment = align(ncct, cta, ncct_lung, cta_lung, deformable=settings.deformable, seed=settings.seed)
+    scores = measure(ncct, cta, ncct_lung, cta_lung, alignment)
+    if scores[f"{MUTUAL_INFORMATION}_{AFTER}"] > scores[f"{MUTUAL_INFORMATION}_{BEFORE}"]:
+        return alignment, scores
+    as_it_lies = Alignment(sitk.Transform(), None)
+    left = measure(ncct, cta, ncct_lung, cta_lung, as_it_lies)
+    # Where the two didn't overlap before there was nothing to measure, and nothing to leave.
+    return (alignment, scores) if math.isnan(left[f"{MUTUAL_INFORMATION}_{AFTER}"]) else (as_it_lies, left)
 
 
 def write_case(task: Task, digest: str, prepared: Prepared) -> None:
