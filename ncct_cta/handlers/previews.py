@@ -46,7 +46,7 @@ class PreviewHandler:
         figure = panel_figure(
             {NAMES[name]: axial(output[name], z) for name in self.shown},
             axial(output[keys.CTA], z),
-            title=f"{output[keys.CASE]}, axial slice {z}, epoch {epoch}",
+            title=f"{output[keys.CASE]}, axial slice {z + 1}, epoch {epoch}",
         )
         self.folder.mkdir(parents=True, exist_ok=True)
         save_figure(figure, self.folder / f"epoch{epoch:04d}.png")
