@@ -57,7 +57,7 @@ def compare(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     train_and_infer("g_small", g, datalist, options.g_steps, **common)
     common |= {"train::pretrained_G": g / BEST, "refine::fusion": options.fusion}
     seconds = train_and_infer("g2_small", g2, datalist, options.g2_steps, LAST, **common)
-    gan = common | {"train::pretrained_G2": g2 / LAST, "discriminator::gan_weight": options.gan_weight}
+    gan = common | {"train::pretrained_G2": g2 / LAST}
     gan_seconds = train_and_infer("g2_gan_small", g2_gan, datalist, options.gan_steps, LAST, **gan)
     long_steps = round(options.g2_steps * (1 + gan_seconds / seconds))
     long_seconds = train_and_infer("g2_small", g2_long, datalist, long_steps, LAST, **common)
@@ -82,14 +82,13 @@ def main() -> None:
     parser.add_argument("--g-steps", type=int, default=600, help="steps of G (default: 600)")
     parser.add_argument("--g2-steps", type=int, default=300, help="steps of G2 (default: 300)")
     parser.add_argument("--gan-steps", type=int, default=300, help="steps of G2 + D after it (default: 300)")
-    parser.add_argument("--gan-weight", type=float, default=1.0, help="weight of the adversarial term (default: 1)")
     parser.add_argument("--fusion", default="product", choices=("product", "concat"), help="what G2 sees")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, help="keep the runs here (default: a temporary folder)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         result = compare(options.output or Path(temporary), options)
-    print(f"\n{result['cases']} held-out phantoms; fusion {options.fusion}, gan_weight {options.gan_weight:g}\n")
+    print(f"\n{result['cases']} held-out phantoms; fusion {options.fusion}\n")
     print("| method | " + " | ".join(COLUMNS) + " |\n|---|" + "---|" * len(COLUMNS))
     for name, scores in result["scores"].items():
         print(f"| {name} | " + " | ".join(f"{scores[column]:.2f}" for column in COLUMNS) + " |")
