@@ -27,6 +27,7 @@ from ncct_cta.data.nifti import Volume, read_ct
 from ncct_cta.data.phantom import write_cohort
 from ncct_cta.data.volumes import to_sitk
 from ncct_cta.hu import to_int16_hu
+from ncct_cta.metrics import dice
 from ncct_cta.preparation.alignment import align
 from ncct_cta.preparation.grids import lung_image, mask_array, on_grid, resample_hu
 from ncct_cta.preparation.known_motion import KnownMotion, mask_points
@@ -54,7 +55,7 @@ def report(ncct: Volume, cta: Volume, lung: sitk.Image, vessel: sitk.Image, opti
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     before = [np.linalg.norm(motion.inverse(points) - points, axis=1).mean() for points in map(sample, (lung, vessel))]
     after = [errors(points, motion, alignment.transform).mean() for points in map(sample, (lung, vessel))]
-    overlap = dice(lungs[0], on_grid(lungs[1], lungs[0], alignment.transform))
+    overlap = dice(mask_array(lungs[0]), mask_array(on_grid(lungs[1], lungs[0], alignment.transform)))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     figures = [
         *before,
@@ -79,11 +80,6 @@ def errors(points: np.ndarray, motion: KnownMotion, transform: sitk.Transform) -
     """Distances in mm between the known and the found places of points of the NCCT."""
     found = np.array([transform.TransformPoint(point) for point in points.tolist()])
     return np.linalg.norm(found - motion.inverse(points), axis=1)
-
-
-def dice(a: sitk.Image, b: sitk.Image) -> float:
-    first, second = mask_array(a), mask_array(b)
-    return 2 * np.count_nonzero(first & second) / (np.count_nonzero(first) + np.count_nonzero(second))
 
 
 def least_determinant(field: sitk.Image | None) -> float:

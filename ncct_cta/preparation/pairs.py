@@ -19,6 +19,7 @@ from ..data.nifti import Volume, spacing_to_ras, to_ras
 from ..data.nifti_write import write_like, write_mask_like
 from ..data.volumes import read_volume, to_sitk
 from ..errors import InputError
+from ..files import to_json, write_text
 from ..hu import to_int16_hu
 from ..keys import CTA, LUNG, NCCT, VESSEL
 from ..metrics import vessel_mask_from_pair
@@ -238,10 +239,10 @@ def _write_files(task: Task, digest: str, prepared: Prepared) -> None:
         "settings": asdict(task.settings),
         "shape": prepared.ncct.shape,
         "spacing_mm": prepared.ncct.spacing,
-        "scores": {name: None if math.isnan(value) else value for name, value in prepared.scores.items()},
+        "scores": prepared.scores,
         "flags": flags(prepared.scores, LIMITS),
     }
-    task.record.write_text(json.dumps(record, indent=2) + "\n")
+    write_text(to_json(record), task.record)
 
 
 def _stamps(source: Source) -> list[list[str | int | None]]:

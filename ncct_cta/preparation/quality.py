@@ -12,7 +12,7 @@ from monai.metrics.utils import get_mask_edges, get_surface_distance
 from scipy.stats import entropy
 
 from ..hu import AIR_HU, REGISTRATION_WINDOW_HU
-from ..metrics import body_mask
+from ..metrics import body_mask, dice
 from .alignment import Alignment
 from .grids import coarse_hu, everywhere, mask_array, on_grid
 
@@ -107,12 +107,11 @@ def lung_agreement(lung: np.ndarray, other: np.ndarray, mm: float) -> dict[str, 
     """Dice overlap and surface distances (mean and 95th percentile, mm) of two masks (X, Y, Z) of cubic voxels."""
     if not lung.any() or not other.any():
         return {LUNG_DICE: 0.0, SURFACE_MEAN: math.nan, SURFACE_P95: math.nan}
-    dice = 2 * np.count_nonzero(lung & other) / (np.count_nonzero(lung) + np.count_nonzero(other))
     edges = get_mask_edges(lung, other)
     there, back = (get_surface_distance(a, b, spacing=mm) for a, b in (edges, edges[::-1]))
     distances = np.concatenate([np.asarray(there), np.asarray(back)])
     return {
-        LUNG_DICE: float(dice),
+        LUNG_DICE: dice(lung, other),
         SURFACE_MEAN: float(distances.mean()),
         SURFACE_P95: float(np.percentile(distances, 95)),
     }
