@@ -19,5 +19,6 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        # One write, line end included: the lines of several processes on one stream stay lines.
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         raise SystemExit(EXIT_BAD_INPUT) from None
