@@ -6,7 +6,8 @@ import contextlib
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from .handlers import CheckpointHandler
 from .handlers.checkpoint import LAST
 from .loading import load_checkpoint, load_weights, part_weights
 from .networks import SynthesisCascade
-from .paths import bundle_config, writable_folder
+from .paths import bundle_config, locked_folder, writable_folder
 
 logger = logging.getLogger(__name__)
 
@@ -78,18 +79,21 @@ class TrainingRun:
     @one_line_errors()
     def run(self) -> None:
         """Prepare the folder and the data, go on from the last checkpoint if wanted, train."""
-        # Whatever can be wrong is found before the folder is touched.
-        self._check_processes()
-        self.dataset.prepare()
-        self._load()
-        if self.trainer.state.epoch >= self.trainer.state.max_epochs:
-            logger.info("the run in %s is complete: %d epochs", self.folder, self.trainer.state.epoch)
-            return
-        self.checkpoints.settings = self.settings.as_plain()
+        first = idist.get_rank() == 0
         with contextlib.ExitStack() as closing:
-            if idist.get_rank() == 0:
+            write_log = closing.enter_context(held_log(debug=self.settings.train.debug)) if first else None
+            # Whatever can be wrong is found before the folder is touched.
+            self._check_processes()
+            self.dataset.prepare()
+            self._load()
+            if self.trainer.state.epoch >= self.trainer.state.max_epochs:
+                logger.info("the run in %s is complete: %d epochs", self.folder, self.trainer.state.epoch)
+                return
+            self.checkpoints.settings = self.settings.as_plain()
+            if write_log:
                 self._prepare_folder()
-                closing.enter_context(log_file(self.folder / "train.log", debug=self.settings.train.debug))
+                closing.enter_context(locked_folder(self.folder, REMEDY))
+                write_log(self.folder / "train.log")
                 self._record()
             logger.info("training in %s, after epoch %d", self.folder, self.trainer.state.epoch)
             idist.barrier()
@@ -134,7 +138,8 @@ class TrainingRun:
         """Make the run's folder; an earlier run that isn't resumed is moved aside, never lost."""
         if (self.folder / LAST).exists() and not self.settings.train.resume:
             writable_folder(self.folder.parent, REMEDY)
-            moved = next(p for n in range(1, 10**6) if not (p := Path(f"{self.folder}.{n}")).exists())
+            with locked_folder(self.folder, REMEDY):  # a run that still goes on would write into this one's folder
+                moved = next(p for n in range(1, 10**6) if not (p := Path(f"{self.folder}.{n}")).exists())
             self.folder.rename(moved)
             logger.warning("%s held an earlier run, which is now in %s", self.folder, moved)
         writable_folder(self.folder, REMEDY)
@@ -156,21 +161,28 @@ class TrainingRun:
 
 
 @contextlib.contextmanager
-def log_file(path: Path, *, debug: bool = False) -> Iterator[None]:
-    """Write this process' log into a file too, as long as the context lasts; at debug level if wanted."""
-    handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+def held_log(*, debug: bool = False) -> Iterator[Callable[[Path], None]]:
+    """Hold this process' log, at debug level if wanted, until the function it gives is told the file to write it to."""
+    held = MemoryHandler(capacity=1)  # without a target it keeps all, with one it passes all on
+
+    def write_to(path: Path) -> None:
+        file = closing.enter_context(contextlib.closing(logging.FileHandler(path)))
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        held.setTarget(file)
+        held.flush()
+
     package = logging.getLogger("ncct_cta")
     level = package.level
-    logging.getLogger().addHandler(handler)
+    logging.getLogger().addHandler(held)
     if debug:
         package.setLevel(logging.DEBUG)
-    try:
-        yield
-    finally:
-        package.setLevel(level)
-        logging.getLogger().removeHandler(handler)
-        handler.close()
+    with contextlib.ExitStack() as closing:
+        try:
+            yield write_to
+        finally:
+            package.setLevel(level)
+            logging.getLogger().removeHandler(held)
+            held.close()
 
 
 def dump_yaml(content: Mapping[str, Any]) -> str:

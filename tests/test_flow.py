@@ -342,6 +342,12 @@ def test_a_g_that_is_not_frozen_trains_with_its_own_rate(start, trained_run):
     }
 
 
+def test_the_runs_log_says_where_the_nets_started_though_that_was_before_there_was_a_file(g2_gan_run, trained_run):
+    log = (g2_gan_run / "train.log").read_text()
+    assert log.count(f"generator starts from {trained_run / BEST}") == 1
+    assert log.index("refine_net starts from") < log.index("training in ") < log.index("epoch 1/")
+
+
 # ---- resume
 
 

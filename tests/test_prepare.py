@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ncct_cta import paths
 from ncct_cta.data.cases import read_case_list
 from ncct_cta.data.nifti import read_ct, read_mask
 from ncct_cta.data.phantom import write_cohort
@@ -136,6 +137,14 @@ def test_a_second_run_does_nothing_again(scans: Path, tmp_path: Path, capsys: py
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.nii.gz")}
     run(scans, tmp_path, "--keep-grid", cases=[0])  # other settings
     assert all(path.stat().st_mtime_ns != time for path, time in before.items())
+
+
+def test_two_processes_do_not_prepare_into_one_folder(scans: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(paths, "ORPHANS_SECONDS", 0.1)
+    with paths.locked_folder(tmp_path), pytest.raises(SystemExit):
+        run(scans, tmp_path, cases=[0])
+    assert f"another process is writing to {tmp_path}; wait until it ends" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 def test_a_flagged_case_can_be_accepted_without_work(scans: Path, prepared: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 import torch
 from same_tree import assert_same_tree
 
+from ncct_cta import paths
 from ncct_cta.handlers.checkpoint import BEST, LAST
 from ncct_cta.train import main
 
@@ -194,6 +195,21 @@ def test_a_run_that_is_not_resumed_moves_the_earlier_one_aside(cohort, tmp_path)
         load(path / LAST)["settings"]["train"]["seed"] for path in (tmp_path / "run.1", tmp_path / "run.2", folder)
     ]
     assert seeds == [0, 1, 2]
+
+
+def test_a_folder_that_a_running_training_writes_to_is_left_alone(cohort, tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "run"
+    main(words(cohort, folder, train__num_epochs="1", train__val_every="5"))
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    monkeypatch.setattr(paths, "ORPHANS_SECONDS", 0.1)
+    for more in ((), ("--resume",)):
+        with paths.locked_folder(folder), pytest.raises(SystemExit):
+            main(words(cohort, folder, *more, train__num_epochs="2"))
+        assert capsys.readouterr().err.splitlines()[-1] == (
+            f"error: another process is writing to {folder}; wait until it ends, or set another train.output_dir"
+        )
+        assert names(tmp_path) == ["run"]
+        assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
 
 
 def test_resuming_a_complete_run_does_nothing(cohort, tmp_path, capsys):

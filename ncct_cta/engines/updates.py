@@ -13,7 +13,7 @@ class NetworkUpdate:
 
     Args:
         optimizer: its parameter groups carry the net's ``name`` (G, G2, R, D).
-        lr_scheduler: stepped after every step.
+        lr_scheduler: stepped after every step that was taken; an overflow in fp16 takes none.
         scaler: scales the loss, for fp16; default: none.
         grad_clip: largest norm of each group's gradient; 0 doesn't clip.
     """
@@ -47,7 +47,9 @@ class NetworkUpdate:
         }
         self.lr = float(self.optimizer.param_groups[0]["lr"])
         self.scaler.step(self.optimizer)
+        scale = self.scaler.get_scale()
         self.scaler.update()
-        self.lr_scheduler.step()
+        if self.scaler.get_scale() >= scale:  # it falls when the scaler has skipped the step
+            self.lr_scheduler.step()
         self.optimizer.zero_grad(set_to_none=True)
         return norms

@@ -12,7 +12,7 @@ from ..data.cases import DATALIST, KINDS, SPLITS
 from ..data.nifti import nifti_suffix
 from ..errors import InputError
 from ..files import to_json, write_table, write_text
-from ..paths import writable_folder
+from ..paths import locked_folder, writable_folder
 from .bulk import GIB, Job, machine_memory_gb, run_jobs
 from .pair_list import Pair, PairList, Sources, read_pairs
 from .pairs import QC_FOLDER, Settings, Task, prepare_case
@@ -105,8 +105,9 @@ def run(options: argparse.Namespace) -> int:
     )
     bulk = Bulk(options.jobs, options.memory_gb)
     pairs = read_pairs(options.pairs, options.accept)
-    outcome = prepare_all(pairs, options.output, settings, bulk)
-    write_outcome(outcome, options.output, shares=options.split, seed=options.seed)
+    with locked_folder(writable_folder(options.output)):
+        outcome = prepare_all(pairs, options.output, settings, bulk)
+        write_outcome(outcome, options.output, shares=options.split, seed=options.seed)
     print(summary(outcome, pairs, options.output))
     return len(outcome.failures)
 
@@ -121,7 +122,6 @@ def prepare_all(pairs: PairList, output: Path, settings: Settings, bulk: Bulk) -
             tasks.append(_task(pair, sources, output, settings))
         except InputError as error:
             failures[pair.case] = str(error)
-    writable_folder(output)
     waiting = [task for task in tasks if task.finished() is None]
     jobs = [Job(task.case, task, _estimate_gb(task)) for task in waiting]
     failures |= run_jobs(jobs, prepare_case, processes=bulk.jobs, memory_gb=bulk.memory_gb)

@@ -67,6 +67,7 @@ def test_an_overflow_skips_the_step_and_lowers_the_scale():
     NetworkUpdate(update.optimizer, update.lr_scheduler, scaler)(one[0] * float("inf"))
     assert one.tolist() == [0, 0]
     assert scaler.get_scale() == 512
+    assert update.lr_scheduler.last_epoch == 0  # PyTorch warns of a schedule that runs ahead of its optimiser
 
 
 def cascade(*, frozen: bool) -> SynthesisCascade:
