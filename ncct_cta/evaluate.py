@@ -170,7 +170,13 @@ def _choose(datalist: str, split: str, run: Settings | None) -> Chosen:
         return choose_cases(datalist, split)
     if not datalist and not Path(run.data.datalist).exists():
         raise InputError(f"the case list of the run, {run.data.datalist}, isn't there; give the cases with --datalist")
-    return choose_cases(datalist or run.data.datalist, split, val_fraction=run.data.val_fraction, seed=run.train.seed)
+    return choose_cases(
+        datalist or run.data.datalist,
+        split,
+        has_run=True,
+        val_fraction=run.data.val_fraction,
+        seed=run.train.seed,
+    )
 
 
 def _window(given: Sequence[float] | None, runs: Mapping[str, Settings]) -> HUWindow:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..data import Case, read_case_list
-from ..data.cases import ALL_SPLITS, SPLITS
+from ..data.cases import ALL_SPLITS, DATALIST, SPLITS
 from ..errors import InputError
 from .results import HU_REMAP, IDENTITY, Method
 
@@ -78,12 +78,17 @@ def require_unique_names(sources: Iterable[Source]) -> None:
         seen[source.name] = f"that of {source.path.parent / source.path.name} already"
 
 
-def choose_cases(datalist: str | Path, split: str = "", *, val_fraction: float = 0.15, seed: int = 0) -> Chosen:
+def choose_cases(
+    datalist: str | Path, split: str = "", *, has_run: bool = False, val_fraction: float = 0.15, seed: int = 0
+) -> Chosen:
     """The cases that have a CTA: of the split given, or else of testing, of validation, or of all.
+
+    Without a run, a folder that has no case list was split by nobody: all of it is scored unless a split is given.
 
     Args:
         datalist: a case list, or a folder of cases; see ``read_case_list``.
         split: a name in ``SPLITS``, ``all``, or empty.
+        has_run: whether a run is among the methods.
         val_fraction: share of a folder's cases that is validation, as in training.
         seed: of that split.
 
@@ -94,7 +99,9 @@ def choose_cases(datalist: str | Path, split: str = "", *, val_fraction: float =
         raise InputError(f"split {split!r}: expected {', '.join(SPLITS)} or {ALL_SPLITS}")
     splits = read_case_list(datalist, val_fraction=val_fraction, seed=seed)
     splits[ALL_SPLITS] = [case for name in SPLITS for case in splits[name]]
-    wanted = (split,) if split else ("testing", "validation", ALL_SPLITS)
+    by_chance = Path(datalist).is_dir() and not (Path(datalist) / DATALIST).exists()
+    preferred = (ALL_SPLITS,) if by_chance and not has_run else ("testing", "validation", ALL_SPLITS)
+    wanted = (split,) if split else preferred
     name = next((name for name in wanted if _pairs(splits[name])), None)
     if name is None:
         raise InputError(
@@ -102,7 +109,13 @@ def choose_cases(datalist: str | Path, split: str = "", *, val_fraction: float =
         )
     cases = _pairs(splits[name])
     training = [] if name in ("training", ALL_SPLITS) else _pairs(splits["training"])
-    return Chosen(tuple(cases), tuple(training), tuple(_remarks(name, splits[name], cases, training)))
+    remarks = [_on_choice(name, len(cases), len(_pairs(splits[ALL_SPLITS])), by_chance=by_chance, has_run=has_run)]
+    without = [case.name for case in splits[name] if case.cta is None]
+    if without:
+        remarks.append(f"Left out, because they have no CTA: {listed(without)}.")
+    if not training:
+        remarks.append("HU remap: n/a, because there are no training pairs beside the cases scored to fit it on.")
+    return Chosen(tuple(cases), tuple(training), tuple(remark for remark in remarks if remark))
 
 
 def find_predictions(name: str, folder: Path, cases: Sequence[Case]) -> Method:
@@ -139,16 +152,16 @@ def _pairs(cases: Iterable[Case]) -> list[Case]:
     return [case for case in cases if case.cta is not None]
 
 
-def _remarks(name: str, split: Sequence[Case], cases: Sequence[Case], training: Sequence[Case]) -> list[str]:
-    remarks = []
-    if name == "validation":
-        remarks.append("These are validation cases: the best checkpoint was chosen by them, so the figures flatter it.")
-    elif name != "testing":
-        which = "all splits" if name == ALL_SPLITS else name
-        remarks.append(f"These are the cases of {which}: networks trained on them have seen the answers.")
-    without = [case.name for case in split if case.cta is None]
-    if without:
-        remarks.append(f"Left out, because they have no CTA: {listed(without)}.")
-    if not training:
-        remarks.append("HU remap: n/a, because there are no training pairs beside the cases scored to fit it on.")
-    return remarks
+def _on_choice(split: str, scored: int, pairs: int, *, by_chance: bool, has_run: bool) -> str:
+    """What the choice of a split means for the figures; empty for test cases."""
+    if split == "testing":
+        return ""
+    if split == ALL_SPLITS and by_chance:
+        return "These are all cases of a folder that has no splits: networks trained on them have seen the answers."
+    share = f"{scored} of {pairs} cases: the folder's random {split} share; --split all scores all. "
+    words = share if by_chance else ""
+    if split == "validation":
+        chosen_by = ": the best checkpoint was chosen by them, so the figures flatter it" if has_run else ""
+        return f"{words}These are validation cases{chosen_by}."
+    which = "all splits" if split == ALL_SPLITS else split
+    return f"{words}These are the cases of {which}: networks trained on them have seen the answers."

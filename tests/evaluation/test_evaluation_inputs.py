@@ -55,12 +55,32 @@ def test_pairs_that_are_scored_fit_no_baseline(tmp_path: Path, split: str) -> No
     assert any("HU remap: n/a" in remark for remark in chosen.remarks)
 
 
+def folder_of_pairs(folder: Path) -> Path:
+    """Eight pairs without a case list."""
+    datalist(folder, training=dict.fromkeys("abcdefgh", True)).unlink()
+    return folder
+
+
 def test_a_folder_is_split_as_the_training_split_it(tmp_path: Path) -> None:
-    datalist(tmp_path, training=dict.fromkeys("abcdefgh", True)).unlink()
-    (tmp_path / "unused").unlink(missing_ok=True)
-    one, other = (choose_cases(tmp_path, val_fraction=0.5, seed=seed) for seed in (0, 1))
+    folder = folder_of_pairs(tmp_path)
+    one, other = (choose_cases(folder, has_run=True, val_fraction=0.5, seed=seed) for seed in (0, 1))
     assert len(one.cases) == len(one.training) == 4
     assert names(one.cases) != names(other.cases)
+    assert one.remarks[0].startswith("4 of 8 cases: the folder's random validation share; --split all scores all.")
+
+
+def test_all_of_a_folder_that_no_training_split_is_scored(tmp_path: Path) -> None:
+    chosen = choose_cases(folder_of_pairs(tmp_path))
+    assert sorted(names(chosen.cases)) == list("abcdefgh")
+    assert "These are all cases of a folder that has no splits" in chosen.remarks[0]
+    assert "HU remap: n/a, because there are no training pairs" in chosen.remarks[1]
+
+
+def test_a_checkpoint_was_chosen_by_validation_cases_only_if_there_is_a_run(tmp_path: Path) -> None:
+    path = datalist(tmp_path, training={"a": True}, validation={"b": True})
+    without, with_run = (choose_cases(path, has_run=has_run).remarks[0] for has_run in (False, True))
+    assert without == "These are validation cases."
+    assert "the best checkpoint was chosen by them" in with_run
 
 
 def test_a_split_without_a_pair_is_refused(tmp_path: Path) -> None:
