@@ -80,7 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=14, help="phantoms (default: 14)")
     parser.add_argument("--g-steps", type=int, default=600, help="steps of G (default: 600)")
-    parser.add_argument("--g2-steps", type=int, default=300, help="steps of G2 (default: 300)")
+    parser.add_argument("--g2-steps", type=int, default=1200, help="steps of G2 (default: 1200)")
     parser.add_argument("--gan-steps", type=int, default=300, help="steps of G2 + D after it (default: 300)")
     parser.add_argument("--fusion", default="product", choices=("product", "concat"), help="what G2 sees")
     parser.add_argument("--seed", type=int, default=0)

@@ -62,7 +62,6 @@ class Stage:
         preset: what it is trained from.
         steps: optimiser steps.
         epochs: into how many epochs, each with a validation, the steps are divided.
-        settings: further settings, ``section::key``.
         starts_from: settings that take an earlier stage's best checkpoint, with that stage's folder, for example
             ``{"train::pretrained_G": "g"}``.
     """
@@ -72,18 +71,15 @@ class Stage:
     preset: str
     steps: int
     epochs: int = 5
-    settings: Mapping[str, Any] = field(default_factory=dict)
     starts_from: Mapping[str, str] = field(default_factory=dict)
 
 
-# With the default fusion, the product, G2 would need far longer to find again what G knew (benchmarks/fusion.py).
-CONCAT = {"refine::fusion": "concat"}
 FROM_G = {"train::pretrained_G": "g"}
 STAGES = (
     Stage("G", "g", "g_small", steps=900),
-    Stage("G2", "g2", "g2_small", steps=300, epochs=2, settings=CONCAT, starts_from=FROM_G),
+    Stage("G2", "g2", "g2_small", steps=300, epochs=2, starts_from=FROM_G),
     Stage(
-        "G2 + D", "g2_gan", "g2_gan_small", steps=200, epochs=2, settings=CONCAT,
+        "G2 + D", "g2_gan", "g2_gan_small", steps=200, epochs=2,
         starts_from=FROM_G | {"train::pretrained_G2": "g2"},
     ),
 )  # fmt: skip
@@ -155,7 +151,6 @@ def run_stage(stage: Stage, output: Path, datalist: Path, *, seed: int, steps: i
     epochs = min(stage.epochs, steps)
     settings: dict[str, Any] = {
         "data::datalist": datalist,
-        **stage.settings,
         **{name: output / folder / BEST for name, folder in stage.starts_from.items()},
         "train::num_epochs": epochs,
         "train::steps_per_epoch": steps // epochs,

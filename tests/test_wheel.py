@@ -58,6 +58,10 @@ def relative(folder: Path, pattern: str) -> set[str]:
 def test_the_wheel_holds_all_of_the_bundle_and_all_presets(installed):
     package = installed / "ncct_cta"
     assert relative(package / "presets", "*.yaml") == relative(CHECKOUT / "configs", "*.yaml")
+    for folder in ("evaluation/assets", "preparation/templates"):
+        files = relative(CHECKOUT / "ncct_cta" / folder, "*")
+        assert files
+        assert relative(package / folder, "*") == files
     assert relative(package / "bundle", "configs/*") == relative(CHECKOUT / "bundles" / "ncct_cta", "configs/*")
     assert relative(package / "bundle", "docs/*") == relative(CHECKOUT / "bundles" / "ncct_cta", "docs/*")
     assert relative(package / "evaluation", "assets/*") == relative(CHECKOUT / "ncct_cta" / "evaluation", "assets/*")
