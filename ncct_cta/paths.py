@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,18 +37,28 @@ def bundle_config(name: str) -> str:
 
 
 def find_config(path: str) -> str:
-    """A settings file as given, or the shipped one of that name: ``configs/g.yaml`` and ``g`` work from any folder.
+    """A settings file as given, a shipped one by its name, or the ``config.yaml`` of a run's folder.
+
+    A shipped one is ``g``, ``g.yaml``, ``configs/g.yaml`` or ``bundles/ncct_cta/configs/train.yaml``, from any folder.
+    No other path falls back to it: a mistyped one would train something else.
 
     Raises:
         InputError: if there is none.
     """
     given = Path(path)
     name = given.name if given.suffix in (".yaml", ".yml", ".json") else f"{given.name}.yaml"
-    for candidate in (given, Path(presets_root()) / name, Path(bundle_config(name))):
+    bundled = Path(bundle_config(name))
+    presets_first = (Path(presets_root()) / name, bundled)
+    folders = {"": presets_first, "configs": presets_first, "bundles/ncct_cta/configs": (bundled,)}
+    # os.path keeps what Path drops: `./g` and `g/` are no bare names.
+    shipped = folders.get(os.path.dirname(path), ())
+    for candidate in (given, *shipped, given / "config.yaml"):
         if candidate.is_file():
             return str(candidate)
-    shipped = ", ".join(sorted(preset.stem for preset in Path(presets_root()).glob("*.yaml")))
-    raise InputError(f"there is no settings file {path}; give a YAML file or one of the presets {shipped}")
+    presets = ", ".join(sorted(preset.stem for preset in Path(presets_root()).glob("*.yaml")))
+    raise InputError(
+        f"there is no settings file {path}; give a YAML file, the folder of a run or one of the presets {presets}"
+    )
 
 
 def writable_folder(folder: str | Path, remedy: str = "choose another --output") -> Path:

@@ -30,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("config", help="a preset (g, g_small, ...), a YAML file of settings, or a run's config.yaml")
+    parser.add_argument("config", help="a preset (g, g_small, ...), a YAML file of settings, or a run's folder")
     parser.add_argument("--resume", action="store_true", help="go on from the run's last checkpoint, if there is one")
     parser.add_argument("--debug", action="store_true", help="log shapes, ranges, timings and memory of every stage")
     return parser

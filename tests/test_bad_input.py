@@ -385,7 +385,7 @@ def test_train_names_a_settings_file_that_is_none(
 
 def test_train_names_the_presets_when_there_is_no_such_file(capsys: pytest.CaptureFixture[str]) -> None:
     line = error_of(train, ["g_smal"], capsys)
-    assert re.search("there is no settings file g_smal; give a YAML file or one of the presets .*g_small", line)
+    assert re.search("there is no settings file g_smal; give a YAML file, .* one of the presets .*g_small", line)
 
 
 def test_train_names_an_empty_split(data: Path, train_error: Callable) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +87,11 @@ def test_a_settings_file_is_merged_key_by_key_and_words_win(
     assert recorded["train"]["grad_clip"] == Settings().train.grad_clip
     assert recorded["model"]["channels"] == [4, 8]
     assert (tmp_path / "run" / "checkpoint_last.pt").is_file()
+
+
+def test_a_runs_folder_goes_on_with_its_own_settings(trained_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(trained_run, tmp_path / "g"))  # named like a preset
+    main([str(run), "--resume", "--train::num_epochs", "2", "--train::output_dir", str(run)])
+    recorded = yaml.safe_load((run / "config.yaml").read_text())
+    assert recorded["model"]["channels"] == [4, 8]
+    assert recorded["train"]["num_epochs"] == 2
