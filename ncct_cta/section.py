@@ -59,7 +59,7 @@ class Section:
                 problems.append(f"unknown setting {name}{nearest(key, fields)}")
                 continue
             try:
-                good[key] = _convert(value, hints[key])
+                good[key] = _convert(_as_text(value, fields[key]) if hints[key] is str else value, hints[key])
                 _check_range(good[key], fields[key].metadata)
             except ValueError as problem:
                 good.pop(key, None)
@@ -102,8 +102,17 @@ def _convert(value: Any, hint: Any) -> Any:
     if hint in (int, float):
         return _convert_number(value, hint)
     if not isinstance(value, str):
-        raise ValueError("a text")
+        raise ValueError("a text (in quotes)")
     return value
+
+
+def _as_text(value: Any, field: dataclasses.Field) -> Any:
+    """Give back the text that YAML read as something else: ``off`` as False, ``2024`` as a number, nothing as None."""
+    if value is False and "off" in (field.metadata["choices"] or ()):
+        return "off"
+    if value is None and field.default == "":
+        return ""
+    return str(value) if type(value) is int else value
 
 
 def _convert_number(value: Any, kind: type) -> Any:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import typing
 from collections.abc import Sequence
 from typing import Any
 
 import yaml
 from monai.bundle import ConfigParser
 
-from .config import TrainConfig
+from .config import TrainConfig, section_types
 from .errors import InputError, one_line_errors
 from .paths import find_config
 from .workflow import SynthesisWorkflow
@@ -37,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
-    """``--train::lr 1e-4 --train::seed=3`` -> settings; values are read as YAML.
+    """``--train::lr 1e-4 --train::seed=3`` -> settings; values are read as YAML, texts taken as typed.
 
     Raises:
         InputError: if a word is no ``--section::key``, or has no value or none that YAML can read.
@@ -56,10 +57,18 @@ def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
         if "::" not in key and key in TrainConfig.__dataclass_fields__:
             key = f"train::{key}"
         try:
-            overrides[key] = yaml.safe_load(value)
+            overrides[key] = value if is_text(key, value) else yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise InputError(f"{name} is {value!r}, which is no YAML: {error}") from error
     return overrides
+
+
+def is_text(key: str, word: str) -> bool:
+    """Say whether ``word`` is meant as it is: YAML would read a folder ``007`` as 7 and cut ``runs/a #2`` short."""
+    section, _, name = key.partition("::")
+    kind = section_types().get(section)
+    written_as_yaml = word == "null" or word.startswith(("'", '"'))
+    return kind is not None and typing.get_type_hints(kind).get(name) is str and not written_as_yaml
 
 
 @one_line_errors()

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import pytest
+import yaml
 from monai.bundle import ConfigParser
 
 from ncct_cta.config import DataConfig, ModelConfig, Settings, TrainConfig, section_types
@@ -113,13 +114,24 @@ def test_numbers_are_taken_in_any_spelling_and_get_their_type(name: str, given: 
         ("lr", -1e-3, "at least 0"),
         ("lr", float("nan"), "a number"),
         ("resume", "yes", "true or false"),
-        ("output_dir", 3, "a text"),
+        ("output_dir", 1.5, r"a text \(in quotes\)"),
+        ("output_dir", None, "a text"),
+        ("output_dir", False, "a text"),
+        ("amp", True, "a text"),
         ("lr_scheduler", "cosin", "one of 'cosine', 'constant'"),
     ],
 )
 def test_wrong_values_are_named_with_what_was_expected(name: str, given: Any, expected: str) -> None:
     with pytest.raises(InputError, match=rf"train\.{name} is .*, expected {expected}"):
         TrainConfig.parse({name: given})
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "meant"),
+    [("amp", "amp: off", "off"), ("output_dir", "output_dir: 2024", "2024"), ("pretrained_G", "pretrained_G:", "")],
+)
+def test_texts_that_yaml_reads_as_something_else_are_taken_as_typed(name: str, line: str, meant: str) -> None:
+    assert getattr(TrainConfig.parse(yaml.safe_load(line)), name) == meant
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,11 @@ from ncct_cta.workflow import check_overrides, flatten
         (["--num_epochs", "5"], {"train::num_epochs": 5}),  # settings of `train` need no section
         (["--data::datalist=a=b.json"], {"data::datalist": "a=b.json"}),
         (["--lr", "-1"], {"train::lr": -1}),
+        (["--amp", "off"], {"train::amp": "off"}),  # False for YAML
+        (["--train::output_dir", "007"], {"train::output_dir": "007"}),  # 7 for YAML
+        (["--output_dir=runs/a #2"], {"train::output_dir": "runs/a #2"}),
+        (["--pretrained_G", "''"], {"train::pretrained_G": ""}),
+        (["--pretrained_G", "null"], {"train::pretrained_G": None}),
         ([], {}),
     ],
 )
