@@ -15,7 +15,7 @@ from nibabel.fileholders import FileHolder
 
 from ..errors import InputError
 from ..files import written_whole
-from .nifti import Volume, nifti_suffix
+from .nifti import NiftiHeader, Volume, nifti_suffix
 
 SYNTHETIC_NOTE = "synthetic CTA, not for diagnosis"  # NIfTI's descrip field holds 79 characters
 # ISA-L (isal): a quarter of the time of zlib at its fastest level, for files 3 % larger.
@@ -56,12 +56,20 @@ def _write(array: np.ndarray, reference: Volume, path: Path, description: str) -
     header.set_data_offset(0)
     header.set_data_dtype(array.dtype)
     header["cal_min"], header["cal_max"] = 0, 0
+    _clear_text(header)
     header["descrip"] = description.encode()[:79]
     image_class = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     image = image_class(array.reshape(reference.stored_shape), None, header)
     image.header.set_slope_inter(1, 0)  # making the image has cleared it, and nibabel would choose one
     with _atomic(path, suffix) as file:
         image.to_file_map({"image": FileHolder(fileobj=file)})
+
+
+def _clear_text(header: NiftiHeader) -> None:
+    """Blank the free text: converters write patients' names and folders into it."""
+    for name in header:
+        if header[name].dtype.kind == "S" and name not in ("magic", "regular"):
+            header[name] = b""
 
 
 @contextlib.contextmanager

@@ -130,6 +130,21 @@ def test_extensions_that_describe_the_acquisition_are_not_passed_on(tmp_path: Pa
     assert b"acquired" not in (tmp_path / "out.nii").read_bytes()
 
 
+@pytest.mark.parametrize("version", [nib.Nifti1Image, nib.Nifti2Image])
+def test_no_free_text_of_the_source_is_passed_on(tmp_path: Path, version: type[nib.Nifti1Image]) -> None:
+    volume = read_ct(_save(tmp_path / "in.nii", version=version))
+    texts = [
+        name for name in volume.header if volume.header[name].dtype.kind == "S" and name not in ("magic", "regular")
+    ]
+    assert {"descrip", "aux_file", "intent_name"} < set(texts)
+    for name in texts:
+        volume.header[name] = b"DOE_JANE"
+    write_like(volume.array, volume, tmp_path / "out.nii")
+    write_mask_like(volume.array > 0, volume, tmp_path / "mask.nii")
+    for name in ("out", "mask"):
+        assert b"DOE_JANE" not in (tmp_path / f"{name}.nii").read_bytes()
+
+
 def test_mask_is_written_as_uint8_on_the_same_grid(tmp_path: Path) -> None:
     volume = read_ct(_save(tmp_path / "in.nii.gz"))
     write_mask_like(volume.array > 0, volume, tmp_path / "mask.nii.gz")
