@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from scipy import ndimage
 
-from ..hu import HUWindow
+from ..hu import AIR_HU, HUWindow
 from ..keys import BODY, LUNG, VESSEL
 from .regions import (
     NONVESSEL,
@@ -19,6 +19,7 @@ from .regions import (
 )
 from .similarity import SYNTHRAD_RANGE, TAPS, ms_ssim, range_name, ssim_means
 from .vessels import (
+    NAN,
     centreline,
     centreline_dice,
     contrast_to_noise_ratio,
@@ -35,7 +36,8 @@ class Scorer:
     """Scores predictions of one case.
 
     Everything is taken in the box of the body, with a margin that SSIM's windows need, so that the air around costs
-    nothing and no score depends on it.
+    nothing. SSIM's windows see one and the same air there in both images, so that no score depends on it, nor on a
+    table in one of them.
 
     Args:
         ncct_hu: (X, Y, Z) in HU, Z from foot to head.
@@ -115,14 +117,23 @@ class Scorer:
         }
 
     def _ssim(self, prediction: np.ndarray) -> dict[str, float]:
+        images = self._in_air(prediction), self._in_air(self.cta)
         return {
             f"{region}_ssim_{range_name(window)}": value
             for window in self.windows
-            for region, value in ssim_means(prediction, self.cta, self.masks, window).items()
+            for region, value in ssim_means(*images, self.masks, window).items()
         }
 
     def _ms_ssim(self, prediction: np.ndarray) -> dict[str, float]:
-        return {f"body_msssim_{range_name(window)}": ms_ssim(prediction, self.cta, window) for window in self.windows}
+        images = self._in_air(prediction), self._in_air(self.cta)
+        known = self.masks[BODY].any()
+        return {
+            f"body_msssim_{range_name(window)}": ms_ssim(*images, window) if known else NAN for window in self.windows
+        }
+
+    def _in_air(self, image: np.ndarray) -> np.ndarray:
+        """The body in nothing but air."""
+        return np.where(self.masks[BODY], image, AIR_HU)
 
     def _enhancement(self, prediction: np.ndarray) -> dict[str, float]:
         images = prediction, self.ncct, self.cta, self.masks[VESSEL]

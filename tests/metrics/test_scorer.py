@@ -12,6 +12,7 @@ from ncct_cta.data.phantom import PhantomCase, make_case
 from ncct_cta.evaluation.columns import columns, headlines
 from ncct_cta.hu import HUWindow
 from ncct_cta.metrics import Scorer
+from ncct_cta.metrics.similarity import LEAST_SIDE_MS_SSIM
 
 SPACING = (1.65, 1.1, 12.0)
 WINDOW = HUWindow(-1000, 600)
@@ -161,6 +162,13 @@ def test_the_air_around_the_body_changes_no_score(case: PhantomCase, scorer: Sco
             assert found[name] == pytest.approx(expected[name], rel=1e-5), name
 
 
+def test_what_a_prediction_shows_outside_the_body_changes_no_score(case: PhantomCase, scorer: Scorer) -> None:
+    body = np.zeros(case.cta.shape, bool)
+    body[scorer._box] = scorer.masks["body"]
+    cut_out = np.where(body, case.cta, np.random.default_rng(0).integers(-1024, 500, body.shape, np.int16))
+    assert scorer(cut_out) == scorer(case.cta)
+
+
 @pytest.mark.parametrize(
     ("missing", "unknown"),
     [("lung", {"lung"}), ("vessel", {"vessel", "nonvessel", "lung_vessel", "enhancement"})],
@@ -174,7 +182,7 @@ def test_scores_of_a_missing_mask_are_not_available(case: PhantomCase, missing: 
 
 
 def test_a_volume_of_air_has_no_scores_at_all() -> None:
-    air = np.full((20, 20, 14), -1000, np.int16)
+    air = np.full((LEAST_SIDE_MS_SSIM, LEAST_SIDE_MS_SSIM, 14), -1000, np.int16)
     scorer = Scorer(air, air, lung=None, vessel=None, spacing=SPACING, window=WINDOW)
     assert all(map(math.isnan, scorer(air + np.int16(10)).values()))
 
