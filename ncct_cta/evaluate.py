@@ -94,6 +94,8 @@ def run_bundle(*, pred: str | Sequence[str] = (), run: str | Sequence[str] = (),
         for word in ([words] if isinstance(words, str) else words)
         if word
     ]
+    if not sources:  # MONAI drops keys that the YAML doesn't use, such as the command's --run, without a word
+        raise InputError("neither pred nor run_dir is given; give folders of predictions, of trainings, or both")
     evaluation = run_evaluation(sources, **options)
     show(evaluation, options["output"], report=options["report"])
 

@@ -325,6 +325,15 @@ def test_the_bundle_writes_what_the_command_writes(cohort: Path, tmp_path: Path)
         assert (tmp_path / "command" / name).read_bytes() == (tmp_path / "bundle" / name).read_bytes()
 
 
+def test_the_bundle_refuses_to_score_the_baselines_alone(cohort: Path, tmp_path: Path, capsys) -> None:
+    with pytest.raises(SystemExit):
+        run_bundle(
+            "evaluating", config_file=bundle_config("evaluate.yaml"), logging_file=False, datalist=str(cohort),
+            run=str(cohort), output=str(tmp_path / "bundle"), report=False,
+        )  # fmt: skip
+    assert "neither pred nor run_dir is given" in capsys.readouterr().err
+
+
 def test_the_command_ends_with_the_report(cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["--datalist", str(cohort), "--output", str(tmp_path)])
     assert (tmp_path / "report.html").stat().st_size > 1000
