@@ -147,6 +147,8 @@ class Scorer:
         return {"vessel_cnr": cnr, "vessel_cnr_ratio": ratio(cnr, self._cta_cnr)}
 
     def _overlap(self, prediction: np.ndarray) -> dict[str, float]:
+        if not self._cta_vessels.any():  # n/a for every prediction: methods are to be averaged over the same cases
+            return {"vessel_dice": NAN, "vessel_cldice": NAN}
         found = thresholded_vessels(prediction, self.masks[BODY], self._bright, self.spacing)
         return {
             "vessel_dice": dice(found, self._cta_vessels),

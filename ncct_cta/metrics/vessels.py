@@ -114,9 +114,9 @@ def centreline_dice(found: np.ndarray, true: np.ndarray, true_centreline: np.nda
         true_centreline: ``centreline(true)``, same shape.
 
     Returns:
-        0 where one of the two is empty, NaN where both are.
+        0 where nothing is found, NaN where there is nothing to find.
     """
-    if not found.any() and not true.any():
+    if not true.any():
         return NAN
     found_centreline = centreline(found)
     precision = _part_inside(found_centreline, true)

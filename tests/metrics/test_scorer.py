@@ -169,6 +169,15 @@ def test_what_a_prediction_shows_outside_the_body_changes_no_score(case: Phantom
     assert scorer(cut_out) == scorer(case.cta)
 
 
+def test_without_bright_vessels_in_the_cta_their_overlap_is_not_available_to_any_prediction(case: PhantomCase) -> None:
+    dark = case.ncct + np.int16(1)
+    scorer = Scorer(case.ncct, dark, lung=case.lung, vessel=None, spacing=SPACING, window=WINDOW)
+    for prediction in (case.ncct, case.cta):
+        scores = scorer(prediction)
+        assert math.isnan(scores["vessel_dice"])
+        assert math.isnan(scores["vessel_cldice"])
+
+
 @pytest.mark.parametrize(
     ("missing", "unknown"),
     [("lung", {"lung"}), ("vessel", {"vessel", "nonvessel", "lung_vessel", "enhancement"})],

@@ -48,11 +48,12 @@ def test_centreline_dice_is_the_harmonic_mean_of_precision_and_sensitivity() -> 
     assert centreline_dice(half, true, line) == pytest.approx(2 * sensitivity / (1 + sensitivity))
 
 
-def test_vessels_elsewhere_or_none_overlap_by_nothing_and_two_empty_masks_by_no_number() -> None:
+def test_vessels_elsewhere_or_none_overlap_by_nothing_and_nothing_to_find_by_no_number() -> None:
     true, nothing = tube(), np.zeros((40, 30, 30), bool)
     assert centreline_dice(tube(shift=9), true, centreline(true)) == 0 == dice(tube(shift=9), true)
     assert centreline_dice(nothing, true, centreline(true)) == 0 == dice(nothing, true)
     assert math.isnan(centreline_dice(nothing, nothing, centreline(nothing)))
+    assert math.isnan(centreline_dice(true, nothing, centreline(nothing)))
     assert math.isnan(dice(nothing, nothing))
 
 
