@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dicom_phantom import write_series
+from pydicom import Dataset, dcmread
 
 from ncct_cta import paths
 from ncct_cta.data.cases import read_case_list
@@ -137,6 +139,31 @@ def test_a_second_run_does_nothing_again(scans: Path, tmp_path: Path, capsys: py
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.nii.gz")}
     run(scans, tmp_path, "--keep-grid", cases=[0])  # other settings
     assert all(path.stat().st_mtime_ns != time for path, time in before.items())
+
+
+def test_what_else_the_folder_holds_costs_no_memory_and_no_second_run(scans: Path, tmp_path: Path, capsys) -> None:
+    keys = KeyTable()
+    patient = keys.add_patient("ID")
+    series = []
+    for kind in ("ncct", "cta"):
+        hu = read_ct(scans / NAME / f"phantom000_{kind}.nii.gz").array[::-1, ::-1].clip(-1024)
+        files = write_series(tmp_path / "flat" / kind, hu, place, PixelSpacing=[8.4, 8.4], SliceThickness=12.6)
+        uid = dcmread(files[0]).SeriesInstanceUID
+        series.append(keys.add_series(uid, patient=patient, source=tmp_path / "flat"))
+    keys.write(tmp_path / "keys.csv")
+    (tmp_path / "pairs.csv").write_text(f"case,ncct,cta\na,{','.join(series)}\n")
+    command = ["pairs", str(tmp_path / "pairs.csv"), "--output", str(tmp_path / "out"), "--no-deformable"]
+    with open(tmp_path / "flat" / "another patient's", "wb") as file:
+        file.truncate(2**33)
+    main([*command, "--memory-gb", "2"])
+    write_series(tmp_path / "flat" / "another patient", PatientID="other")
+    main([*command, "--memory-gb", "2"])
+    assert "1 of 1 pairs are in" in (printed := capsys.readouterr().out)
+    assert "(1 finished earlier)" in printed
+
+
+def place(z: int, dataset: Dataset) -> None:
+    dataset.ImagePositionPatient = [0, 0, z * 12.6]
 
 
 def test_two_processes_do_not_prepare_into_one_folder(scans: Path, tmp_path: Path, monkeypatch, capsys) -> None:

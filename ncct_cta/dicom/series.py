@@ -83,6 +83,21 @@ class Inventory:
         found = [f"{count} x {reason}" for reason, count in reasons.items()]
         return ", ".join([*found, f"{self.other_files} x no DICOM file"])
 
+    def choose(self, key: str | None = None) -> Series:
+        """As ``choose_series``, for a folder that has been looked through."""
+        volumes = [series for series in self.volumes if key is None or key in (series.key, series.uid)]
+        if len(volumes) == 1:
+            return volumes[0]
+        if volumes:
+            raise InputError(
+                f"the folder holds {len(volumes)} CT volumes, expected one: {'; '.join(v.summary for v in volumes)}; "
+                "name one of them (python -m ncct_cta.prepare scan gives each a name), or move it to a folder of its "
+                "own"
+            )
+        if key is not None:
+            raise InputError("the folder no longer holds the DICOM series that was asked for; scan it again")
+        raise InputError(f"the folder holds no CT volume, expected a DICOM series: {self.why_none}")
+
 
 def find_series(folder: str | Path, *, progress: bool = False) -> Inventory:
     """Find the CT volumes in a folder and below it.
@@ -119,18 +134,7 @@ def choose_series(folder: str | Path, key: str | None = None) -> Series:
     Raises:
         InputError: if there is no such volume, or more than one.
     """
-    inventory = find_series(folder)
-    volumes = [series for series in inventory.volumes if key is None or key in (series.key, series.uid)]
-    if len(volumes) == 1:
-        return volumes[0]
-    if volumes:
-        raise InputError(
-            f"the folder holds {len(volumes)} CT volumes, expected one: {'; '.join(v.summary for v in volumes)}; "
-            "name one of them (python -m ncct_cta.prepare scan gives each a name), or move it to a folder of its own"
-        )
-    if key is not None:
-        raise InputError("the folder no longer holds the DICOM series that was asked for; scan it again")
-    raise InputError(f"the folder holds no CT volume, expected a DICOM series: {inventory.why_none}")
+    return find_series(folder).choose(key)
 
 
 def _parts(uid: str, files: Sequence[DicomFile]) -> list[Series]:

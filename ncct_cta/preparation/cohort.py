@@ -8,13 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tqdm import tqdm
+
 from ..data.cases import DATALIST, KINDS, SPLITS
 from ..data.nifti import nifti_suffix
 from ..errors import InputError
 from ..files import to_json, write_table, write_text
 from ..paths import locked_folder, writable_folder
 from .bulk import GIB, Job, machine_memory_gb, run_jobs
-from .pair_list import Pair, PairList, Sources, read_pairs
+from .pair_list import Pair, PairList, Source, Sources, read_pairs
 from .pairs import QC_FOLDER, Settings, Task, prepare_case
 from .qc_report import write_csv, write_html
 from .records import FLAGGED, Record
@@ -25,7 +27,7 @@ FAILURE_COLUMNS = ("case", "reason", "remedy")
 DEFAULT_SHARES = (0.7, 0.15, 0.15)
 # Peak of a case, measured: so much for the libraries, and so many bytes for each voxel of NCCT and CTA.
 BASE_GB, BYTES_A_VOXEL = 0.9, 40.0
-# Voxels behind a byte on disk: int16 in a NIfTI file that is compressed, and in DICOM that may be.
+# Voxels behind a byte on disk: int16 in a file that may be compressed.
 VOXELS_A_BYTE = 1.0
 
 
@@ -117,7 +119,7 @@ def prepare_all(pairs: PairList, output: Path, settings: Settings, bulk: Bulk) -
     sources = Sources(pairs.folder)
     failures: dict[str, str] = {}
     tasks: list[Task] = []
-    for pair in pairs.pairs:
+    for pair in tqdm(pairs.pairs, desc="sources", unit="case", disable=None):
         try:
             tasks.append(_task(pair, sources, output, settings))
         except InputError as error:
@@ -181,15 +183,18 @@ def summary(outcome: Outcome, pairs: PairList, output: Path) -> str:
 
 
 def _task(pair: Pair, sources: Sources, output: Path, settings: Settings) -> Task:
-    ncct, cta = (sources.find(getattr(pair, kind), case=pair.case, kind=kind) for kind in ("ncct", "cta"))
+    found = (sources.find(getattr(pair, kind), case=pair.case, kind=kind) for kind in ("ncct", "cta"))
+    ncct, cta = map(sources.with_slices, found)
     return Task(pair.case, pair.patient, ncct, cta, output, settings)
 
 
 def _estimate_gb(task: Task) -> float:
-    """What a case takes at most, from its files' sizes: headers of DICOM series would take minutes to read."""
-    total = 0.0
-    for source in (task.ncct, task.cta):
-        files = source.path.rglob("*") if source.path.is_dir() else [source.path]
-        packed = source.path.is_file() and nifti_suffix(source.path) != ".nii"
-        total += sum(file.stat().st_size for file in files if file.is_file()) * (VOXELS_A_BYTE if packed else 0.5)
-    return BASE_GB + BYTES_A_VOXEL * total / GIB
+    """What a case takes at most."""
+    return BASE_GB + BYTES_A_VOXEL * sum(_most_voxels(source) for source in (task.ncct, task.cta)) / GIB
+
+
+def _most_voxels(source: Source) -> float:
+    """Of a series as its headers say, of another file from its size."""
+    if source.voxels or not source.path.is_file():
+        return source.voxels
+    return source.path.stat().st_size * (0.5 if nifti_suffix(source.path) == ".nii" else VOXELS_A_BYTE)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..dicom.series import Inventory, find_series
 from ..errors import InputError
 from ..pseudonyms import KEY_FILE, KeyTable
 
@@ -60,11 +61,23 @@ class Source:
         path: file or folder.
         series: the key of the DICOM series in the folder, see ``data.volumes.read_volume``.
         label: how outputs and messages call it; the path may hold a patient's name.
+        slices: the series' own files; the folder may hold other patients' too.
+        voxels: of the series.
     """
 
     path: Path
     series: str | None
     label: str
+    slices: tuple[Path, ...] = ()
+    voxels: int = 0
+
+    def stamps(self) -> list[list[str | int | None]]:
+        """The series' key, then size and time of every file; names say no more, and may hold a patient's name."""
+        stamps: list[list[str | int | None]] = [[self.series]]
+        for file in sorted(self.slices or (self.path,)):
+            if file.is_file():
+                stamps.append([file.stat().st_size, file.stat().st_mtime_ns])
+        return stamps
 
     def hide(self, message: str) -> str:
         """A message with the label in place of the path and of the file's name."""
@@ -153,6 +166,7 @@ class Sources:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._keys = KeyTable.read(folder / KEY_FILE) if (folder / KEY_FILE).exists() else None
+        self._inventories: dict[Path, Inventory] = {}  # headers take minutes to read: once a folder
 
     def find(self, given: str, *, case: str, kind: str) -> Source:
         """The scan that a row gives.
@@ -175,3 +189,20 @@ class Sources:
             )
         source, series = self._keys.source_of(given)
         return Source(source, series, given)
+
+    def with_slices(self, source: Source) -> Source:
+        """The scan with the files of its DICOM series, if it is one.
+
+        Raises:
+            InputError: if the folder doesn't hold that series.
+        """
+        if not source.path.is_dir():
+            return source
+        try:
+            if source.path not in self._inventories:
+                self._inventories[source.path] = find_series(source.path)
+            slices = self._inventories[source.path].choose(source.series).slices
+        except InputError as error:
+            raise InputError(source.hide(str(error))) from None
+        voxels = sum(round(file.number("Rows") * file.number("Columns")) for file in slices)
+        return replace(source, slices=tuple(file.path for file in slices), voxels=voxels)

@@ -104,7 +104,7 @@ class Task:
     def digest(self) -> str:
         """Of the settings, and of the sources' names, sizes and times: other sources or settings, another digest."""
         content = [PREPARATION_VERSION, self.case, self.patient, asdict(self.settings)]
-        content += [_stamps(source) for source in (self.ncct, self.cta)]
+        content += [source.stamps() for source in (self.ncct, self.cta)]
         return hashlib.blake2b(json.dumps(content).encode(), digest_size=16).hexdigest()
 
     def finished(self) -> dict[str, Any] | None:
@@ -243,11 +243,3 @@ def _write_files(task: Task, digest: str, prepared: Prepared) -> None:
         "flags": flags(prepared.scores, LIMITS),
     }
     write_text(to_json(record), task.record)
-
-
-def _stamps(source: Source) -> list[list[str | int | None]]:
-    files = sorted(source.path.rglob("*")) if source.path.is_dir() else [source.path]
-    # Names say nothing here that sizes and times don't, and may hold a patient's name.
-    stamps: list[list[str | int | None]] = [[source.series]]
-    stamps += ([file.stat().st_size, file.stat().st_mtime_ns] for file in files if file.is_file())
-    return stamps

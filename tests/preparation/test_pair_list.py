@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from dicom_phantom import write_series
+from pydicom import dcmread
 
+from ncct_cta.dicom.series import find_series
 from ncct_cta.errors import InputError
+from ncct_cta.preparation import pair_list
 from ncct_cta.preparation.pair_list import Source, Sources, read_pairs
 from ncct_cta.pseudonyms import KeyTable
 
@@ -79,3 +84,34 @@ def test_scans_are_paths_or_series_of_the_key_table(tmp_path: Path) -> None:
 def test_a_label_hides_the_path() -> None:
     source = Source(Path("/data/DOE^JOHN/ct.nii.gz"), None, "s12")
     assert source.hide("/data/DOE^JOHN/ct.nii.gz: bad; ct.nii.gz again") == "s12: bad; s12 again"
+
+
+def test_a_series_is_its_own_files_not_its_folder(tmp_path: Path) -> None:
+    # A flat export: many patients in one folder, and more to come.
+    files = write_series(tmp_path)
+    keys = KeyTable()
+    uid = dcmread(files[0]).SeriesInstanceUID
+    series = keys.add_series(uid, patient=keys.add_patient("17"), source=tmp_path)
+    keys.write(tmp_path / "keys.csv")
+    source = Sources(tmp_path).find(series, case="a", kind="cta")
+    before = Sources(tmp_path).with_slices(source)
+    write_series(tmp_path, PatientID="18")
+    after = Sources(tmp_path).with_slices(source)
+    assert sorted(after.slices) == sorted(files)
+    assert after.voxels == 20 * 16 * 6
+    stamps = before.stamps()
+    assert after.stamps() == stamps
+    os.utime(files[2], ns=(1, 1))
+    assert after.stamps() != stamps
+
+
+def test_a_folders_headers_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "ab":
+        write_series(tmp_path / "flat" / name)
+    looked: list[Path] = []
+    monkeypatch.setattr(pair_list, "find_series", lambda folder: looked.append(folder) or find_series(folder))
+    sources = Sources(tmp_path)
+    for _ in range(2):
+        with pytest.raises(InputError, match="the folder holds 2 CT volumes"):
+            sources.with_slices(sources.find("flat", case="a", kind="ncct"))
+    assert looked == [tmp_path / "flat"]
