@@ -17,7 +17,7 @@ from .config import Settings
 from .errors import InputError, one_line_errors
 from .evaluation.comparison import evaluate
 from .evaluation.inputs import Chosen, Source, choose_cases, find_predictions, parse_source, require_unique_names
-from .evaluation.predictions import predict, seen_in_training
+from .evaluation.predictions import predict, seen_in_training, training_pairs
 from .evaluation.report import write_report
 from .evaluation.results import DEFAULT_WINDOW, Evaluation
 from .evaluation.tables import SCORES, SUMMARY, SUMMARY_JSON, format_table, summary
@@ -178,6 +178,7 @@ def _choose(datalist: str, split: str, run: Settings | None) -> Chosen:
         has_run=True,
         val_fraction=run.data.val_fraction,
         seed=run.train.seed,
+        run_training=training_pairs(run),
     )
 
 

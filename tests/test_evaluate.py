@@ -292,6 +292,12 @@ def test_cases_that_a_run_was_trained_on_are_remarked(trained_run, tmp_path, cap
     assert "G was trained on phantom000, phantom001: its figures there say nothing about new patients." in printed
 
 
+def test_an_external_test_list_has_an_hu_remap_too(trained_run, cohort, tmp_path) -> None:
+    external = cohort_without_masks(cohort, tmp_path / "list")
+    found = evaluate(external, tmp_path / "out", "--run", f"G={trained_run}", "--device", "cpu")
+    assert [method for _, method in found] == ["identity", "hu_remap", "G"]
+
+
 def test_a_run_whose_case_list_is_gone_asks_for_another(trained_run, cohort, tmp_path, capsys) -> None:
     run = shutil.copytree(trained_run, tmp_path / "run")
     config = yaml.safe_load((run / "config.yaml").read_text())

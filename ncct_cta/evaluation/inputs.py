@@ -79,7 +79,13 @@ def require_unique_names(sources: Iterable[Source]) -> None:
 
 
 def choose_cases(
-    datalist: str | Path, split: str = "", *, has_run: bool = False, val_fraction: float = 0.15, seed: int = 0
+    datalist: str | Path,
+    split: str = "",
+    *,
+    has_run: bool = False,
+    val_fraction: float = 0.15,
+    seed: int = 0,
+    run_training: Sequence[Case] = (),
 ) -> Chosen:
     """The cases that have a CTA: of the split given, or else of testing, of validation, or of all.
 
@@ -91,6 +97,7 @@ def choose_cases(
         has_run: whether a run is among the methods.
         val_fraction: share of a folder's cases that is validation, as in training.
         seed: of that split.
+        run_training: pairs to fit the HU remap on where the list has none: those that a run was trained on.
 
     Raises:
         InputError: if there is no such list or split, or no pair in it.
@@ -114,7 +121,9 @@ def choose_cases(
     if without:
         remarks.append(f"Left out, because they have no CTA: {listed(without)}.")
     if not training:
-        remarks.append("HU remap: n/a, because there are no training pairs beside the cases scored to fit it on.")
+        scored = {case.ncct.resolve() for case in cases}
+        training = [case for case in _pairs(run_training) if case.ncct.resolve() not in scored]
+        remarks.append(_on_remap(len(training)))
     return Chosen(tuple(cases), tuple(training), tuple(remark for remark in remarks if remark))
 
 
@@ -165,3 +174,11 @@ def _on_choice(split: str, scored: int, pairs: int, *, by_chance: bool, has_run:
         return f"{words}These are validation cases{chosen_by}."
     which = "all splits" if split == ALL_SPLITS else split
     return f"{words}These are the cases of {which}: networks trained on them have seen the answers."
+
+
+def _on_remap(pairs: int) -> str:
+    """Where the HU remap was fitted, if it wasn't on the list's own training pairs."""
+    if not pairs:
+        return "HU remap: n/a, because there are no training pairs beside the cases scored to fit it on."
+    those = "the training pair" if pairs == 1 else f"the {pairs} training pairs"
+    return f"HU remap: fitted on {those} of the first run, because the list has none beside the cases scored."

@@ -83,6 +83,18 @@ def remap(training: Sequence[Case], cases: Sequence[Case], folder: Path) -> Meth
     return Method(HU_REMAP, files)
 
 
+def training_pairs(settings: Settings) -> list[Case]:
+    """The pairs that a run was trained on; none if its case list is gone.
+
+    Args:
+        settings: of the run.
+    """
+    try:
+        return _splits(settings)["training"]
+    except InputError:
+        return []
+
+
 def seen_in_training(name: str, settings: Settings, cases: Sequence[Case]) -> str | None:
     """A remark if a run was trained on scored cases, or if its own case list is gone and can't tell.
 
@@ -91,13 +103,18 @@ def seen_in_training(name: str, settings: Settings, cases: Sequence[Case]) -> st
         settings: of the run.
         cases: what is scored.
     """
-    data = settings.data
     try:
-        splits = read_case_list(data.datalist, val_fraction=data.val_fraction, seed=settings.train.seed)
+        splits = _splits(settings)
     except InputError:
-        return f"{name}: the case list of its training, {data.datalist}, can't be read; was it trained on these cases?"
+        gone = settings.data.datalist
+        return f"{name}: the case list of its training, {gone}, can't be read; was it trained on these cases?"
     trained_on = {case.ncct.resolve() for case in splits["training"]}
     leaked = [case.name for case in cases if case.ncct.resolve() in trained_on]
     if not leaked:
         return None
     return f"{name} was trained on {listed(leaked)}: its figures there say nothing about new patients."
+
+
+def _splits(settings: Settings) -> dict[str, list[Case]]:
+    """The run's own case list, split as in its training."""
+    return read_case_list(settings.data.datalist, val_fraction=settings.data.val_fraction, seed=settings.train.seed)

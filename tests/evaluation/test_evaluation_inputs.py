@@ -55,6 +55,15 @@ def test_pairs_that_are_scored_fit_no_baseline(tmp_path: Path, split: str) -> No
     assert any("HU remap: n/a" in remark for remark in chosen.remarks)
 
 
+def test_the_baseline_is_fitted_on_a_runs_training_pairs_where_the_list_has_none(tmp_path: Path) -> None:
+    a, b, c = (Case(name, tmp_path / f"{name}_ncct.nii.gz", tmp_path / f"{name}_cta.nii.gz") for name in "abc")
+    chosen = choose_cases(datalist(tmp_path, testing={"a": True}), has_run=True, run_training=[a, b, c])
+    assert names(chosen.training) == ["b", "c"]  # what is scored fits nothing
+    assert chosen.remarks == (
+        "HU remap: fitted on the 2 training pairs of the first run, because the list has none beside the cases scored.",
+    )
+
+
 def folder_of_pairs(folder: Path) -> Path:
     """Eight pairs without a case list."""
     datalist(folder, training=dict.fromkeys("abcdefgh", True)).unlink()
