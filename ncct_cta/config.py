@@ -18,6 +18,7 @@ from .errors import InputError
 from .section import Section, nearest, setting
 
 SCHEDULES = ("cosine", "constant")
+DISCRIMINATOR_KERNEL = 4
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ class Settings:
             built[name], found = kind.check(values)
             problems += found
         settings = cls(**built)
-        problems = problems or check_combinations(settings.data, settings.model)
+        problems = problems or check_combinations(settings)
         if problems:
             raise InputError("; ".join(problems))
         return settings
@@ -183,9 +184,15 @@ def section_types() -> dict[str, type[Section]]:
     return typing.get_type_hints(Settings)
 
 
-def check_combinations(data: DataConfig, model: ModelConfig) -> list[str]:
+def smallest_side(num_scales: int) -> int:
+    """The shortest side that D can judge, in voxels: its coarsest scale must see one kernel's width, not padding."""
+    return DISCRIMINATOR_KERNEL * 2 ** (num_scales - 1)
+
+
+def check_combinations(settings: Settings) -> list[str]:
     """List what is wrong between sections, though each value is fine alone."""
-    problems = []
+    data, model = settings.data, settings.model
+    problems = _check_scales(data.patch_size, settings.discriminator)
     if len(data.window) != 2 or not data.window[1] > data.window[0]:
         problems.append(f"data.window is {list(data.window)}, expected [lower, upper] in HU, lower below upper")
     if data.spacing is not None and len(data.spacing) != 3:
@@ -209,6 +216,17 @@ def check_combinations(data: DataConfig, model: ModelConfig) -> list[str]:
             f"for the {len(model.channels)} levels of model.channels"
         )
     return problems
+
+
+def _check_scales(patch_size: tuple[int, ...], discriminator: DiscriminatorConfig) -> list[str]:
+    num_scales, shortest = discriminator.num_scales, min(patch_size, default=0)
+    if not discriminator.enabled or shortest >= smallest_side(num_scales):
+        return []
+    fitting = [number for number in range(1, num_scales) if smallest_side(number) <= shortest]
+    return [
+        f"discriminator.num_scales is {num_scales}, which needs patches of {smallest_side(num_scales)} voxels a side; "
+        f"data.patch_size is {list(patch_size)}, expected larger ones, or {len(fitting)} scales at most"
+    ]
 
 
 def settings_table() -> str:

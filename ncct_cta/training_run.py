@@ -66,7 +66,7 @@ class TrainingRun:
         plain = {key: value for key, value in settings.items() if key not in parts}
         parts_by_name: dict[str, Any] = {part.section_name(): part for part in sections}
         self.settings = config.Settings(train=config.TrainConfig.parse(plain), **parts_by_name)
-        problems = config.check_combinations(self.settings.data, self.settings.model)
+        problems = config.check_combinations(self.settings)
         if problems:
             raise InputError("; ".join(problems))
         self.wiring = wiring

@@ -12,6 +12,7 @@ from ncct_cta.errors import InputError
 from ncct_cta.paths import bundle_config
 
 SECTIONS = sorted(section_types())
+SMALL_PATCH = {"data": {"patch_size": [64, 32]}, "model": {"channels": [4, 8]}}
 
 
 def problem_with(**sections: Any) -> str:
@@ -167,10 +168,20 @@ def test_choices_of_numbers() -> None:
             {"data": {"patch_size": [64, 40]}, "model": {"channels": [4, 8, 16, 32, 64]}},
             "data.patch_size is [64, 40], expected multiples of 16",
         ),
+        (
+            {**SMALL_PATCH, "discriminator": {"enabled": True, "num_scales": 6}},
+            "discriminator.num_scales is 6, which needs patches of 128 voxels a side; data.patch_size is [64, 32], "
+            "expected larger ones, or 4 scales at most",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_together_are_named(sections: dict[str, Any], part: str) -> None:
     assert part in problem_with(**sections)
+
+
+@pytest.mark.parametrize("discriminator", [{"enabled": True, "num_scales": 4}, {"enabled": False, "num_scales": 5}])
+def test_as_many_scales_as_the_patch_holds_are_taken(discriminator: dict[str, Any]) -> None:
+    Settings.parse({**SMALL_PATCH, "discriminator": discriminator})
 
 
 def test_values_given_beside_the_mapping_count_too() -> None:

@@ -11,7 +11,9 @@ from monai.networks.layers.factories import Conv, Pool
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-KERNEL_SIZE = 4
+from ..config import DISCRIMINATOR_KERNEL as KERNEL_SIZE
+from ..config import smallest_side
+
 MAX_WIDENING = 8  # the widest layer has this many times the features of the first
 
 
@@ -90,8 +92,7 @@ class MultiScaleDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         self.contrast_gain = contrast_gain
-        # The coarsest scale must see more than padding: one kernel's width at least.
-        self.minimum_size = KERNEL_SIZE * 2 ** (num_scales - 1)
+        self.minimum_size = smallest_side(num_scales)
         self.scales = nn.ModuleList(
             PatchDiscriminator(spatial_dims, 2, hidden_dim, num_layers) for _ in range(num_scales)
         )
