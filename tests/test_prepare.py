@@ -103,6 +103,16 @@ def test_the_cta_of_another_patient_is_left_out_and_shown_first(prepared: Path) 
     assert "http" not in page
 
 
+def test_a_swapped_pair_is_left_out_with_its_reason(
+    scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    swapped = f"case,ncct,cta\na,{NAME}/phantom000_cta.nii.gz,{NAME}/phantom000_ncct.nii.gz\n"
+    (scans / "swapped.csv").write_text(swapped)
+    main(["pairs", str(scans / "swapped.csv"), "--output", str(tmp_path), "--no-deformable"])
+    assert "flagged, left out: a: the NCCT's blood in HU is" in capsys.readouterr().out
+    assert ">vessels [ml]</th>" in (tmp_path / "qc.html").read_text()
+
+
 def test_a_bad_case_is_in_the_failures_with_its_remedy(prepared: Path) -> None:
     with open(prepared / "failures.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -146,7 +156,7 @@ def test_what_else_the_folder_holds_costs_no_memory_and_no_second_run(scans: Pat
     patient = keys.add_patient("ID")
     series = []
     for kind in ("ncct", "cta"):
-        hu = read_ct(scans / NAME / f"phantom000_{kind}.nii.gz").array[::-1, ::-1].clip(-1024)
+        hu = read_ct(scans / NAME / f"phantom000_{kind}.nii.gz").array.clip(-1024)
         files = write_series(tmp_path / "flat" / kind, hu, place, PixelSpacing=[8.4, 8.4], SliceThickness=12.6)
         uid = dcmread(files[0]).SeriesInstanceUID
         series.append(keys.add_series(uid, patient=patient, source=tmp_path / "flat"))

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from ..data.lung_mask import compute_lung_mask
+from ..data.nifti import Volume, spacing_to_ras, to_ras
 from ..errors import InputError
 from ..hu import CONTRAST_BLOOD_HU, WATER_HU
 
@@ -46,6 +47,12 @@ def blood_hu(hu: np.ndarray, spacing: Sequence[float]) -> float | None:
     if blood.size * np.prod(mm) / 1000 < MIN_BLOOD_ML:
         return None
     return float(np.percentile(blood, BRIGHT))
+
+
+def blood_of(volume: Volume) -> float | None:
+    """``blood_hu`` of a CT in any orientation."""
+    ras, orientation = to_ras(volume.array, volume.affine)
+    return blood_hu(ras, spacing_to_ras(volume.spacing, orientation))
 
 
 def is_enhanced(blood: float | None) -> bool | None:

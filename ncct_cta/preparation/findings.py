@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..data.cases import NOT_INPUTS
-from ..data.nifti import Volume, nifti_suffix, require_hu, spacing_to_ras, to_ras
+from ..data.nifti import nifti_suffix, require_hu
 from ..data.volumes import RAS_FROM_LPS, is_volume_file, read_volume, volume_from
 from ..dicom.geometry import Grid, grid_of
 from ..dicom.headers import DicomFile, files_below
@@ -21,7 +21,7 @@ from ..dicom.pixels import read_slices
 from ..dicom.series import Inventory, Series, find_series
 from ..errors import InputError
 from ..pseudonyms import KeyTable
-from .contrast import GRID_MM, blood_hu, is_enhanced
+from .contrast import GRID_MM, blood_of, is_enhanced
 
 OK, IGNORED, ERROR = "ok", "ignored", "error"
 AXIAL, PLANES = "axial", ("sagittal", "coronal", "axial")
@@ -148,12 +148,7 @@ def _blood_of(series: Series, grid: Grid) -> float | None:
     """Blood's HU from every n-th slice alone: a grid of ``GRID_MM`` is enough, and reading is what takes time."""
     step = max(1, round(GRID_MM / grid.spacing[2]))
     affine = RAS_FROM_LPS @ grid.affine @ np.diag([1.0, 1.0, step, 1.0])
-    return _blood(require_hu(volume_from(read_slices(series, grid.slices[::step]), affine, series.label)))
-
-
-def _blood(volume: Volume) -> float | None:
-    ras, orientation = to_ras(volume.array, volume.affine)
-    return blood_hu(ras, spacing_to_ras(volume.spacing, orientation))
+    return blood_of(require_hu(volume_from(read_slices(series, grid.slices[::step]), affine, series.label)))
 
 
 def _remarks(finding: Finding, grid: Grid | None = None) -> Iterator[str]:
@@ -214,5 +209,5 @@ def _of_file(path: Path, finding: Finding) -> Finding:
     except InputError as error:
         # The message starts with the path, which may hold the patient's name.
         return replace(finding, status=ERROR, remark=str(error).replace(str(path), finding.series))
-    finding = replace(finding, slices=volume.shape[2], spacing=volume.spacing, blood=_blood(volume))
+    finding = replace(finding, slices=volume.shape[2], spacing=volume.spacing, blood=blood_of(volume))
     return replace(finding, remark="; ".join(_remarks(finding)))

@@ -27,10 +27,10 @@ from .alignment import Alignment, align
 from .grids import common_box, crop, lung_image, mask_array, on_grid, resample_hu, with_spacing
 from .pair_list import Source
 from .qc_pictures import draw_pair
-from .quality import AFTER, BEFORE, LIMITS, MUTUAL_INFORMATION, flags, measure
+from .quality import AFTER, BEFORE, CONTRAST_LIMITS, LIMITS, MUTUAL_INFORMATION, contrast_scores, flags, measure
 
 # Raise when the same settings give other files: cases are then prepared anew.
-PREPARATION_VERSION = 2
+PREPARATION_VERSION = 3
 QC_FOLDER = "qc"
 IMAGES = (NCCT, CTA, LUNG, VESSEL)
 
@@ -125,7 +125,7 @@ class Prepared:
         ncct: gives the grid; its header holds the geometry and nothing else.
         images: by kind, (X, Y, Z): int16 HU of ncct and cta, uint8 masks of lung and vessel.
         before: int16 HU of the CTA as it lay before registration, by the scanner's coordinates.
-        scores: what ``quality.measure`` gives.
+        scores: what ``quality.measure`` and ``quality.contrast_scores`` give.
     """
 
     ncct: Volume
@@ -175,6 +175,7 @@ def prepare(ncct: Volume, cta: Volume, settings: Settings) -> Prepared:
         LUNG: mask_array(on_grid(fixed_lung, to_sitk(grid))).astype(np.uint8),
         VESSEL: vessel_mask_from_pair(ncct_hu, cta_hu),
     }
+    scores |= contrast_scores(ncct, cta, images[VESSEL], grid)
     return Prepared(grid, images, resample_hu(moving, grid, sitk.Transform()), scores)
 
 
@@ -240,6 +241,6 @@ def _write_files(task: Task, digest: str, prepared: Prepared) -> None:
         "shape": prepared.ncct.shape,
         "spacing_mm": prepared.ncct.spacing,
         "scores": prepared.scores,
-        "flags": flags(prepared.scores, LIMITS),
+        "flags": flags(prepared.scores, LIMITS + CONTRAST_LIMITS),
     }
     write_text(to_json(record), task.record)

@@ -11,7 +11,20 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..files import write_table, write_text
-from .quality import AFTER, COVERED, FOLDED, LUNG_DICE, MUTUAL_INFORMATION, STAGES, STRETCH, SURFACE_MEAN, SURFACE_P95
+from .quality import (
+    AFTER,
+    BLOOD_CTA,
+    BLOOD_NCCT,
+    COVERED,
+    FOLDED,
+    LUNG_DICE,
+    MUTUAL_INFORMATION,
+    STAGES,
+    STRETCH,
+    SURFACE_MEAN,
+    SURFACE_P95,
+    VESSEL_ML,
+)
 from .records import ACCEPTED, FLAGGED, Record
 
 # Title and digits of each score, in the order of the tables.
@@ -23,6 +36,9 @@ TITLES: Mapping[str, tuple[str, int]] = {
     FOLDED: ("folded share of the body", 4),
     STRETCH: ("stretch (SD of the log Jacobian)", 3),
     COVERED: ("share of the NCCT's body covered", 2),
+    BLOOD_NCCT: ("blood, NCCT [HU]", 0),
+    BLOOD_CTA: ("blood, CTA [HU]", 0),
+    VESSEL_ML: ("vessels [ml]", 0),
 }
 MISSING = "–"
 

@@ -11,9 +11,11 @@ import SimpleITK as sitk
 from monai.metrics.utils import get_mask_edges, get_surface_distance
 from scipy.stats import entropy
 
-from ..hu import AIR_HU, REGISTRATION_WINDOW_HU
+from ..data.nifti import Volume
+from ..hu import AIR_HU, CONTRAST_BLOOD_HU, REGISTRATION_WINDOW_HU
 from ..metrics import body_mask, dice
 from .alignment import Alignment
+from .contrast import blood_of
 from .grids import coarse_hu, everywhere, mask_array, on_grid
 
 QUALITY_MM = 2.8
@@ -23,6 +25,7 @@ STAGES = BEFORE, AFTER = ("before", "after")
 LUNG_DICE, SURFACE_MEAN, SURFACE_P95 = "lung_dice", "surface_mean_mm", "surface_p95_mm"
 MUTUAL_INFORMATION = "mutual_information"
 COVERED, FOLDED, STRETCH = "covered", "folded", "stretch"
+BLOOD_NCCT, BLOOD_CTA, VESSEL_ML = "blood_ncct_hu", "blood_cta_hu", "vessel_ml"
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,16 @@ LIMITS = (
     Limit(COVERED, 0.5, True, "the share of the NCCT's body that the CTA covers",
           "the CTA shows another part of the patient; choose another one"),
 )  # fmt: skip
+# Registration can't tell a pair from the same two scans swapped, or from one scan twice. Chests with contrast show
+# 450 to 700 ml of vessels; a short overlap shows less.
+CONTRAST_LIMITS = (
+    Limit(BLOOD_NCCT, CONTRAST_BLOOD_HU, False, "the NCCT's blood in HU",
+          "the NCCT shows contrast; check that it isn't a CTA, or swapped with it"),
+    Limit(BLOOD_CTA, CONTRAST_BLOOD_HU, True, "the CTA's blood in HU",
+          "the CTA shows no contrast; check that it isn't an NCCT, or swapped with it"),
+    Limit(VESSEL_ML, 10.0, True, "the volume of the vessels in ml",
+          "the CTA is nowhere brighter than the NCCT; check that they are neither swapped nor the same scan"),
+)  # fmt: skip
 
 
 def measure(
@@ -101,6 +114,20 @@ def measure(
         scores[f"{MUTUAL_INFORMATION}_{stage}"] = mutual_information(fixed_hu[body & covered], moved[body & covered])
     scores[COVERED] = _share(covered, body)
     return scores | _field_scores(alignment.field, fixed, body)
+
+
+def contrast_scores(ncct: Volume, cta: Volume, vessel: np.ndarray, grid: Volume) -> dict[str, float]:
+    """``blood_ncct_hu`` and ``blood_cta_hu``, NaN where not measurable, and ``vessel_ml``.
+
+    Args:
+        ncct: in HU.
+        cta: in HU.
+        vessel: (X, Y, Z) mask of what the CTA shows brighter.
+        grid: the mask's.
+    """
+    blood = {name: blood_of(volume) for name, volume in ((BLOOD_NCCT, ncct), (BLOOD_CTA, cta))}
+    ml = float(np.count_nonzero(vessel) * np.prod(grid.spacing) / 1000)
+    return {**{name: math.nan if hu is None else hu for name, hu in blood.items()}, VESSEL_ML: ml}
 
 
 def lung_agreement(lung: np.ndarray, other: np.ndarray, mm: float) -> dict[str, float]:
@@ -148,8 +175,12 @@ def _array(image: sitk.Image) -> np.ndarray:
 def flags(scores: Mapping[str, float], limits: tuple[Limit, ...]) -> list[str]:
     """What is wrong with a case: a sentence for every limit that its scores break."""
     return [
-        f"{limit.words} is {scores[limit.score]:.3g}, expected {'at least' if limit.at_least else 'at most'} "
+        f"{limit.words} {_said(scores[limit.score])}, expected {'at least' if limit.at_least else 'at most'} "
         f"{limit.bound:g}: {limit.hint}"
         for limit in limits
         if limit.broken_by(scores[limit.score])
     ]
+
+
+def _said(score: float) -> str:
+    return "could not be measured" if math.isnan(score) else f"is {score:.3g}"

@@ -17,7 +17,7 @@ class Record:
     Args:
         case: its name.
         patient: whom it belongs to.
-        scores: what ``quality.measure`` gave; None where there was nothing to measure.
+        scores: what ``quality.measure`` and ``quality.contrast_scores`` gave; None where there was nothing to measure.
         flags: what is wrong with it.
         accepted: the user takes it although it is flagged.
     """

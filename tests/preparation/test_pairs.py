@@ -9,6 +9,7 @@ from ncct_cta.data.nifti import Volume, read_ct
 from ncct_cta.data.phantom import write_cohort
 from ncct_cta.hu import SYNTHRAD_RANGE_HU
 from ncct_cta.preparation.pairs import Settings, prepare
+from ncct_cta.preparation.quality import CONTRAST_LIMITS, flags
 
 RIGID = Settings(deformable=False, keep_grid=True)
 
@@ -34,3 +35,21 @@ def test_a_pair_that_does_not_is_moved(pair: tuple[Volume, Volume]) -> None:
     assert prepared.scores["mutual_information_after"] > 1.1 * prepared.scores["mutual_information_before"]
     error = np.abs(prepared.images["cta"].astype(float) - cta.array)[8:-8, 8:-8, 4:-4].mean()
     assert error < 0.5 * np.abs(shifted.array.astype(float) - cta.array)[8:-8, 8:-8, 4:-4].mean()
+
+
+@pytest.mark.parametrize(
+    ("ncct", "cta", "wrong"),
+    [
+        (0, 1, []),
+        (1, 0, ["the NCCT shows contrast", "the CTA shows no contrast", "the CTA is nowhere brighter"]),
+        (0, 0, ["the CTA shows no contrast", "the CTA is nowhere brighter"]),
+        (1, 1, ["the NCCT shows contrast", "the CTA is nowhere brighter"]),
+    ],
+)
+def test_contrast_where_none_belongs_or_none_at_all_is_flagged(
+    pair: tuple[Volume, Volume], ncct: int, cta: int, wrong: list[str]
+) -> None:
+    # Such pairs lie on each other, so that nothing else shows what is wrong with them.
+    found = flags(prepare(pair[ncct], pair[cta], RIGID).scores, CONTRAST_LIMITS)
+    assert len(found) == len(wrong)
+    assert all(reason in flag for reason, flag in zip(wrong, found, strict=True))
