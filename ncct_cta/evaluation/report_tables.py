@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .columns import Column
-from .results import HU_REMAP, IDENTITY, Evaluation, Method, Statistic
+from .results import HU_REMAP, IDENTITY, SHOWN_NAMES, Evaluation, Method, Statistic
 from .statistics import first_method
-from .tables import SHOWN_NAMES, probability
+from .tables import probability
 
 BASELINES = (IDENTITY, HU_REMAP)
 NOT_AVAILABLE = "n/a"
@@ -115,12 +115,18 @@ def figure(value: float, decimals: int) -> str:
 
 
 def _best(evaluation: Evaluation, column: Column) -> set[str]:
-    """The methods whose means none is better than: several that agree, none if there is no figure."""
+    """The methods whose means none is better than: several that agree, none if there is no figure.
+
+    A mean over fewer cases than another method's isn't compared: what it leaves out may be the hard ones.
+    """
     if column.better == "neither":
         return set()
     distance = DISTANCES[column.better]
-    means = {method.name: evaluation.summary[method.name][column.name].mean for method in evaluation.methods}
-    distances = {name: distance(mean) for name, mean in means.items() if not math.isnan(mean)}
+    found = {method.name: evaluation.summary[method.name][column.name] for method in evaluation.methods}
+    most = max(statistic.cases for statistic in found.values())
+    distances = {
+        name: distance(own.mean) for name, own in found.items() if own.cases == most and not math.isnan(own.mean)
+    }
     least = min(distances.values(), default=math.nan)
     return {name for name, value in distances.items() if value == least}
 

@@ -38,6 +38,14 @@ def test_the_best_is_marked_by_what_better_means(evaluation, name, means, best):
     assert [at for at, row in enumerate(rows) if row.cells[0].best] == best
 
 
+def test_a_mean_over_fewer_cases_is_not_the_best(evaluation):
+    evaluation = with_means(evaluation, "vessel_mae_hu", (30, 20, 10, 20))
+    fewer = replace(evaluation.summary["G"]["vessel_mae_hu"], cases=3)
+    summary = {**evaluation.summary, "G": {**evaluation.summary["G"], "vessel_mae_hu": fewer}}
+    rows = table(replace(evaluation, summary=summary), [COLUMNS["vessel_mae_hu"]])
+    assert [row.name for row in rows if row.cells[0].best] == ["HU remap", "G2"]
+
+
 def test_a_cell_holds_mean_interval_cases_and_tests(evaluation):
     cell = table(with_means(evaluation, "vessel_bias_hu", (-30, 5, -2, 4)), [COLUMNS["vessel_bias_hu"]])[0].cells[0]
     assert (cell.mean, cell.interval) == ("−30.0", "[−31.0, −29.0]")
