@@ -203,6 +203,8 @@ def test_all_bad_cases_are_named_in_one_line(cohort, tmp_path, capsys) -> None:
         (["--window", "240", "-160"], "window is [240.0, -160.0], expected the lower and the upper end"),
         (["--jobs", "-1"], "jobs is -1"),
         (["--pred", "identity=."], "the name 'identity' is a baseline's"),
+        (["--pred", "HU remap=."], "the name 'HU remap' is a baseline's"),
+        (["--pred", "CTA=."], "the name 'CTA' is an image's in the report"),
         (["--pred", "a=.", "--pred", "a=.."], "the name 'a' is"),
     ],
 )

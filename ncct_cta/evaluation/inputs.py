@@ -9,11 +9,12 @@ from pathlib import Path
 from ..data import Case, read_case_list
 from ..data.cases import ALL_SPLITS, DATALIST, SPLITS
 from ..errors import InputError
-from .results import HU_REMAP, IDENTITY, Method
+from .results import HU_REMAP, IDENTITY, SHOWN_NAMES, Method
 
 # In the order of preference: as this software names them, and as others may.
 PREDICTION_NAMES = ("{case}_syncta.nii.gz", "{case}_syncta.nii", "{case}.nii.gz", "{case}.nii")
 SHOWN_CASES = 5
+IMAGES = ("NCCT", "CTA")  # what the report shows beside the methods
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,10 @@ def require_unique_names(sources: Iterable[Source]) -> None:
     """Two methods of one name couldn't be told apart.
 
     Raises:
-        InputError: if a name comes twice or is a baseline's.
+        InputError: if a name comes twice, or is that of a baseline or an image.
     """
-    seen = dict.fromkeys((IDENTITY, HU_REMAP), "a baseline's")
+    seen = dict.fromkeys((IDENTITY, HU_REMAP, *SHOWN_NAMES.values()), "a baseline's")
+    seen |= dict.fromkeys(IMAGES, "an image's in the report")
     for source in sources:
         if source.name in seen:
             raise InputError(

@@ -23,6 +23,7 @@ from ..previews import panel_figure
 from .columns import Column
 from .report_tables import DIRECTIONS, shown_name
 from .results import Evaluation
+from .tables import shortened
 
 METRICS_FILE = "metrics.csv"
 LEAST_SQUARES = "least_squares"
@@ -33,6 +34,7 @@ SVG_STYLE: dict[Any, Any] = {  # matplotlib types the keys one by one
     "font.size": 9,
 }
 STRIP_DOTS_PER_INCH, STRIP_JPEG = 75, {"quality": 80}
+NAME_WIDTH = 28
 LAST_ROWS = 3  # epochs at the end of a training that tell D's state
 MARKED = "0.75"  # grey of the lines that join a case's dots
 VALIDATION_ERRORS = {
@@ -57,7 +59,7 @@ def distribution(evaluation: Evaluation, column: Column) -> str:
     means = _finite([evaluation.summary[name][column.name].mean for name in names])
     axis.plot(means, rows, "|", color="black", markersize=15, markeredgewidth=2, zorder=3)
     axis.axvline(means[0], color="0.4", linestyle="--", linewidth=1, zorder=0)  # doing nothing
-    axis.set_yticks(rows, [_short(shown_name(name)) for name in names])
+    axis.set_yticks(rows, [shortened(shown_name(name), NAME_WIDTH) for name in names])
     axis.set_ylim(len(names) - 0.4, -0.6)  # the first on top, with room for its dots
     axis.locator_params(axis="x", nbins=5)
     unit = f" [{column.unit}]" if column.unit else ""
@@ -168,10 +170,6 @@ def _finite(values: Sequence[object]) -> np.ndarray:
     """The infinite PSNR of equal images has no place on an axis."""
     array = np.array(values, float)
     return np.where(np.isfinite(array), array, np.nan)
-
-
-def _short(name: str, most: int = 28) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def _number(text: str | None) -> float:

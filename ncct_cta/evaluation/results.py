@@ -12,6 +12,7 @@ from ..hu import HUWindow
 from .columns import Column, columns, headlines
 
 IDENTITY, HU_REMAP = "identity", "hu_remap"
+SHOWN_NAMES = {HU_REMAP: "HU remap"}
 DEFAULT_WINDOW = HUWindow(*DataConfig().window)
 
 

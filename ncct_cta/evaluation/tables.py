@@ -13,12 +13,11 @@ from typing import Any
 
 from ..files import to_json, write_text
 from .columns import Column
-from .results import HU_REMAP, IDENTITY, Evaluation, Statistic
+from .results import IDENTITY, SHOWN_NAMES, Evaluation, Statistic
 from .statistics import first_method
 
 WIDTH = 100  # of a terminal
 SCORES, SUMMARY, SUMMARY_JSON = "scores.csv", "summary.csv", "summary.json"
-SHOWN_NAMES = {HU_REMAP: "HU remap"}
 NAME_WIDTH = 16
 VESSEL_ERROR = "vessel_mae_hu"
 
@@ -91,7 +90,7 @@ def _detail_table(evaluation: Evaluation) -> str:
     heads = [["", "cases"], ["", "mean"], ["", "SD"], ["bootstrap", "95 % interval"], ["p against", IDENTITY]]
     first = first_method(evaluation.summary)
     if first is not None:
-        heads.append(["p against", _shortened(first)])
+        heads.append(["p against", shortened(first, NAME_WIDTH)])
     rows = []
     for statistics in evaluation.summary.values():
         own = statistics[VESSEL_ERROR]
@@ -104,7 +103,7 @@ def _detail_table(evaluation: Evaluation) -> str:
 
 def _aligned(corner: Sequence[str], methods: Sequence[str], heads: list[list[str]], rows: list[list[str]]) -> str:
     """Right-aligned columns behind the methods' names."""
-    names = [*corner, *(_shortened(SHOWN_NAMES.get(name, name)) for name in methods)]
+    names = [*corner, *(shortened(SHOWN_NAMES.get(name, name), NAME_WIDTH) for name in methods)]
     cells = [[head[line] for head in heads] for line in range(len(corner))] + rows
     name_width = max(map(len, names))
     widths = [max(len(line[i]) for line in cells) for i in range(len(heads))]
@@ -134,8 +133,14 @@ def probability(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _shortened(name: str) -> str:
-    return name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 3]}..."
+def shortened(name: str, most: int) -> str:
+    """A name of at most so many characters, without its middle: variants differ at the end, families at the start.
+
+    >>> shortened("unet_baseline_wide", 12)
+    'unet_...wide'
+    """
+    end = (most - 3) // 2
+    return name if len(name) <= most else f"{name[: most - 3 - end]}...{name[-end:]}"
 
 
 def _wrapped(text: str, indent: str = "") -> str:

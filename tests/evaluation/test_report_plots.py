@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_evaluation import log_rows, write_log
+from made_evaluation import evaluation_of, log_rows, write_log
 from PIL import Image
 
 from ncct_cta.evaluation.columns import columns
@@ -25,6 +25,14 @@ def test_a_distribution_names_methods_unit_and_direction(evaluation):
     svg = content(distribution(evaluation, COLUMNS["vessel_mae_hu"])).decode()
     for words in ("identity", "HU remap", "G2", "MAE, vessels [HU] (lower is better)"):
         assert f">{words}<" in svg
+
+
+def test_long_names_that_differ_at_the_end_are_told_apart(cases):
+    names = [f"unet_with_quite_a_long_name_{end}" for end in ("wide", "deep")]
+    found = evaluation_of(cases, {name: {} for name in names})
+    svg = content(distribution(found, COLUMNS["vessel_mae_hu"])).decode()
+    assert ">unet_with_qui...ng_name_wide<" in svg
+    assert ">unet_with_qui...ng_name_deep<" in svg
 
 
 def test_a_distribution_has_a_dot_for_every_case_and_method(evaluation):

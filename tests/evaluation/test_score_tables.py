@@ -40,6 +40,12 @@ def test_the_table_fits_the_terminal_with_large_numbers_and_long_names() -> None
         assert max(map(len, format_table(each).splitlines())) <= 100
 
 
+def test_long_names_that_differ_at_the_end_are_told_apart() -> None:
+    lines = format_table(evaluation(("identity", "unet_baseline_16_wide", "unet_baseline_16_deep"))).splitlines()
+    firsts = [line.split()[0] for line in lines if line.startswith("unet")]
+    assert firsts == ["unet_ba...6_wide", "unet_ba...6_deep"] * 2
+
+
 def test_the_table_says_of_how_many_cases_it_is_and_what_is_not_available() -> None:
     lines = format_table(evaluation()).splitlines()
     assert lines[0] == "Means over 3 cases"
