@@ -117,9 +117,13 @@ class TrainConfig(Section):
     num_epochs: int = setting(100, "epochs in all", low=1)
     steps_per_epoch: int = setting(250, "optimiser steps an epoch", low=1)
     batch_size: int = setting(8, "slices or patches a step, over all processes", low=1)
-    lr: float = setting(1.0e-4, "learning rate of G at its peak", low=0.0)
-    lr_scheduler: str = setting("cosine", "after the warm-up: cosine to zero, or constant", choices=SCHEDULES)
-    warmup_steps: int = setting(200, "steps of linear warm-up", low=0)
+    lr: float = setting(1.0e-4, "learning rate of G at its peak; a frozen G takes no step", low=0.0)
+    lr_scheduler: str = setting(
+        "cosine",
+        "after the warm-up: cosine to zero, or constant; with G2 refine.lr_scheduler counts",
+        choices=SCHEDULES,
+    )
+    warmup_steps: int = setting(200, "steps of linear warm-up; with G2 refine.warmup_steps counts", low=0)
     weight_decay: float = setting(0.0, "AdamW's weight decay", low=0.0)
     grad_clip: float = setting(1.0, "largest norm of a net's gradient; 0 doesn't clip", low=0.0)
     amp: str = setting("off", "mixed precision: bf16 (CPU, CUDA) or fp16 (CUDA)", choices=("off", "bf16", "fp16"))

@@ -115,6 +115,7 @@ class TrainingRun:
 
     def _warm_start(self) -> None:
         """Load pretrained G and G2."""
+        self._warn_of_unused()
         train, refine, discriminator = self.settings.train, self.settings.refine, self.settings.discriminator
         if discriminator.enabled and not train.skip_warmup and discriminator.warmup_epochs >= train.num_epochs:
             logger.warning(
@@ -133,6 +134,14 @@ class TrainingRun:
                 network = self.cascade.get_submodule(part)
                 load_weights(network, part_weights(load_checkpoint(path), part, path), path)
                 logger.info("%s starts from %s", part, path)
+
+    def _warn_of_unused(self) -> None:
+        """Name what was set for G's training and does nothing in G2's."""
+        train, refine, default = self.settings.train, self.settings.refine, config.TrainConfig()
+        of_g = (*(("lr",) if refine.freeze_G else ()), "lr_scheduler", "warmup_steps")
+        unused = [name for name in of_g if refine.enabled and getattr(train, name) != getattr(default, name)]
+        for name in unused:
+            logger.warning("train.%s does nothing while G2 trains; set refine.%s", name, name)
 
     def _prepare_folder(self) -> None:
         """Make the run's folder; an earlier run that isn't resumed is moved aside, never lost."""

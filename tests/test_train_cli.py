@@ -100,3 +100,14 @@ def test_a_runs_folder_goes_on_with_its_own_settings(trained_run: Path, tmp_path
     recorded = yaml.safe_load((run / "config.yaml").read_text())
     assert recorded["model"]["channels"] == [4, 8]
     assert recorded["train"]["num_epochs"] == 2
+
+
+def test_what_was_set_for_g_and_does_nothing_beside_g2_is_named(
+    cohort: Path, tiny_settings: list[str], tmp_path: Path
+) -> None:
+    small = ["--refine::hidden_dim", "2", "--refine::num_blocks", "1", "--train::warmup_steps", "7"]
+    main(["g2", *tiny_settings, *small, "--data::datalist", str(cohort), "--train::output_dir", str(tmp_path / "run")])
+    log = (tmp_path / "run" / "train.log").read_text()
+    for name in ("lr", "warmup_steps"):
+        assert log.count(f"train.{name} does nothing while G2 trains; set refine.{name}") == 1
+    assert "train.lr_scheduler" not in log
