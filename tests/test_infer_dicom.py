@@ -255,6 +255,14 @@ def test_a_header_that_says_contrast_is_warned_of(
     assert "its header says that contrast was given" in caplog.text
 
 
+def test_damaged_files_beside_the_images_are_warned_of(
+    trained_run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_series(tmp_path / "in", chest_hu(SHAPE))[-1].write_bytes(b"")
+    _infer(trained_run, tmp_path / "in", tmp_path / "out")
+    assert "files that are empty, damaged or can't be read beside its images: 1; slices may be missing" in caplog.text
+
+
 def test_what_was_written_is_no_input(source: Path, trained_run: Path, tmp_path: Path) -> None:
     shutil.copytree(source, tmp_path / "in")
     for words in ((), ("--overwrite",)):

@@ -70,6 +70,8 @@ def read_dicom_inputs(folder: Path, key_file: Path, names: Sequence[str] = ()) -
     for name in chosen:
         if series_of[name].names_contrast:
             logger.warning("%s: its header says that contrast was given; expected a non-contrast CT", name)
+        if series_of[name].remark:
+            logger.warning("%s: %s", name, series_of[name].remark)
     return [cases[name] for name in chosen]
 
 

@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 
-from ..dicom.headers import read_header
+from ..dicom.headers import is_dicom
 from ..dicom.pixels import read_series
 from ..dicom.series import choose_series
 from ..errors import InputError
@@ -40,7 +40,7 @@ def read_volume(path: str | Path, *, series: str | None = None) -> Volume:
         return read_ct(path)
     if path.suffix.lower() in SITK_SUFFIXES and path.is_file():
         return _read_sitk(path)
-    if path.is_dir() or (path.is_file() and read_header(path) is not None):
+    if path.is_dir() or (path.is_file() and is_dicom(path)):
         return _read_dicom(path, series)
     problem = "this is none of them" if path.exists() else "there is no such file or folder"
     raise InputError(f"{path}: expected NIfTI, {', '.join(SITK_SUFFIXES)} or a DICOM folder, but {problem}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator, MutableSequence
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from pydicom import Dataset, dcmread
-from pydicom.errors import InvalidDicomError
+from pydicom.uid import CTImageStorage, MediaStorageDirectoryStorage
 from tqdm import tqdm
 
 from ..errors import InputError
@@ -80,58 +81,124 @@ class DicomFile:
     def _value(self, keyword: str) -> object:
         try:
             return self.tags.get(keyword)
-        except (ValueError, TypeError, NotImplementedError):  # pydicom decodes on access, and headers hold anything
+        except Exception:  # pydicom decodes on access, and headers hold anything
             return None
 
 
-def dicom_files(folder: str | Path, *, progress: bool = False) -> tuple[list[DicomFile], int]:
+@dataclass(frozen=True)
+class FoundFiles:
+    """What the files of a folder are.
+
+    Args:
+        dicom: the DICOM files in the order of their paths.
+        damaged: files that are empty, can't be read, or start as DICOM does and have no whole header.
+        others: number of files that are no DICOM.
+    """
+
+    dicom: tuple[DicomFile, ...]
+    damaged: tuple[Path, ...]
+    others: int
+
+
+class DamagedFileError(Exception):
+    """A file that may be an image of a series but can't be read."""
+
+
+def dicom_files(folder: str | Path, *, progress: bool = False) -> FoundFiles:
     """Read the header of every DICOM file in a folder and below it, whatever the files' names.
 
     Args:
         folder: a folder, or one DICOM file.
         progress: show a progress bar.
 
-    Returns:
-        The DICOM files in the order of their paths, and the number of other files.
-
     Raises:
         InputError: if the folder is missing or can't be read.
     """
-    paths = tqdm(list(files_below(Path(folder))), desc="files", unit="file", disable=None if progress else True)
-    found = [read_header(path) for path in paths]
-    files = [file for file in found if file is not None]
-    return files, len(found) - len(files)
+    dicom, damaged, others = [], [], 0
+    for path in tqdm(list(files_below(Path(folder))), desc="files", unit="file", disable=None if progress else True):
+        try:
+            file = read_header(path)
+        except DamagedFileError:
+            damaged.append(path)
+            continue
+        if file is None:
+            others += 1
+        else:
+            dicom.append(file)
+    return FoundFiles(tuple(dicom), tuple(damaged), others)
 
 
 def is_dicom(path: Path) -> bool:
     """Whether a file starts as DICOM files do; False too if it can't be read."""
     try:
-        with open(path, "rb") as file:
-            start = file.read(PREAMBLE_BYTES + len(MAGIC))
+        return _starts_as_dicom(_start(path))
     except OSError:
         return False
-    return start[PREAMBLE_BYTES:] == MAGIC or start.startswith(OLD_STARTS)
 
 
 def read_header(path: Path) -> DicomFile | None:
-    """The header of a DICOM file; None if the file is none, or is damaged so early that nothing can be read."""
-    if not is_dicom(path):
-        return None
+    """The header of a DICOM file; None if the file is none.
+
+    Raises:
+        DamagedFileError: if the file is empty, can't be read, or starts as DICOM does and has no whole header.
+    """
     try:
+        start = _start(path)
+        if start and not _starts_as_dicom(start):
+            return None
         with quiet_pydicom():
             tags = dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(TAGS))
+            _drop_undecodable(tags)
             tags.decode()
-    except (OSError, InvalidDicomError, ValueError, EOFError, KeyError, AttributeError, NotImplementedError):
+            is_directory = tags.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage
+    except Exception as error:  # a parser on damaged bytes raises anything
+        raise DamagedFileError from error
+    is_part_10 = start[PREAMBLE_BYTES:] == MAGIC
+    is_other = start and not is_part_10 and "SOPClassUID" not in tags and "Rows" not in tags
+    if is_directory or is_other:  # DICOMDIR, a disk's table of contents; a file that starts like group 0008 by chance
         return None
-    return DicomFile(path, tags) if "SOPClassUID" in tags or "Rows" in tags else None
+    if not _is_whole(tags, is_part_10=is_part_10):
+        raise DamagedFileError
+    return DicomFile(path, tags)
+
+
+def _start(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(PREAMBLE_BYTES + len(MAGIC))
+
+
+def _starts_as_dicom(start: bytes) -> bool:
+    return start[PREAMBLE_BYTES:] == MAGIC or start.startswith(OLD_STARTS)
+
+
+def _drop_undecodable(tags: Dataset) -> None:
+    """Take out the elements whose bytes make no sense: the others may be all that a volume needs."""
+    for tag in list(tags.keys()):
+        try:
+            tags[tag]
+        except Exception:  # of any kind, by the element
+            del tags[tag]
+
+
+def _is_whole(tags: Dataset, *, is_part_10: bool) -> bool:
+    """Whether a header has what all objects have, and a CT image its matrix: what a cut or a wrong length takes."""
+    if "Rows" in tags:
+        return "SOPClassUID" in tags or not is_part_10
+    return "SOPClassUID" in tags and "SeriesInstanceUID" in tags and tags["SOPClassUID"].value != CTImageStorage
 
 
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Silence pydicom's warnings: of every small offence against the standard, with the value, perhaps a name."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Silence pydicom's warnings and log: of every offence against the standard, with the value, perhaps a name."""
+    log = logging.getLogger("pydicom")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
 
 
 def files_below(folder: Path) -> Iterator[Path]:

@@ -26,7 +26,7 @@ class SeriesVolume:
     Args:
         hu: (X, Y, Z) int16 HU: along the rows (column index), down the columns, and along the slices.
         affine: (4, 4), voxel indices to DICOM's patient coordinates (LPS mm), at right angles.
-        remarks: what was done to the images beyond reading them, in plain sentences.
+        remarks: what was done to the images beyond reading them, or may be wrong, in plain sentences.
     """
 
     hu: np.ndarray
@@ -45,7 +45,7 @@ def read_series(series: Series) -> SeriesVolume:
         InputError: if slices are missing, unevenly spaced or double, or pixels can't be read.
     """
     grid = grid_of(series)
-    remarks = []
+    remarks = [series.remark] if series.remark else []
     if grid.duplicates:
         _require_copies(series, grid)
         remarks.append(f"images that were there twice and count once: {len(grid.duplicates)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from ..errors import InputError
 from .headers import DicomFile, dicom_files
 from .sorting import part_images
 
+DAMAGED = "files that are empty, damaged or can't be read"
 NO_CONTRAST_WORDS = ("", "none", "no", "n", "0", "without")
 
 
@@ -23,12 +24,14 @@ class Series:
         slices: its files; of a volume all with one matrix, orientation and pixel spacing.
         part: 1, 2, ... where the series holds several volumes (phases, reformats), else 0.
         ignored: why this is no volume, in plain words; empty for a volume.
+        damaged_beside: number of damaged files in the folders of its files, some of which may be its images.
     """
 
     uid: str
     slices: tuple[DicomFile, ...]
     part: int = 0
     ignored: str = ""
+    damaged_beside: int = 0
 
     @property
     def key(self) -> str:
@@ -52,6 +55,11 @@ class Series:
         return self.first.text("ContrastBolusAgent").lower() not in NO_CONTRAST_WORDS
 
     @property
+    def remark(self) -> str:
+        """That images may be missing; empty if nothing says so."""
+        return f"{DAMAGED} beside its images: {self.damaged_beside}; slices may be missing" * bool(self.damaged_beside)
+
+    @property
     def summary(self) -> str:
         """The label with what tells the series of a study apart."""
         spacing = self.first.numbers("PixelSpacing", 2)
@@ -70,17 +78,20 @@ class Inventory:
         volumes: series, or parts of series, whose images make a volume; whether they do is for ``grid_of`` to say.
         ignored: the others, with the reason.
         other_files: number of files that aren't DICOM.
+        damaged: files that are empty or can't be read, and DICOM files without a whole header.
     """
 
     volumes: tuple[Series, ...]
     ignored: tuple[Series, ...]
     other_files: int
+    damaged: tuple[Path, ...] = ()
 
     @property
     def why_none(self) -> str:
         """What the folder holds instead of a volume."""
         reasons = Counter(series.ignored for series in self.ignored)
         found = [f"{count} x {reason}" for reason, count in reasons.items()]
+        found += [f"{DAMAGED}: {len(self.damaged)}"] if self.damaged else []
         return ", ".join([*found, f"{self.other_files} x no DICOM file"])
 
     def choose(self, key: str | None = None) -> Series:
@@ -112,15 +123,17 @@ def find_series(folder: str | Path, *, progress: bool = False) -> Inventory:
     Raises:
         InputError: if the folder is missing or can't be read.
     """
-    files, other_files = dicom_files(folder, progress=progress)
+    files = dicom_files(folder, progress=progress)
     by_series: dict[tuple[str, str], list[DicomFile]] = defaultdict(list)
-    for file in files:
+    for file in files.dicom:
         by_series[file.text("PatientID"), file.text("SeriesInstanceUID")].append(file)
-    found = [part for (_, uid), members in sorted(by_series.items()) for part in _parts(uid, members)]
+    damaged_in = Counter(path.parent for path in files.damaged)
+    found = [part for (_, uid), members in sorted(by_series.items()) for part in _parts(uid, members, damaged_in)]
     return Inventory(
         tuple(series for series in found if not series.ignored),
         tuple(series for series in found if series.ignored),
-        other_files,
+        files.others,
+        files.damaged,
     )
 
 
@@ -137,9 +150,11 @@ def choose_series(folder: str | Path, key: str | None = None) -> Series:
     return find_series(folder).choose(key)
 
 
-def _parts(uid: str, files: Sequence[DicomFile]) -> list[Series]:
+def _parts(uid: str, files: Sequence[DicomFile], damaged_in: Mapping[Path, int]) -> list[Series]:
     groups, ignored = part_images(files)
+    beside = sum(damaged_in.get(folder, 0) for folder in {file.path.parent for file in files})
     volumes = [
-        Series(uid, tuple(group), part=number if len(groups) > 1 else 0) for number, group in enumerate(groups, start=1)
+        Series(uid, tuple(group), part=number if len(groups) > 1 else 0, damaged_beside=beside)
+        for number, group in enumerate(groups, start=1)
     ]
     return volumes + [Series(uid, tuple(group), ignored=reason) for reason, group in sorted(ignored.items())]

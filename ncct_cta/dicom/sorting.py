@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage, UID_dictionary
 
 from .headers import SOFTWARE, DicomFile
 
@@ -65,12 +65,12 @@ def _without_copies(files: Sequence[DicomFile]) -> list[DicomFile]:
 
 def _no_slice(file: DicomFile) -> str:
     """Why an object is no slice of a CT volume; empty if it is one."""
-    sop_class = UID(file.text("SOPClassUID"))
+    sop_class = file.text("SOPClassUID")
     if sop_class in ENHANCED:
         return "enhanced multi-frame CT, which isn't read: export it as classic CT images"
     if sop_class != CTImageStorage:
-        # UID.name is the number itself where pydicom doesn't know the class.
-        return f"no CT image ({sop_class.name if sop_class.is_valid else file.text('Modality') or 'unknown object'})"
+        name = UID_dictionary[sop_class][0] if sop_class in UID_dictionary else file.text("Modality")
+        return f"no CT image ({name or 'unknown object'})"
     if file.text("Manufacturer") == SOFTWARE:
         return "synthetic CTA"  # neither a scan to synthesise from nor a CTA to learn from
     for value in file.text("ImageType").upper().split("\\"):

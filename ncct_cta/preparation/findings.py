@@ -74,10 +74,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Findings:
-    """All of a folder's findings, and how many files are neither DICOM nor a volume."""
+    """All of a folder's findings, and how many files are neither DICOM nor a volume, or damaged."""
 
     findings: tuple[Finding, ...]
     other_files: int
+    damaged_files: int
 
 
 def find(folder: Path, keys: KeyTable, *, leave_out: Path | None = None) -> Findings:
@@ -94,7 +95,9 @@ def find(folder: Path, keys: KeyTable, *, leave_out: Path | None = None) -> Find
     inventory = find_series(folder, progress=True)
     files = [path for path in files_below(folder) if _counts(path, leave_out)]
     findings = [*_of_dicom(inventory, keys), *_of_files(files, folder, keys)]
-    return Findings(tuple(findings), inventory.other_files - len(files))
+    damaged = sum(not is_volume_file(path) for path in inventory.damaged)
+    others = inventory.other_files + len(inventory.damaged) - damaged - len(files)
+    return Findings(tuple(findings), others, damaged)
 
 
 def _counts(path: Path, leave_out: Path | None) -> bool:
@@ -141,7 +144,8 @@ def _of_series(series: Series, study: int, keys: KeyTable) -> Finding:
         finding = replace(finding, spacing=grid.spacing, plane=plane, blood=_blood_of(series, grid))
     except InputError as error:
         return replace(finding, status=ERROR, remark=str(error))
-    return replace(finding, remark="; ".join(_remarks(finding, grid)))
+    remarks = [series.remark] if series.remark else []
+    return replace(finding, remark="; ".join([*remarks, *_remarks(finding, grid)]))
 
 
 def _blood_of(series: Series, grid: Grid) -> float | None:

@@ -10,6 +10,7 @@ from dataclasses import asdict, fields
 from itertools import count
 from pathlib import Path
 
+from ..dicom.series import DAMAGED
 from ..errors import InputError
 from ..files import table_text, write_table
 from ..pseudonyms import KEY_FILE, KeyTable
@@ -62,7 +63,10 @@ def run(options: argparse.Namespace) -> None:
     keys = KeyTable.read(options.keys) if options.keys else KeyTable.open(key_file)
     found = find(options.folder, keys, leave_out=options.output)
     if not found.findings:
-        raise InputError(f"{options.folder}: holds neither DICOM nor NIfTI, NRRD or MHA files, expected CT scans")
+        damaged = f"; {DAMAGED}: {found.damaged_files}" * bool(found.damaged_files)
+        raise InputError(
+            f"{options.folder}: holds neither DICOM nor NIfTI, NRRD or MHA files, expected CT scans{damaged}"
+        )
     proposals, unpaired = propose(found.findings)
     keys.write(key_file)
     rows = [_row(finding) for finding in found.findings]
@@ -116,6 +120,8 @@ def _table(found: Findings) -> list[str]:
     ignored = Counter(finding.remark for finding in found.findings if finding.status == IGNORED)
     if ignored:
         remarks.append("ignored: " + ", ".join(f"{number} x {reason}" for reason, number in ignored.items()))
+    if found.damaged_files:
+        remarks.append(f"{DAMAGED}: {found.damaged_files}; export them again if they are images")
     if found.other_files:
         remarks.append(f"files that are neither DICOM nor NIfTI, NRRD or MHA: {found.other_files}")
     wrapped = [line for remark in remarks for line in textwrap.wrap(remark, COLUMNS, subsequent_indent="  ")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from dicom_phantom import chest_hu, write_series
 from pydicom import Dataset
 from pydicom.uid import (
     BasicTextSRStorage,
+    CTImageStorage,
     EnhancedCTImageStorage,
     PositronEmissionTomographyImageStorage,
     RTStructureSetStorage,
@@ -19,6 +21,7 @@ from pydicom.uid import (
 )
 
 from ncct_cta.data.volumes import read_volume
+from ncct_cta.dicom.pixels import read_series
 from ncct_cta.dicom.series import find_series
 from ncct_cta.errors import InputError
 
@@ -30,7 +33,7 @@ def test_files_are_found_below_and_under_any_name_and_others_are_counted(tmp_pat
     (tmp_path / "notes.dcm").write_text("no DICOM")
     (tmp_path / "empty").touch()
     inventory = find_series(tmp_path)
-    assert (len(inventory.volumes), inventory.other_files) == (1, 2)
+    assert (len(inventory.volumes), inventory.other_files, inventory.damaged) == (1, 1, (tmp_path / "empty",))
     np.testing.assert_array_equal(read_volume(tmp_path).array, chest_hu())
 
 
@@ -136,11 +139,93 @@ def test_a_single_image_is_no_volume(tmp_path: Path) -> None:
         read_volume(tmp_path)
 
 
-def test_nothing_but_damaged_headers_is_no_dicom(tmp_path: Path) -> None:
+def test_nothing_but_damaged_headers_is_named(tmp_path: Path) -> None:
     for path in write_series(tmp_path):
         path.write_bytes(path.read_bytes()[:140])
-    with pytest.raises(InputError, match="6 x no DICOM file"):
+    with pytest.raises(InputError, match="files that are empty, damaged or can't be read: 6"):
         read_volume(tmp_path)
+
+
+def _unlink(path: Path) -> None:
+    """A link to a file that isn't there: it can't be read, not even by root."""
+    path.unlink()
+    path.symlink_to(path.with_name("nowhere"))
+
+
+def _widen(element: bytes) -> Callable[[Path], None]:
+    """Flip one bit in the length of an element, given by its tag and VR."""
+
+    def damage(path: Path) -> None:
+        content = bytearray(path.read_bytes())
+        content[content.index(element, 300) + 6] ^= 1  # behind the file's meta information
+        path.write_bytes(content)
+
+    return damage
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "unreadable": _unlink,
+    "empty": lambda path: path.write_bytes(b""),
+    "cut in the meta information": lambda path: path.write_bytes(path.read_bytes()[:200]),
+    "cut in the header": lambda path: path.write_bytes(path.read_bytes()[:600]),
+    "odd length of Rows": _widen(b"\x28\x00\x10\x00US"),
+    "odd length of SOPClassUID": _widen(b"\x08\x00\x16\x00UI"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_file_is_told_apart_from_others_and_the_series_remarks_it(
+    tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    last = write_series(tmp_path)[-1]
+    (tmp_path / "notes.txt").write_text("no DICOM")
+    damage(last)
+    inventory = find_series(tmp_path)
+    assert (inventory.damaged, inventory.other_files, inventory.ignored) == ((last,), 1, ())
+    remark = "files that are empty, damaged or can't be read beside its images: 1; slices may be missing"
+    assert read_series(inventory.choose()).remarks == (remark,)
+
+
+def test_an_element_that_makes_no_sense_costs_no_image(tmp_path: Path) -> None:
+    for path in write_series(tmp_path):
+        path.write_bytes(path.read_bytes().replace(b"\x20\x00\x12\x00IS\x02\x001 ", b"\x20\x00\x12\x00IS\x02\x00.x"))
+    inventory = find_series(tmp_path)
+    assert (len(inventory.choose().slices), inventory.damaged) == (6, ())
+
+
+def test_no_damaged_header_stops_the_search(tmp_path: Path) -> None:
+    path = write_series(tmp_path)[0]
+    whole, random = path.read_bytes(), np.random.default_rng(0)
+    header = whole.index(b"\xe0\x7f\x10\x00")
+    for _ in range(400):
+        content = bytearray(whole)
+        for place in random.integers(132, header, 3):
+            content[place] = random.integers(256)
+        path.write_bytes(content)
+        find_series(tmp_path)
+
+
+@pytest.mark.parametrize("element", [b"\x08\x00\x16\x00UI", b"\x08\x00\x18\x00UI", b"\x20\x00\x0d\x00UI"])
+def test_a_damaged_header_is_not_quoted(
+    tmp_path: Path, element: bytes, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
+    path = write_series(tmp_path, PatientName="Doe^Jane")[0]
+    for bit in (1, 2, 4, 8, 16, 32, 64, 128):
+        content = bytearray(path.read_bytes())
+        content[content.index(element, 300) + 6] ^= bit
+        (tmp_path / "damaged").write_bytes(content)
+        _ = find_series(tmp_path).why_none
+    assert not caplog.records
+    assert not list(recwarn)
+
+
+def test_a_disks_table_of_contents_is_no_image(tmp_path: Path) -> None:
+    content = write_series(tmp_path)[0].read_bytes()
+    (tmp_path / "DICOMDIR").write_bytes(
+        content[:400].replace(CTImageStorage.encode(), b"1.2.840.10008.1.3.10\0\0\0\0\0")
+    )
+    inventory = find_series(tmp_path)
+    assert (inventory.other_files, inventory.damaged) == (1, ())
 
 
 def test_images_that_all_carry_one_uid_are_no_copies(tmp_path: Path) -> None:

@@ -170,6 +170,17 @@ def test_one_bad_series_stops_no_other(patient: Path, case: PhantomCase, tmp_pat
     assert sum(row["status"] == "ok" for row in rows) == 2
 
 
+def test_damaged_files_have_their_own_line_and_their_series_a_remark(
+    patient: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sorted((patient / f"{NAME}_{IDENTITY}_{BIRTH}" / "b").iterdir())[0].write_bytes(b"")  # the last slice
+    rows = _scan(patient, tmp_path / "out")["series"]
+    assert [row["remark"][:20] for row in rows if row["slices"] == "23"] == ["files that are empty"]
+    printed = capsys.readouterr().out
+    assert "files that are empty, damaged or can't be read: 1; export them again" in printed
+    assert "files that are neither DICOM nor NIfTI, NRRD or MHA: 1" in printed
+
+
 def test_values_that_are_no_hu_are_an_error(patient: Path, case: PhantomCase, tmp_path: Path) -> None:
     _write_chest(patient / "d", case.cta, SeriesNumber=6, RescaleIntercept=None, RescaleSlope=None)
     (bad,) = [row for row in _scan(patient, tmp_path / "out")["series"] if row["status"] == "error"]
