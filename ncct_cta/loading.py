@@ -15,8 +15,10 @@ from .errors import InputError
 from .keys import EMA, NETWORK
 
 
-def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint's plain data and tensors; nothing in the file is executed (``weights_only``).
+
+    All lies on the CPU, where the random states belong; ``load_state_dict`` moves the rest to its network.
 
     Raises:
         InputError: if the file is missing, damaged, or not a checkpoint.
@@ -29,7 +31,7 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
             damaged = archive.testzip()  # PyTorch doesn't compare the checksums
         if damaged:
             raise ValueError(f"the checksum of {damaged} is wrong")
-        checkpoint = torch.load(path, map_location=device, weights_only=True)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (zipfile.BadZipFile, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise InputError(f"{path}: not a readable checkpoint, or damaged ({reason}); take another one") from error

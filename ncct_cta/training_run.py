@@ -103,7 +103,7 @@ class TrainingRun:
         """Go on from the last checkpoint, or start from pretrained weights, or from scratch."""
         last = self.folder / LAST
         if self.settings.train.resume and last.is_file():
-            self.checkpoints.restore(self.trainer, load_checkpoint(last, self.trainer.state.device))
+            self.checkpoints.restore(self.trainer, load_checkpoint(last))
             logger.info("resuming from %s", last)
         else:
             self._warm_start()

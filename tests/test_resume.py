@@ -14,7 +14,7 @@ import pytest
 import torch
 from same_tree import assert_same_tree
 
-from ncct_cta import paths
+from ncct_cta import components, paths
 from ncct_cta.handlers.checkpoint import BEST, LAST
 from ncct_cta.train import main
 
@@ -228,3 +228,19 @@ def test_resuming_a_complete_run_does_nothing(cohort, tmp_path, capsys):
 def test_resuming_without_an_earlier_run_starts_one(cohort, tmp_path):
     main(words(cohort, tmp_path / "run", "--resume", train__num_epochs="1", train__val_every="5"))
     assert load(tmp_path / "run" / LAST)["trainer"]["epoch"] == 1
+
+
+def test_a_run_on_another_device_reads_its_checkpoint_on_the_cpu(cohort, tmp_path, monkeypatch):
+    """Random states are taken from nowhere else. Here "cpu:0" is the other device."""
+    places, read = {}, torch.load
+
+    def spy(path, **options):
+        places[Path(path).name] = options.get("map_location")
+        return read(path, **options)
+
+    monkeypatch.setattr(components, "resolve_device", lambda name: torch.device("cpu:0"))
+    monkeypatch.setattr(torch, "load", spy)
+    for epochs in "12":
+        main(words(cohort, tmp_path / "run", "--resume", train__num_epochs=epochs, train__val_every="5"))
+    assert str(places[LAST]) == "cpu"
+    assert load(tmp_path / "run" / LAST)["trainer"]["epoch"] == 2
