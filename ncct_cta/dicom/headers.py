@@ -24,9 +24,9 @@ TAGS = (
     "PatientName", "PatientBirthDate", "Modality", "Manufacturer", "ImageType", "SeriesNumber", "SeriesDescription",
     "InstanceNumber", "StudyDate", "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "ContentDate",
     "ContentTime", "AcquisitionNumber", "TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase", "TriggerTime",
-    "ConvolutionKernel", "ContrastBolusAgent", "SliceThickness", "SamplesPerPixel", "Rows", "Columns", "PixelSpacing",
-    "ImagePositionPatient", "ImageOrientationPatient", "PixelRepresentation", "PixelPaddingValue",
-    "PixelPaddingRangeLimit", "RescaleSlope", "RescaleIntercept", "RescaleType",
+    "ConvolutionKernel", "ContrastBolusAgent", "SliceThickness", "SamplesPerPixel", "PhotometricInterpretation",
+    "Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "PixelRepresentation",
+    "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleSlope", "RescaleIntercept", "RescaleType",
 )
 # fmt: on
 SOFTWARE = "ncct-cta"  # the manufacturer of what ``derived`` writes

@@ -78,6 +78,8 @@ def _no_slice(file: DicomFile) -> str:
             return NO_SLICE[value]
     if file.number("SamplesPerPixel", 1) != 1:
         return "colour picture"
+    if file.text("PhotometricInterpretation").upper() == "MONOCHROME1":
+        return "inverted values (MONOCHROME1), which aren't read: export it as MONOCHROME2"  # GDCM would give 2047 - HU
     if file.text("RescaleType").upper() not in HU_TYPES:
         return f"values that are no HU (rescale type {file.text('RescaleType')})"
     for keyword, count in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6), ("PixelSpacing", 2)):

@@ -112,6 +112,9 @@ IGNORED = {
         "SOPClassUID": EnhancedCTImageStorage
     },
     "values that are no HU (rescale type Z_EFF)": {"RescaleType": "Z_EFF"},
+    "inverted values (MONOCHROME1), which aren't read: export it as MONOCHROME2": {
+        "PhotometricInterpretation": "MONOCHROME1"
+    },
     "no ImagePositionPatient": {"ImagePositionPatient": None},
 }
 
