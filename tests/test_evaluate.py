@@ -164,8 +164,9 @@ def test_the_ncct_in_the_predictions_place_is_refused(cohort, tmp_path, capsys) 
     assert f"is the NCCT of {CASE}, voxel for voxel" in refused(capsys, cohort, tmp_path, "--pred", folder)
 
 
-def test_swapped_ncct_and_cta_are_refused(cohort, tmp_path, capsys) -> None:
-    kinds = {"ncct": "cta", "cta": "ncct", "lung": "lung", "vessel": "vessel"}
+@pytest.mark.parametrize("masks", [("lung", "vessel"), ()], ids=["masks", "no masks"])
+def test_swapped_ncct_and_cta_are_refused(cohort, tmp_path, capsys, masks: tuple[str, ...]) -> None:
+    kinds = {"ncct": "cta", "cta": "ncct", **{kind: kind for kind in masks}}
     entry = {kind: str(cohort / f"{CASE}_{other}.nii.gz") for kind, other in kinds.items()}
     swapped = {"testing": [{"case": "p", **entry}]}
     (tmp_path / "datalist.json").write_text(json.dumps(swapped))

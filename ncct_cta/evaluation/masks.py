@@ -14,6 +14,7 @@ from ..data.lung_mask import compute_lung_mask
 from ..data.nifti import Volume, from_ras, read_ct, require_same_grid, spacing_to_ras, to_ras
 from ..data.nifti_write import write_mask_like
 from ..errors import InputError
+from ..hu import ENHANCEMENT_HU
 from ..metrics import vessel_mask_from_pair
 from .inputs import listed
 from .stamps import Stamps
@@ -30,7 +31,7 @@ def complete_masks(cases: Sequence[Case], folder: Path) -> tuple[list[Case], lis
         the cases with their masks, None where nothing was found (no lung, no enhancement), and remarks that say so.
 
     Raises:
-        InputError: if a file can't be read or written.
+        InputError: if a file can't be read or written, or if NCCT and CTA are swapped.
     """
     lacking = [case for case in cases if case.lung is None or case.vessel is None]
     if not lacking:
@@ -81,7 +82,13 @@ def _lung(case: Case, ncct: Volume) -> np.ndarray:
 def _vessel(case: Case, ncct: Volume) -> np.ndarray:
     cta = read_ct(_cta(case))
     require_same_grid(ncct, cta, case=case.name)
-    return vessel_mask_from_pair(ncct.array, cta.array)
+    vessel = vessel_mask_from_pair(ncct.array, cta.array)
+    if not vessel.any() and vessel_mask_from_pair(cta.array, ncct.array).any():
+        raise InputError(
+            f"case {case.name}: nothing enhances by over {ENHANCEMENT_HU} HU from NCCT to CTA, but vessels do from CTA "
+            "to NCCT; the two are swapped: exchange ncct and cta in the case list"
+        )
+    return vessel
 
 
 def _cta(case: Case) -> Path:
