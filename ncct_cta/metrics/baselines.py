@@ -13,13 +13,13 @@ class HURemap:
     """The baseline that knows intensities and no anatomy: the training pairs' mean CTA value for each NCCT value."""
 
     def __init__(self, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
-        """Fit on pairs (NCCT, CTA) of int16 HU arrays; values that no pair holds stay as they are."""
+        """Fit on pairs (NCCT, CTA) of arrays in whole or fractional HU; values that no pair holds stay as they are."""
         low, high = SYNTHRAD_RANGE_HU
         size = high - low + 1
         counts, sums = np.zeros(size), np.zeros(size)
         for ncct_hu, cta_hu in pairs:
             inside = (ncct_hu >= low) & (ncct_hu <= high)  # without the -3024 that scanners pad with
-            values = ncct_hu[inside].astype(np.int64) - low
+            values = _nearest(ncct_hu[inside]) - low
             counts += np.bincount(values, minlength=size)
             sums += np.bincount(values, weights=cta_hu[inside], minlength=size)
         identity = np.arange(low, high + 1, dtype=np.float64)
@@ -30,5 +30,10 @@ class HURemap:
         low, high = SYNTHRAD_RANGE_HU
         values = np.asarray(ncct_hu)
         inside = (values >= low) & (values <= high)
-        mapped = self.table[np.clip(values, low, high).astype(np.int64) - low]
-        return np.where(inside, mapped, values).astype(np.int16)
+        mapped = self.table[_nearest(np.clip(values, low, high)) - low]
+        return np.where(inside, mapped, to_int16_hu(values))
+
+
+def _nearest(hu: np.ndarray) -> np.ndarray:
+    """Whole HU: cut off towards 0, fractional ones would be too bright in the lungs and too dark in the vessels."""
+    return np.rint(hu).astype(np.int64)

@@ -205,6 +205,12 @@ def test_the_remap_beats_the_identity_on_its_own_pairs(case: PhantomCase) -> Non
     assert remapped < 0.9 * identity
 
 
+def test_the_remap_rounds_fractional_hu_to_the_nearest() -> None:
+    remap = HURemap([(np.array([9.6, -20.4], np.float32), np.array([99, -80], np.float32))])
+    values = np.array([10, 9.7, -20.2, 50.6, -50.6, 4000.6], np.float32)
+    assert remap(values).tolist() == [99, 99, -80, 51, -51, 4001]
+
+
 def test_the_remap_leaves_values_that_it_never_saw() -> None:
     remap = HURemap([(np.array([10], np.int16), np.array([99], np.int16))])
     unseen = np.array([-3024, -1024, 11, 3071, 3072, 32767], np.int16)
