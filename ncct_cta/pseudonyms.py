@@ -15,6 +15,7 @@ from .files import OWNER_ONLY, write_table
 KEY_FILE = "keys.csv"
 PATIENT, SERIES, SALT = "patient", "series", "salt"
 PREFIXES = {PATIENT: "p", SERIES: "s"}
+AND = " | "  # between the names of one identity
 DIGITS = 9  # hexadecimal: two of 10,000 series share a name with a chance of 0.1 %, and then an error says so
 SALT_BYTES = 16
 
@@ -29,8 +30,8 @@ class Key:
         kind: patient, series or salt.
         identity: what the pseudonym is the hash of: a patient's ID, a series' UID, a file's place in its folder.
         patient: the pseudonym of a series' patient.
-        patient_name: as the headers have it.
-        birth_date: as the headers have it.
+        patient_name: as the headers have it; of a patient all that came with the identity, between `` | ``.
+        birth_date: likewise.
         source: a series' file, or the folder that holds its images.
         description: a series' description, free text that may name the patient.
     """
@@ -97,7 +98,16 @@ class KeyTable:
         """The pseudonym of a patient, who is entered into the table."""
         return self._add(PATIENT, identity, patient_name=name, birth_date=birth_date)
 
-    def add_series(self, identity: str, *, patient: str, source: str | Path, description: str = "") -> str:
+    def add_series(
+        self,
+        identity: str,
+        *,
+        patient: str,
+        source: str | Path,
+        description: str = "",
+        name: str = "",
+        birth_date: str = "",
+    ) -> str:
         """The pseudonym of a series or a volume's file, which is entered into the table.
 
         Args:
@@ -105,10 +115,12 @@ class KeyTable:
             patient: the patient's pseudonym.
             source: the folder or file to read it from.
             description: free text of the header.
+            name: the patient's in this series, where an ID has several.
+            birth_date: likewise.
         """
-        return self._add(
-            SERIES, identity, patient=patient, source=str(Path(source).absolute()), description=description
-        )
+        place = str(Path(source).absolute())
+        person = {"patient_name": name, "birth_date": birth_date}
+        return self._add(SERIES, identity, patient=patient, source=place, description=description, **person)
 
     def source_of(self, series: str) -> tuple[Path, str | None]:
         """Where a series lies: what ``data.volumes.read_volume`` takes.
@@ -144,5 +156,11 @@ class KeyTable:
         known = self._keys.get(pseudonym)
         if known is not None and known.identity != identity:
             raise InputError(f"two identities share the pseudonym {pseudonym}; scan with a new key table")
+        if known is not None and kind == PATIENT:  # an ID may stand for several people, and none may be lost
+            details = {field: _both(getattr(known, field), value) for field, value in details.items()}
         self._keys[pseudonym] = Key(pseudonym, kind, identity, **details)
         return pseudonym
+
+
+def _both(known: str, value: str) -> str:
+    return AND.join(dict.fromkeys(filter(None, [*known.split(AND), value])))

@@ -16,7 +16,7 @@ from ..data.nifti import nifti_suffix, require_hu
 from ..data.volumes import RAS_FROM_LPS, is_volume_file, read_volume, volume_from
 from ..dicom.geometry import Grid, grid_of
 from ..dicom.headers import DicomFile, files_below
-from ..dicom.patients import add_to_keys, patient_identity
+from ..dicom.patients import add_to_keys, are_several_people, patient_identity
 from ..dicom.pixels import read_slices
 from ..dicom.series import Inventory, Series, find_series
 from ..errors import InputError
@@ -48,6 +48,7 @@ class Finding:
         blood: HU measured in heart and great vessels; None if not measurable.
         frame: the frame of reference, to compare only: it must not be written.
         taken: when, to compare only: it must not be written.
+        doubtful: whether the patient's ID comes with several birth dates, or clearly different names.
     """
 
     patient: str
@@ -65,6 +66,7 @@ class Finding:
     blood: float | None = None
     frame: str = ""
     taken: datetime | None = None
+    doubtful: bool = False
 
     @property
     def enhanced(self) -> bool | None:
@@ -108,16 +110,20 @@ def _counts(path: Path, leave_out: Path | None) -> bool:
 def _of_dicom(inventory: Inventory, keys: KeyTable) -> Iterator[Finding]:
     everything = [*inventory.volumes, *inventory.ignored]
     studies: dict[str, dict[str, datetime]] = defaultdict(dict)
+    files: dict[str, list[DicomFile]] = defaultdict(list)
     for series in everything:
+        files[patient_identity(series.first)].append(series.first)
         taken = _taken(series.first) or datetime.max
         of_patient = studies[patient_identity(series.first)]
         uid = series.first.text("StudyInstanceUID")
         of_patient[uid] = min(taken, of_patient.get(uid, taken))
+    doubtful = {patient for patient, members in files.items() if are_several_people(members)}
     for series in tqdm(everything, desc="series", disable=None):
         of_patient = studies[patient_identity(series.first)]
         in_order = sorted(of_patient, key=lambda uid: (of_patient[uid], uid))
         study = 1 + in_order.index(series.first.text("StudyInstanceUID"))
-        yield _of_series(series, study, keys)
+        finding = _of_series(series, study, keys)
+        yield replace(finding, doubtful=patient_identity(series.first) in doubtful)
 
 
 def _of_series(series: Series, study: int, keys: KeyTable) -> Finding:

@@ -10,6 +10,7 @@ from itertools import product
 from .findings import AXIAL, OK, Finding
 
 CHOOSE = "choose"
+DOUBT = "one patient ID, several names or birth dates: see in keys.csv whether both scans are of one person"
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Proposal:
         patient: pseudonym.
         ncct: the series' pseudonym; a user may write a path instead.
         cta: the same.
-        status: ``ok``: used; ``choose``: one of several candidates, not used until the user says ok.
+        status: ``ok``: used; ``choose``: one of several candidates or of doubtful ones, not used until the user says
+            ok.
         why: in plain words.
     """
 
@@ -37,7 +39,8 @@ def propose(findings: Sequence[Finding]) -> tuple[list[Proposal], list[str]]:
     """Propose pairs of axial chest CTs without and with contrast in the blood, as measured, patient by patient.
 
     Within a study the only NCCT and the only CTA are a pair. What is left over of a patient is matched across
-    studies. Where several are possible all are given, best first, with the status ``choose``.
+    studies. Where several are possible all are given, best first, with the status ``choose``; it has too what may be
+    of several people under one ID.
 
     Returns:
         The pairs, and a sentence for every patient with usable series but no pair.
@@ -74,9 +77,10 @@ def _pairs_of(members: Sequence[Finding]) -> list[tuple[Finding, Finding, str, s
 def _combine(members: Sequence[Finding], where: str) -> list[tuple[Finding, Finding, str, str]]:
     nccts, ctas = ([finding for finding in members if finding.enhanced is kind] for kind in (False, True))
     candidates = sorted(product(nccts, ctas), key=lambda pair: _unlikeness(*pair))
-    if len(candidates) == 1:
+    doubt = f"{DOUBT}; " if any(finding.doubtful for finding in members) else ""
+    if len(candidates) == 1 and not doubt:
         return [(*candidates[0], OK, _description(*candidates[0]))]
-    choice = f"{_counted(members)} in {where}: set status to ok where you want the pair; "
+    choice = f"{doubt}{_counted(members)} in {where}: set status to ok where you want the pair; "
     return [(ncct, cta, CHOOSE, choice + _description(ncct, cta)) for ncct, cta in candidates]
 
 

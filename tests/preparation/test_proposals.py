@@ -69,3 +69,9 @@ def test_case_names_are_unique() -> None:
     nccts = [replace(NCCT, series=f"n{number}") for number in range(3)]
     names = [row[0] for row in _rows(*nccts, CTA, replace(CTA, series="s3"))]
     assert len(set(names)) == len(names) == 6
+
+
+def test_one_id_of_several_people_is_never_a_silent_choice() -> None:
+    ((pair,), _) = propose([replace(NCCT, doubtful=True), replace(CTA, doubtful=True)])
+    assert pair.status == "choose"
+    assert pair.why.startswith("one patient ID, several names or birth dates")

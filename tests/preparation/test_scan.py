@@ -149,6 +149,18 @@ def test_edited_pairs_are_moved_aside_never_overwritten(
     assert not (tmp_path / "pairs.2.csv").exists()
 
 
+def test_one_id_with_two_names_is_a_choice_and_both_are_kept(case: PhantomCase, tmp_path: Path) -> None:
+    people = {"Alpha^Anna": case.ncct, "Beta^Bernd": case.cta}
+    for name, hu in people.items():
+        _write_chest(tmp_path / "in" / name, hu, PatientID="1", PatientName=name, StudyInstanceUID="1.2.3")
+    (pair,) = _scan(tmp_path / "in", tmp_path / "out")["pairs"]
+    assert pair["status"] == "choose"
+    assert not [name for name in people if name.lower() in str(pair).lower()]
+    names = {row["pseudonym"]: row["patient_name"] for row in _table(tmp_path / "out" / "keys.csv")}
+    assert set(names[pair["patient"]].split(" | ")) == set(people)
+    assert [names[pair["ncct"]], names[pair["cta"]]] == list(people)
+
+
 def test_two_candidates_are_both_listed(patient: Path, case: PhantomCase, tmp_path: Path) -> None:
     study = _study_of(patient)
     _write_chest(patient / "d", case.cta, PatientID=IDENTITY, StudyInstanceUID=study, SeriesNumber=5)
