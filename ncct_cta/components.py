@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 import ignite.distributed as idist
 import torch
-from monai.optimizers.lr_scheduler import WarmupCosineSchedule
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from . import config
@@ -98,12 +98,23 @@ def discriminator_optimizer(discriminator_net: nn.Module, lr: float) -> Optimize
     return torch.optim.Adam([group], lr=lr, betas=(0.5, 0.999))
 
 
-def lr_scheduler(optimizer: Optimizer, kind: str, warmup_steps: int, total_steps: int) -> LRScheduler:
-    """Linear warm-up, then cosine to zero (Loshchilov & Hutter, ICLR 2017) or constant; one step an iteration."""
+def lr_scheduler(optimizer: Optimizer, kind: str, warmup_steps: int, total_steps: int) -> LambdaLR:
+    """Linear warm-up, then cosine to zero (Loshchilov & Hutter, ICLR 2017) or constant; one step an iteration.
+
+    In closed form: a resumed run goes on at its step of the schedule that the settings say now.
+    """
     warmup_steps = min(warmup_steps, total_steps // 2)  # a run shorter than the warm-up would never learn
-    if kind == "cosine":
-        return WarmupCosineSchedule(optimizer, warmup_steps=warmup_steps, t_total=total_steps)
-    return LambdaLR(optimizer, lambda step: min(1.0, step / max(1, warmup_steps)))
+
+    def factor(step: int) -> float:
+        if step < warmup_steps:
+            return step / warmup_steps
+        if kind == "constant":
+            return 1.0
+        # Beyond the end, where a run with fewer steps an epoch may be resumed, the cosine would rise again.
+        progress = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
+        return 0.5 * (1 + math.cos(math.pi * progress))
+
+    return LambdaLR(optimizer, factor)
 
 
 @one_line_errors()

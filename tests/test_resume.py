@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import multiprocessing
 import os
 import random
@@ -228,6 +229,16 @@ def test_resuming_a_complete_run_does_nothing(cohort, tmp_path, capsys):
 def test_resuming_without_an_earlier_run_starts_one(cohort, tmp_path):
     main(words(cohort, tmp_path / "run", "--resume", train__num_epochs="1", train__val_every="5"))
     assert load(tmp_path / "run" / LAST)["trainer"]["epoch"] == 1
+
+
+def test_a_run_is_resumed_with_the_learning_rate_and_the_length_that_are_given_now(cohort, tmp_path):
+    common = {"train__val_every": "5", "train__warmup_steps": "0"}
+    main(words(cohort, tmp_path / "run", train__num_epochs="1", train__lr="1.0e-3", **common))
+    main(words(cohort, tmp_path / "run", "--resume", train__num_epochs="2", train__lr="1.0e-4", **common))
+    with open(tmp_path / "run" / "metrics.csv", newline="") as file:
+        rates = [float(row["lr"]) for row in csv.DictReader(file)]
+    # 3 steps an epoch: the mean of the cosine's steps 0, 1, 2 of 3, then of 3, 4, 5 of 6
+    assert rates == pytest.approx([(1 + 0.75 + 0.25) / 3 * 1e-3, (0.5 + 0.25 + 0.0669873) / 3 * 1e-4], rel=1e-5)
 
 
 def test_a_run_on_another_device_reads_its_checkpoint_on_the_cpu(cohort, tmp_path, monkeypatch):

@@ -13,6 +13,8 @@ import ignite.distributed as idist
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 from ..errors import InputError
 from ..keys import VAL_LOSS
@@ -92,12 +94,14 @@ class CheckpointHandler:
     def restore(self, engine: Engine, checkpoint: Mapping[str, Any]) -> None:
         """Put everything back to where ``checkpoint`` left it; the engine goes on with the next epoch.
 
+        What the settings say of optimisers and schedules stays: learning rates and lengths may be others now.
+
         Raises:
             InputError: if the checkpoint is of a run with other networks.
         """
         for name, item in self.to_save.items():
             try:
-                item.load_state_dict(checkpoint[name])
+                load_progress(item, checkpoint[name])
             except (KeyError, RuntimeError, ValueError) as error:
                 reason = str(error).splitlines()[0]
                 raise InputError(
@@ -108,6 +112,23 @@ class CheckpointHandler:
         engine.state.iteration = checkpoint[PROGRESS]["iteration"]
         self.best_val_loss = checkpoint[BEST_VAL_LOSS]
         set_random_state(checkpoint[RANDOM])
+
+
+def load_progress(item: Any, state: Mapping[str, Any]) -> None:
+    """Load a saved state; of an optimiser only the moments, of a schedule only the count of steps."""
+    if isinstance(item, Optimizer):
+        own = [{key: value for key, value in group.items() if key != "params"} for group in item.param_groups]
+        item.load_state_dict(dict(state))
+        for group, settings in zip(item.param_groups, own, strict=True):
+            group.update(settings)
+    elif isinstance(item, LambdaLR):
+        steps = state["last_epoch"]
+        item.last_epoch, item._step_count = steps, state["_step_count"]
+        item._last_lr = [lr * factor(steps) for lr, factor in zip(item.base_lrs, item.lr_lambdas, strict=True)]
+        for group, lr in zip(item.optimizer.param_groups, item._last_lr, strict=True):
+            group["lr"] = lr
+    else:
+        item.load_state_dict(state)
 
 
 def random_state() -> dict[str, Any]:

@@ -13,6 +13,7 @@ import torch
 from ignite.engine import Events
 from tiny_engine import make_trainer, same_weights, tiny_batch, tiny_cascade, weights_of
 
+from ncct_cta.components import lr_scheduler
 from ncct_cta.handlers import CheckpointHandler
 from ncct_cta.handlers.checkpoint import (
     BEST,
@@ -21,6 +22,7 @@ from ncct_cta.handlers.checkpoint import (
     PROGRESS,
     RANDOM,
     SETTINGS,
+    load_progress,
     random_state,
     set_random_state,
 )
@@ -117,6 +119,38 @@ def test_restoring_brings_weights_and_moments_back(tmp_path):
     for index, state in handler.to_save["optimizer"].state_dict()["state"].items():
         assert all(torch.equal(state[name], moments[index][name]) for name in state)
     assert (trainer.state.epoch, trainer.state.iteration) == (2, 2)
+
+
+def scheduled(kind: str, *, lr: float, steps: int, weight_decay: float = 0.0):
+    """An optimiser and its schedule over so many steps."""
+    optimiser = torch.optim.AdamW([torch.nn.Parameter(torch.ones(2))], lr=lr, weight_decay=weight_decay)
+    return optimiser, lr_scheduler(optimiser, kind, 2, steps)
+
+
+@pytest.mark.parametrize("kind", ["cosine", "constant"])
+@pytest.mark.parametrize("steps", [4, 10, 40])
+def test_a_restored_schedule_is_that_of_the_settings_at_the_step_of_the_checkpoint(kind, steps):
+    saved_optimiser, saved = scheduled("cosine", lr=0.5, steps=10)
+    resumed_optimiser, resumed = scheduled(kind, lr=0.125, steps=steps, weight_decay=0.25)
+    whole_optimiser, whole = scheduled(kind, lr=0.125, steps=steps)
+    for schedule in [saved] * 6 + [whole] * 6:
+        schedule.optimizer.step()
+        schedule.step()
+    load_progress(resumed_optimiser, saved_optimiser.state_dict())
+    load_progress(resumed, saved.state_dict())
+    for _ in range(4):
+        (group,), (expected,) = resumed_optimiser.param_groups, whole_optimiser.param_groups
+        assert (group["lr"], group["initial_lr"], group["weight_decay"]) == (expected["lr"], 0.125, 0.25)
+        for schedule in (resumed, whole):
+            schedule.optimizer.step()
+            schedule.step()
+    assert resumed.state_dict() == whole.state_dict()
+
+
+def test_an_optimiser_of_other_nets_is_not_restored():
+    (one, _), other = scheduled("cosine", lr=0.5, steps=10), torch.optim.AdamW(tiny_cascade().parameters())
+    with pytest.raises(ValueError, match="parameter group"):
+        load_progress(one, other.state_dict())
 
 
 def test_a_write_that_fails_leaves_the_checkpoint_before_it(tmp_path, monkeypatch):
