@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -122,7 +123,7 @@ def read_pairs(path: Path, accept: Sequence[str] = ()) -> PairList:
 
 def _rows(path: Path) -> list[dict[str, str]]:
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
+        with io.StringIO(_text(path), newline="") as file:
             # Spreadsheets of some countries write semicolons.
             separator = ";" if ";" in file.readline() else ","
             file.seek(0)
@@ -138,9 +139,19 @@ def _rows(path: Path) -> list[dict[str, str]]:
             ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: can't be read as a CSV file ({reason}); check the path") from error
+        raise InputError(
+            f"{path}: can't be read as a CSV file ({reason}); check the path, or save it as CSV UTF-8"
+        ) from error
     optional = dict.fromkeys((PATIENT, STATUS, WHY, ACCEPT), "")
     return [{**optional, **row} for row in rows if any(row.values())]
+
+
+def _text(path: Path) -> str:
+    content = path.read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252")  # as Excel saves "CSV" in western Europe and America
 
 
 def _pair(path: Path, row: Mapping[str, str], accept: Sequence[str]) -> Pair:

@@ -76,14 +76,24 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _write_pairs(path: Path, proposals: Sequence[Proposal]) -> Path | None:
-    """Write the proposals; a file that is there, perhaps edited, is moved aside. Returns where to."""
+    """Write the proposals; a file that is there, perhaps edited, is moved aside. Returns where to.
+
+    Raises:
+        InputError: if it can't be moved, or the proposals not be written.
+    """
     rows = [asdict(proposal) for proposal in proposals]
     columns = [field.name for field in fields(Proposal)]
     moved = None
-    if path.exists() and path.read_text(encoding="utf-8") != table_text(rows, columns):
-        aside = (path.with_name(f"{path.stem}.{number}{path.suffix}") for number in count(1))
-        moved = next(name for name in aside if not name.exists())
-        path.rename(moved)
+    try:
+        # Bytes: spreadsheets save in whatever encoding they like.
+        if path.exists() and path.read_bytes() != table_text(rows, columns).encode():
+            aside = (path.with_name(f"{path.stem}.{number}{path.suffix}") for number in count(1))
+            moved = path.rename(next(name for name in aside if not name.exists()))
+    except OSError as error:
+        raise InputError(
+            f"{path}: can't be moved aside ({error.strerror or error}); close it where it is open, or choose another "
+            "--output"
+        ) from error
     write_table(path, rows, columns)
     return moved
 

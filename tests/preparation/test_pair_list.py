@@ -37,6 +37,17 @@ def test_a_spreadsheet_with_semicolons_is_read(tmp_path: Path) -> None:
     assert [(pair.ncct, pair.accepted) for pair in read_pairs(path).pairs] == [("x", True), ("x", False)]
 
 
+def test_a_list_that_excel_has_saved_is_read(tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_bytes("case;ncct;cta\r\na;Müller/n;Müller/c\r\n".encode("cp1252"))
+    assert [(pair.ncct, pair.cta) for pair in read_pairs(tmp_path / "pairs.csv").pairs] == [("Müller/n", "Müller/c")]
+
+
+def test_what_is_no_text_says_how_to_save_it(tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_bytes(b"PK\x03\x04\x81\x8d")
+    with pytest.raises(InputError, match="save it as CSV UTF-8"):
+        read_pairs(tmp_path / "pairs.csv")
+
+
 def test_cases_are_accepted_by_name(tmp_path: Path) -> None:
     path = write(tmp_path, "case,ncct,cta\na,x,y\nb,x,y\n")
     assert [pair.accepted for pair in read_pairs(path, ["b"]).pairs] == [False, True]

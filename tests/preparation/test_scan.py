@@ -149,6 +149,23 @@ def test_edited_pairs_are_moved_aside_never_overwritten(
     assert not (tmp_path / "pairs.2.csv").exists()
 
 
+def test_pairs_that_excel_has_saved_are_moved_aside_too(patient: Path, tmp_path: Path) -> None:
+    mine = "Müller".encode("cp1252")
+    (tmp_path / "pairs.csv").write_bytes(mine)
+    _scan(patient, tmp_path)
+    assert (tmp_path / "pairs.1.csv").read_bytes() == mine
+
+
+def test_pairs_that_cannot_be_moved_say_so(patient: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError(13, "Permission denied")  # Windows: the file is open in a spreadsheet
+
+    (tmp_path / "pairs.csv").write_text("mine")
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(InputError, match=r"pairs.csv: can't be moved aside \(Permission denied\); close it"):
+        _scan(patient, tmp_path)
+
+
 def test_one_id_with_two_names_is_a_choice_and_both_are_kept(case: PhantomCase, tmp_path: Path) -> None:
     people = {"Alpha^Anna": case.ncct, "Beta^Bernd": case.cta}
     for name, hu in people.items():
