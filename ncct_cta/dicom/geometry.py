@@ -18,6 +18,8 @@ UNEVEN_OF_SPACING = 0.1
 MISSING_FROM_SPACINGS = 1.5
 # In-plane drift of the slices over the whole series that is no gantry tilt, as a part of a pixel.
 TILT_PIXELS = 0.25
+# More drift, as a part of the way along the normal, is no tilt: gantries reach 30 degrees, this is 45.
+MAX_TILT = 1.0
 LISTED = 5
 
 
@@ -63,7 +65,7 @@ def grid_of(series: Series) -> Grid:
     slice.
 
     Raises:
-        InputError: if slices are missing or unevenly spaced.
+        InputError: if slices are missing, unevenly spaced or far from one line.
     """
     along = positions_along_normal(series.slices)
     order = np.argsort(along, kind="stable")
@@ -75,6 +77,7 @@ def grid_of(series: Series) -> Grid:
     pixel_mm = first.required("PixelSpacing", 2)[::-1]  # DICOM gives the distance of the rows first
     positions = np.array([file.required("ImagePositionPatient", 3) for file in kept])
     shifts = (positions - positions[0]) @ axes[:2].T / pixel_mm
+    _check_drift(series, float(np.ptp(shifts * pixel_mm, axis=0).max()), along[-1] - along[0])
     is_tilted = bool((np.abs(shifts) > TILT_PIXELS).any())
     margins = np.ceil(np.column_stack([-shifts.min(axis=0), shifts.max(axis=0)])).astype(int) * is_tilted
     affine = np.eye(4)
@@ -117,6 +120,14 @@ def _even_spacing(series: Series, along: np.ndarray) -> float:
             f"{along[astray.argmax()]:.1f} mm, expected one distance; reconstruct the series with even spacing"
         )
     return float(mean)
+
+
+def _check_drift(series: Series, drift_mm: float, length_mm: float) -> None:
+    if not drift_mm <= MAX_TILT * length_mm:
+        raise InputError(
+            f"{series.label}: slices drift {drift_mm:.3g} mm within their planes over {length_mm:.3g} mm, expected a "
+            "gantry tilt below 45 degrees; its ImagePositionPatient is wrong: export the series again"
+        )
 
 
 def _listed(positions_mm: Sequence[float]) -> str:

@@ -33,9 +33,12 @@ PHASE_TAGS = (
     "ConvolutionKernel",
     "ImageType",
 )
+# What tells two acquisitions apart whose slices lie between one another's.
+ACQUISITION_TAGS = ("AcquisitionNumber", "ContrastBolusAgent")
 SAME_POSITION_MM = 0.02  # far below any slice spacing, far above the rounding of positions
 SAME_DIRECTION = 2e-3  # difference of direction cosines: a tenth of a degree
 SAME_SPACING = 1e-3  # relative
+UNIT_AXES = 0.05  # of lengths and the scalar product of direction cosines: far above their rounding
 
 
 def part_images(files: Sequence[DicomFile]) -> tuple[list[list[DicomFile]], dict[str, list[DicomFile]]]:
@@ -85,6 +88,11 @@ def _no_slice(file: DicomFile) -> str:
     for keyword, count in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6), ("PixelSpacing", 2)):
         if file.numbers(keyword, count) is None:
             return f"no {keyword}"
+    if (file.required("PixelSpacing", 2) <= 0).any():
+        return "PixelSpacing that isn't above 0"
+    axes = file.required("ImageOrientationPatient", 6).reshape(2, 3)
+    if not np.allclose(axes @ axes.T, np.eye(2), atol=UNIT_AXES):
+        return "ImageOrientationPatient that isn't two unit vectors at right angles"
     return ""
 
 
@@ -110,16 +118,28 @@ def _same_geometry(a: DicomFile, b: DicomFile) -> bool:
 
 
 def _one_phase(files: list[DicomFile]) -> list[list[DicomFile]]:
-    """Part images that share positions by the first tag that tells them apart; all together where none does."""
-    if not shared_positions(files):
-        return [files]
-    for keyword in PHASE_TAGS:
+    """Part images that share positions, or alternate, by the first tag that tells them apart.
+
+    All stay together where none does.
+    """
+    is_shared = bool(shared_positions(files))
+    for keyword in PHASE_TAGS if is_shared else ACQUISITION_TAGS:
         groups: dict[str, list[DicomFile]] = defaultdict(list)
         for file in files:
             groups[file.text(keyword)].append(file)
-        if len(groups) > 1 and not any(shared_positions(group) for group in groups.values()):
+        if len(groups) == 1:
+            continue
+        parted = not any(map(shared_positions, groups.values())) if is_shared else _alternate(files, keyword)
+        if parted:
             return [groups[value] for value in sorted(groups, key=_numeric_first)]
     return [files]
+
+
+def _alternate(files: Sequence[DicomFile], keyword: str) -> bool:
+    """Whether an element takes its values by turns from slice to slice, as of two volumes pushed into one another."""
+    values = [files[i].text(keyword) for i in np.argsort(positions_along_normal(files))]
+    turn = len(set(values))
+    return len(values) >= turn * MIN_SLICES and values[turn:] == values[:-turn]
 
 
 def _numeric_first(text: str) -> tuple[float, str]:

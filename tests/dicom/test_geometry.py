@@ -114,6 +114,15 @@ def test_uneven_spacing_is_named(tmp_path: Path) -> None:
         read_volume(tmp_path)
 
 
+def test_positions_that_run_away_sideways_are_named(tmp_path: Path) -> None:
+    def drift(z: int, dataset: Dataset) -> None:
+        dataset.ImagePositionPatient = [1e9 * z, 0, z * 2.5]
+
+    write_series(tmp_path, edit=drift)
+    with pytest.raises(InputError, match=r"series 3: slices drift 5e\+09 mm within their planes over 12\.5 mm"):
+        read_volume(tmp_path)
+
+
 def test_rounded_positions_are_even(tmp_path: Path) -> None:
     def rounded(z: int, dataset: Dataset) -> None:
         dataset.ImagePositionPatient = [0, 0, round(z * 0.625, 1)]

@@ -88,6 +88,21 @@ def test_phases_in_one_series_are_two_volumes(tmp_path: Path, keyword: str) -> N
     np.testing.assert_array_equal(second, chest_hu(seed=1))
 
 
+@pytest.mark.parametrize(
+    ("keyword", "values"), [("AcquisitionNumber", (1, 2)), ("ContrastBolusAgent", ("", "Ultravist"))]
+)
+def test_acquisitions_whose_slices_alternate_are_two_volumes(tmp_path: Path, keyword: str, values: tuple) -> None:
+    write_series(tmp_path, edit=lambda z, dataset: setattr(dataset, keyword, values[z % 2]))
+    first, second = find_series(tmp_path).volumes
+    for z, series in enumerate((first, second)):
+        np.testing.assert_array_equal(read_series(series).hu, chest_hu()[..., z::2])
+
+
+def test_acquisitions_that_follow_one_another_are_one_volume(tmp_path: Path) -> None:
+    write_series(tmp_path, edit=lambda z, dataset: setattr(dataset, "AcquisitionNumber", 1 + z // 2))
+    np.testing.assert_array_equal(read_volume(tmp_path).array, chest_hu())
+
+
 def test_another_matrix_or_orientation_in_one_series_is_another_volume(tmp_path: Path) -> None:
     uids = {"SeriesInstanceUID": generate_uid(), "FrameOfReferenceUID": generate_uid()}
     write_series(tmp_path / "a", **uids)
@@ -115,6 +130,8 @@ IGNORED = {
     "inverted values (MONOCHROME1), which aren't read: export it as MONOCHROME2": {
         "PhotometricInterpretation": "MONOCHROME1"
     },
+    "PixelSpacing that isn't above 0": {"PixelSpacing": [0.8, -0.8]},
+    "ImageOrientationPatient that isn't two unit vectors at right angles": {"ImageOrientationPatient": [0] * 6},
     "no ImagePositionPatient": {"ImagePositionPatient": None},
 }
 
