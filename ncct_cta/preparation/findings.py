@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -89,11 +90,14 @@ def find(folder: Path, keys: KeyTable, *, leave_out: Path | None = None) -> Find
     Args:
         folder: DICOM files under any names, and NIfTI, NRRD, MHA or MHD files; patients may be mixed.
         keys: takes up every patient and series.
-        leave_out: a folder below ``folder`` whose files don't count: where results are written.
+        leave_out: a folder below ``folder`` whose files don't count: where results are written. Another one, or
+            ``folder`` itself, leaves nothing out.
 
     Raises:
         InputError: if the folder is missing or can't be read.
     """
+    if leave_out is not None and folder.resolve().is_relative_to(leave_out.resolve()):
+        leave_out = None
     inventory = find_series(folder, progress=True)
     files = [path for path in files_below(folder) if _counts(path, leave_out)]
     findings = [*_of_dicom(inventory, keys), *_of_files(files, folder, keys)]
@@ -103,8 +107,7 @@ def find(folder: Path, keys: KeyTable, *, leave_out: Path | None = None) -> Find
 
 
 def _counts(path: Path, leave_out: Path | None) -> bool:
-    is_left_out = leave_out is not None and leave_out.absolute() in path.absolute().parents
-    return is_volume_file(path) and not is_left_out
+    return is_volume_file(path) and (leave_out is None or leave_out.absolute() not in path.absolute().parents)
 
 
 def _of_dicom(inventory: Inventory, keys: KeyTable) -> Iterator[Finding]:
@@ -193,7 +196,7 @@ def _of_files(files: Sequence[Path], folder: Path, keys: KeyTable) -> Iterator[F
     A folder below the scanned one is a patient; of files that lie in the scanned one, the name without _ncct or _cta.
     A patient's {name}_ncct and {name}_cta are a study.
     """
-    names = {path: _stem(path).removesuffix("_ncct").removesuffix("_cta") for path in files}
+    names = {path: re.sub("_(ncct|cta)$", "", _stem(path), flags=re.IGNORECASE) for path in files}
     places = {path: path.relative_to(folder) for path in files}
     owners = {path: places[path].parts[0] if len(places[path].parts) > 1 else names[path] for path in files}
     studies = sorted({(owners[path], names[path]) for path in files if names[path] != _stem(path)})

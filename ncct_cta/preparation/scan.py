@@ -13,6 +13,7 @@ from pathlib import Path
 from ..dicom.series import DAMAGED
 from ..errors import InputError
 from ..files import table_text, write_table
+from ..paths import writable_folder
 from ..pseudonyms import KEY_FILE, KeyTable
 from .findings import IGNORED, OK, Finding, Findings, find
 from .proposals import CHOOSE, Proposal, propose
@@ -59,6 +60,8 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         InputError: if the folder can't be read, holds nothing to list, or the output can't be written.
     """
+    # Nothing is made yet: a scan that finds nothing leaves nothing.
+    writable_folder(next(place for place in (options.output, *options.output.absolute().parents) if place.exists()))
     key_file = options.output / KEY_FILE
     keys = KeyTable.read(options.keys) if options.keys else KeyTable.open(key_file)
     found = find(options.folder, keys, leave_out=options.output)

@@ -233,6 +233,22 @@ def test_files_are_scanned_too_and_masks_left_out(case: PhantomCase, tmp_path: P
     assert _scan(folder, folder / "prepared") == found  # results are no input
 
 
+def test_a_folder_that_gets_the_results_too_is_scanned(case: PhantomCase, tmp_path: Path) -> None:
+    for name, hu in (("p1_NCCT", case.ncct), ("p1_CTA", case.cta)):
+        nib.save(nib.Nifti1Image(hu, case.affine), tmp_path / f"{name}.nii.gz")
+    (pair,) = _scan(tmp_path, tmp_path)["pairs"]  # capitals are a pair as well
+    assert pair["status"] == "ok"
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(
+    patient: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(scan, "find", None)  # whoever calls it fails
+    with pytest.raises(InputError, match=r"the output folder .*file can't be written"):
+        _scan(patient, tmp_path / "file" / "out")
+
+
 def test_files_of_one_folder_are_one_patient_and_paired_by_name(case: PhantomCase, tmp_path: Path) -> None:
     folder = tmp_path / "in" / "p1"
     folder.mkdir(parents=True)
