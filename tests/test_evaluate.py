@@ -15,12 +15,13 @@ import pytest
 import torch
 import yaml
 from monai.bundle import run as run_bundle
+from scipy.ndimage import gaussian_filter
 
 from ncct_cta.data import read_case_list
 from ncct_cta.data.nifti import read_ct
 from ncct_cta.data.nifti_write import write_like
 from ncct_cta.evaluate import main
-from ncct_cta.metrics import HURemap
+from ncct_cta.metrics import HURemap, body_mask
 from ncct_cta.paths import bundle_config
 
 CASE = "phantom003"  # the cohort's only test case
@@ -139,14 +140,40 @@ def normalised(array: np.ndarray) -> np.ndarray:
     [
         (normalised, ["the values lie in [-1, 1]", "give the CT in HU"]),
         (lambda array: (array + 1024) / 16, ["the values lie in [", "0..255"]),
-        (lambda array: np.where(array < -900, array, array // 1000), ["body's values lie in", "in HU, not scaled"]),
     ],
-    ids=["-1..1", "0..255", "-1..1 in air"],
+    ids=["-1..1", "0..255"],
 )
 def test_normalised_predictions_are_refused(cohort, tmp_path, capsys, change, words) -> None:
     line = refused(capsys, cohort, tmp_path, "--pred", predict(cohort, tmp_path / "p", change))
     assert all(word in line for word in words)
     assert f"{CASE}_syncta.nii.gz" in line
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda hu: hu // 1000, lambda hu: (hu.clip(-1000, 600) + 1000) * (255 / 1600), lambda hu: hu + 1024],
+    ids=["-1..1", "0..255", "shifted"],
+)
+def test_a_body_that_is_not_in_hu_is_refused_whatever_the_air_around(cohort, tmp_path, capsys, change) -> None:
+    body = body_mask(hu(cohort / f"{CASE}_ncct.nii.gz"), (7.0, 7.0, 10.5))
+    folder = predict(cohort, tmp_path / "p", lambda cta: np.where(body, change(cta), -1024))
+    line = refused(capsys, cohort, tmp_path, "--pred", folder)
+    assert f"{CASE}_syncta.nii.gz: the body's values lie in [" in line
+    assert "give the prediction in HU" in line
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda cta: cta + np.random.default_rng(0).normal(0, 300, cta.shape),
+        lambda cta: gaussian_filter(cta.astype(np.float32), 3),
+        lambda cta: cta + 200,
+        lambda cta: cta[::-1],
+    ],
+    ids=["noisy", "blurred", "too bright", "mirrored"],
+)
+def test_a_poor_prediction_in_hu_is_scored(cohort, tmp_path, change) -> None:
+    assert (CASE, "p") in evaluate(cohort, tmp_path / "out", "--pred", predict(cohort, tmp_path / "p", change))
 
 
 def test_another_grid_is_refused(cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from ..data import Case
 from ..data.nifti import Volume, read_ct, read_mask, require_same_grid, spacing_to_ras, to_ras
 from ..errors import InputError
-from ..hu import LUNG_UPPER_HU, HUWindow
+from ..hu import CT_MUST_REACH_HU, LUNG_UPPER_HU, HUWindow
 from ..keys import BODY, VESSEL
 from ..metrics import Scorer, dice
 from .results import HU_REMAP, Method
@@ -20,6 +20,8 @@ from .results import HU_REMAP, Method
 Row = Mapping[str, str | float]
 
 LEAST_RANGE_HU = 100  # of the middle 98 % of a body: lung and muscle lie 800 HU apart
+# Lung and gas in a body: a prediction that keeps a tenth of the NCCT's is in HU, however blurred or noisy it is.
+LEAST_AIR, KEPT_AIR = 0.02, 0.1
 SAME_ANATOMY_DICE = 0.9
 
 
@@ -109,18 +111,29 @@ def _prediction(path: Path, ncct: Volume) -> np.ndarray:
     return prediction.array
 
 
+def _require_hu(cut: np.ndarray, scorer: Scorer, path: Path) -> None:
+    """Look inside the body: around it other programs write -1024 whatever their values inside are."""
+    body = scorer.masks[BODY]
+    if not body.any():
+        return
+    low, high = np.percentile(cut[body], (1, 99))
+    air, expected = (float((image[body] < CT_MUST_REACH_HU).mean()) for image in (cut, scorer.ncct))
+    if high - low < LEAST_RANGE_HU or (expected > LEAST_AIR and air < KEPT_AIR * expected):
+        raise InputError(
+            f"{path}: the body's values lie in [{low:g}, {high:g}], {air:.0%} of them below {CT_MUST_REACH_HU} HU "
+            f"({expected:.0%} in the NCCT), expected HU from lung to bone; give the prediction in HU, not windowed, "
+            "not scaled to -1..1 or 0..255, not shifted by 1024"
+        )
+
+
 def _check_prediction(cut: np.ndarray, scorer: Scorer, method: Method, case: Case) -> list[str]:
     """Refuse what isn't a prediction in HU; give remarks on what is odd. ``cut``: in the body's box."""
     path = method.predictions[case.name]
-    body = scorer.masks[BODY]
-    low, high = np.percentile(cut[body], (1, 99)) if body.any() else (LUNG_UPPER_HU, -LUNG_UPPER_HU)
-    if high - low < LEAST_RANGE_HU:
-        raise InputError(
-            f"{path}: the body's values lie in [{low:g}, {high:g}], expected HU from lung to bone; give the prediction "
-            "in HU, not scaled to -1..1 or 0..255"
-        )
+    made_elsewhere = method.run is None and method.name != HU_REMAP
+    if made_elsewhere:  # what is made here is in HU, however poor it is
+        _require_hu(cut, scorer, path)
     if np.array_equal(cut, scorer.ncct):
-        if method.run is None and method.name != HU_REMAP:
+        if made_elsewhere:
             raise InputError(
                 f"{path}: is the NCCT of {case.name}, voxel for voxel; give its prediction (the NCCT is in the table "
                 "as the identity anyway)"
