@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from torch import nn
 
 from .errors import InputError
 from .keys import EMA, NETWORK
+
+logger = logging.getLogger(__name__)
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -40,6 +43,36 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
             f"{path}: holds a {type(checkpoint).__name__}, expected a checkpoint of this software or a state dict"
         )
     return dict(checkpoint)
+
+
+def check_settings(
+    trained: Mapping[str, Mapping[str, Any]],
+    given: Mapping[str, Mapping[str, Any]],
+    names: Sequence[str],
+    path: str | Path,
+) -> None:
+    """Compare the settings that a checkpoint was trained with to those given; a plain state dict has none.
+
+    Args:
+        trained: the checkpoint's settings by section, as plain data; what an older version didn't have isn't compared.
+        given: the settings by section.
+        names: ``section.key`` of what must be equal; ``data.spacing`` beside them only gives a warning.
+        path: the checkpoint.
+
+    Raises:
+        InputError: naming every setting that differs, with both values.
+    """
+    differing = {}
+    for name in (*names, "data.spacing"):
+        section, key = name.split(".")
+        if key in trained.get(section, {}) and trained[section][key] != given[section][key]:
+            differing[name] = f"{name} is {given[section][key]}, expected {trained[section][key]}"
+    spacing = differing.pop("data.spacing", "")
+    if differing:
+        listed = "; ".join(differing.values())
+        raise InputError(f"{path}: trained with other settings: {listed}; set it so, or start without this checkpoint")
+    if spacing:
+        logger.warning("%s: trained on another grid: %s", path, spacing)
 
 
 def network_weights(checkpoint: Mapping[str, Any], path: str | Path) -> dict[str, torch.Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
 import shutil
@@ -21,8 +22,8 @@ from .engines import AdversarialSynthesisTrainer, SynthesisTrainer
 from .errors import InputError, one_line_errors
 from .files import write_text
 from .handlers import CheckpointHandler
-from .handlers.checkpoint import LAST
-from .loading import load_checkpoint, load_weights, part_weights
+from .handlers.checkpoint import LAST, SETTINGS
+from .loading import check_settings, load_checkpoint, load_weights, part_weights
 from .networks import SynthesisCascade
 from .paths import bundle_config, locked_folder, writable_folder
 
@@ -36,6 +37,10 @@ PATHS = (
     ("train", "pretrained_G"),
     ("train", "pretrained_G2"),
 )
+# Settings that weights were trained for: with others some load all the same, and give wrong images without an error.
+WINDOW = ("data.window",)
+G_SETTINGS = (*WINDOW, *(f"model.{field.name}" for field in dataclasses.fields(config.ModelConfig)))
+REFINE_SETTINGS = ("refine.enabled", "refine.hidden_dim", "refine.num_blocks", "refine.fusion")
 REMEDY = "set another train.output_dir"
 
 
@@ -103,10 +108,17 @@ class TrainingRun:
         """Go on from the last checkpoint, or start from pretrained weights, or from scratch."""
         last = self.folder / LAST
         if self.settings.train.resume and last.is_file():
-            self.checkpoints.restore(self.trainer, load_checkpoint(last))
+            refine = REFINE_SETTINGS if self.settings.refine.enabled else ("refine.enabled",)
+            self.checkpoints.restore(self.trainer, self._checkpoint(last, (*G_SETTINGS, *refine)))
             logger.info("resuming from %s", last)
         else:
             self._warm_start()
+
+    def _checkpoint(self, path: str | Path, names: Sequence[str]) -> dict[str, Any]:
+        """Read a checkpoint; where it says how it was trained, the settings ``names`` must be the same."""
+        checkpoint = load_checkpoint(path)
+        check_settings(checkpoint.get(SETTINGS, {}), self.settings.as_plain(), names, path)
+        return checkpoint
 
     def _check_processes(self) -> None:
         processes, batch_size = idist.get_world_size(), self.settings.train.batch_size
@@ -129,10 +141,14 @@ class TrainingRun:
             logger.warning(
                 "G is frozen and untrained, G2 gets x * |x|: set train.pretrained_G, or refine.freeze_G false"
             )
-        for part, path in (("generator", train.pretrained_G), ("refine_net", train.pretrained_G2)):
+        starts = (
+            ("generator", train.pretrained_G, G_SETTINGS),
+            ("refine_net", train.pretrained_G2, WINDOW),  # it may refine another G; its layers' shapes tell the rest
+        )
+        for part, path, names in starts:
             if path:
-                network = self.cascade.get_submodule(part)
-                load_weights(network, part_weights(load_checkpoint(path), part, path), path)
+                weights = part_weights(self._checkpoint(path, names), part, path)
+                load_weights(self.cascade.get_submodule(part), weights, path)
                 logger.info("%s starts from %s", part, path)
 
     def _warn_of_unused(self) -> None:

@@ -411,7 +411,7 @@ def test_train_names_a_cache_folder_that_cant_be_written(data: Path, tmp_path: P
     ("damage", "words", "message"),
     [
         (truncate, [], "not a readable checkpoint, or damaged"),
-        (lambda path: None, ["--model::channels", "[4, 16]"], "network doesn't fit the"),
+        (lambda path: None, ["--model::channels", "[4, 16]"], "model.channels is [4, 16], expected [4, 8]"),
     ],
     ids=["damaged", "another_architecture"],
 )

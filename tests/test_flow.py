@@ -291,16 +291,35 @@ def test_a_plain_state_dict_starts_g(start, trained_run, tmp_path, form):
 
 
 def test_a_g_of_another_architecture_is_refused_by_its_layers(start, trained_run, capsys, tmp_path):
+    torch.save(part(checkpoint(trained_run, BEST)[keys.EMA], "generator"), tmp_path / "g.pt")  # has no settings
     message = error_line(
         capsys,
         lambda: start(
-            "g2", "--pretrained_G", str(trained_run / BEST), output=tmp_path / "run", model__channels="[4, 12]"
+            "g2", "--pretrained_G", str(tmp_path / "g.pt"), output=tmp_path / "run", model__channels="[4, 12]"
         ),
     )
-    assert f"{trained_run / BEST}: the weights are of another architecture" in message
+    assert f"{tmp_path / 'g.pt'}: the weights are of another architecture" in message
     assert "of another shape: net.model" in message
     assert "expected (" in message
     assert not (tmp_path / "run").exists()
+
+
+def test_a_g_that_was_trained_otherwise_is_refused_by_the_settings(start, trained_run, capsys, tmp_path):
+    settings = {"model__channels": "[4, 12]", "model__residual_output": "false"}
+    message = error_line(
+        capsys, lambda: start("g2", "--pretrained_G", str(trained_run / BEST), output=tmp_path / "run", **settings)
+    )
+    assert message == (
+        f"error: {trained_run / BEST}: trained with other settings: model.channels is [4, 12], expected [4, 8]; "
+        "model.residual_output is False, expected True; set it so, or start without this checkpoint"
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_g2_that_was_trained_in_another_window_is_refused(start, g2_run, capsys, tmp_path):
+    words = ("--pretrained_G2", str(g2_run / BEST), "--data::window", "[-160, 240]")
+    message = error_line(capsys, lambda: start("g2", *words, output=tmp_path / "run", **SMALL_REFINE))
+    assert "data.window is [-160.0, 240.0], expected [-1000.0, 600.0]" in message
 
 
 def test_a_missing_checkpoint_is_named(start, capsys, tmp_path):
@@ -398,6 +417,23 @@ def test_resuming_goes_on_with_its_own_weights_not_with_the_pretrained_ones(star
     settings = everything["settings"] | {"train__pretrained_G": tmp_path / "gone.pt"}
     start("g2_reg_gan", "--resume", output=resumed, **settings)
     assert same_weights(checkpoint(resumed)[keys.NETWORK], checkpoint(everything["whole"])[keys.NETWORK])
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("data__window", "[-160, 240]", "data.window is [-160.0, 240.0], expected [-1000.0, 600.0]"),
+        ("model__residual_output", "false", "model.residual_output is False, expected True"),
+        ("refine__fusion", "concat", "refine.fusion is concat, expected product"),
+    ],
+)
+def test_a_run_is_not_resumed_with_settings_that_its_weights_were_not_trained_for(
+    start, g2_run, tmp_path, capsys, setting, value, said
+):
+    resumed = Path(shutil.copytree(g2_run, tmp_path / "run"))
+    settings = {name.replace("::", "__"): given for name, given in SMALL_REFINE.items()} | {setting: value}
+    message = error_line(capsys, lambda: start("g2", "--resume", output=resumed, train__num_epochs=2, **settings))
+    assert f"{resumed / LAST}: trained with other settings: {said}; " in message
 
 
 # ---- a loss that isn't finite

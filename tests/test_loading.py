@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ncct_cta.errors import InputError
-from ncct_cta.loading import load_checkpoint, load_weights, network_weights
+from ncct_cta.loading import check_settings, load_checkpoint, load_weights, network_weights
 
 
 class Evil:
@@ -102,3 +102,15 @@ def test_a_checkpoint_damaged_in_the_middle_is_found_by_its_checksum(tmp_path: P
     path.write_bytes(content)
     with pytest.raises(InputError, match="damaged"):
         load_checkpoint(path)
+
+
+def test_another_grid_is_worth_a_warning_only(caplog: pytest.LogCaptureFixture) -> None:
+    trained = {"data": {"window": [-1000.0, 600.0], "spacing": None}}
+    check_settings(trained, {"data": {"window": [-1000.0, 600.0], "spacing": [1.0, 1.0, 2.0]}}, ["data.window"], "a.pt")
+    assert caplog.messages == ["a.pt: trained on another grid: data.spacing is [1.0, 1.0, 2.0], expected None"]
+
+
+@pytest.mark.parametrize("trained", [{}, {"model": {"channels": [4, 8]}}])
+def test_settings_that_a_checkpoint_does_not_know_are_not_compared(trained: dict) -> None:
+    given = {"model": {"channels": [4, 8], "norm": "batch"}, "data": {"window": [0.0, 1.0], "spacing": None}}
+    check_settings(trained, given, ["data.window", "model.channels", "model.norm"], "a.pt")
