@@ -283,6 +283,24 @@ def test_a_region_that_is_empty_is_not_available(cohort: Path, tmp_path: Path, c
     assert printed.count("and none was found: its scores are n/a there.") == 2
 
 
+def cohort_of_six_with_one_that_enhances(cohort: Path, folder: Path) -> Path:
+    folder.mkdir()
+    for number in range(6):
+        kinds = {"ncct": "ncct", "cta": "ncct" if number else "cta", "lung": "lung"}
+        for kind, source in kinds.items():
+            shutil.copy(cohort / f"{CASE}_{source}.nii.gz", folder / f"p{number}_{kind}.nii.gz")
+    entries = [{"case": f"p{n}", **{kind: f"p{n}_{kind}.nii.gz" for kind in kinds}} for n in range(6)]
+    (folder / "datalist.json").write_text(json.dumps({"testing": entries}))
+    return folder
+
+
+def test_a_score_that_most_cases_lack_is_too_few_to_conclude_from(cohort, tmp_path, capsys) -> None:
+    evaluate(cohort_of_six_with_one_that_enhances(cohort, tmp_path / "list"), tmp_path / "out")
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "* MAE, vessels (1 of 6 cases); " in printed
+    assert "sharpness / the CTA's, vessels in the lungs (1 of 6 cases): too few to conclude." in printed
+
+
 @pytest.mark.slow
 def test_processes_side_by_side_change_no_figure(cohort: Path, tmp_path: Path) -> None:
     folder = tmp_path / "p"

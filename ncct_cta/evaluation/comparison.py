@@ -12,7 +12,7 @@ from ..metrics import SYNTHRAD_RANGE, range_name
 from ..metrics.similarity import LEAST_SIDE_MS_SSIM
 from ..paths import writable_folder
 from .case_scores import Row
-from .columns import columns
+from .columns import columns, headlines
 from .inputs import listed
 from .masks import complete_masks
 from .predictions import remap
@@ -56,12 +56,14 @@ def evaluate(
         baselines.append(remap(training, cases, folder / HU_REMAP))
     compared = (*baselines, *methods)
     rows, on_scores = score_cases(completed, compared, window=window, jobs=jobs)
-    too_few = conclusion(len(cases))
+    summary = summarise(rows, columns(window))
+    counts = {each.title: min(own[each.name].cases for own in summary.values()) for each in headlines(window)}
+    too_few = conclusion(len(cases), counts)
     evaluation = Evaluation(
         cases=tuple(completed),
         methods=compared,
         rows=tuple(rows),
-        summary=summarise(rows, columns(window)),
+        summary=summary,
         remarks=(*([too_few] if too_few else []), *remarks, *on_masks, *on_scores, *_without_ms_ssim(rows)),
         window=window,
     )

@@ -50,12 +50,20 @@ def first_method(names: Iterable[str]) -> str | None:
     return next((name for name in names if name not in BASELINES), None)
 
 
-def conclusion(cases: int) -> str | None:
-    """A plain sentence if there are too few cases to conclude anything from them."""
-    if cases >= LEAST_CASES_TO_CONCLUDE:
+def conclusion(cases: int, figures: Mapping[str, int] | None = None) -> str | None:
+    """A plain sentence if there are too few cases to conclude anything from them, or from a score of theirs.
+
+    Args:
+        cases: how many there are.
+        figures: by score, in how many of them it exists; what exists in none has nothing to conclude from.
+    """
+    few = [f"{score} ({n} of {cases} cases)" for score, n in (figures or {}).items() if 0 < n < LEAST_CASES_TO_CONCLUDE]
+    if cases < LEAST_CASES_TO_CONCLUDE:
+        few = [f"{cases} case{'s' * (cases != 1)}"]
+    if not few:
         return None
     return (
-        f"{cases} case{'s' * (cases != 1)}: too few to conclude. With fewer than {LEAST_CASES_TO_CONCLUDE}, a "
+        f"{'; '.join(few)}: too few to conclude. With fewer than {LEAST_CASES_TO_CONCLUDE}, a "
         "two-sided Wilcoxon test can't reach p < 0.05, however large the difference."
     )
 

@@ -85,6 +85,14 @@ def test_too_few_cases_are_said_exactly_where_no_difference_can_be_significant(c
         assert sentence.startswith(f"{cases} case{'s' if cases > 1 else ''}: too few to conclude.")
 
 
+def test_a_score_that_too_few_cases_have_is_named() -> None:
+    assert conclusion(8, {"MAE, body": 8, "MAE, lung": 6, "clDice": 0}) is None
+    sentence = conclusion(8, {"MAE, vessels": 3, "MAE, body": 8, "recovery": 5, "clDice": 0})
+    assert sentence is not None
+    assert sentence.startswith("MAE, vessels (3 of 8 cases); recovery (5 of 8 cases): too few to conclude.")
+    assert conclusion(5, {"MAE, vessels": 3}) == conclusion(5)
+
+
 def test_the_first_method_is_no_baseline() -> None:
     assert first_method(["identity", "hu_remap", "b", "a"]) == "b"
     assert first_method(["identity", "hu_remap"]) is None
