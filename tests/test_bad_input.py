@@ -173,7 +173,7 @@ def test_infer_keeps_an_older_output_when_the_new_scan_is_bad(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--input", "empty"], "empty: none of its 0 NIfTI files is an NCCT"),
+        (["--input", "empty"], "empty: holds no NIfTI file, expected"),
         (
             ["--input", "notes.txt"],
             r"notes.txt: expected a NIfTI file \(.nii or .nii.gz\), a folder of them, a datalist",
@@ -195,6 +195,7 @@ def test_infer_names_what_is_wrong_with_its_words(
     trained_run: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -203,6 +204,7 @@ def test_infer_names_what_is_wrong_with_its_words(
     Path("list.json").write_text("{")
     line = error_of(infer, ["--run", trained_run, "--output", "out", *words], capsys)
     assert re.search(message, line), line
+    assert not caplog.records  # a command prints them too
     assert not files_in(Path("out"))
 
 

@@ -22,6 +22,7 @@ KINDS = ("ncct", "cta", "lung", "vessel")
 ALIASES = {"image": "ncct", "label": "cta"}
 # What stands beside the NCCTs in a folder and is no input: the pair's other files, and what this software writes.
 NOT_INPUTS = ("cta", "lung", "vessel", "syncta", "coarse", "intermediate", "refined", "body", "mask")
+FROM_DICOM = "python -m ncct_cta.prepare converts DICOM"
 CASE_FILE = re.compile(rf"(?P<case>.+)_(?P<kind>{'|'.join(KINDS)})\.nii(\.gz)?", re.IGNORECASE)
 NO_INPUT = re.compile(rf".*_({'|'.join(NOT_INPUTS)})\.nii(\.gz)?", re.IGNORECASE)
 
@@ -88,10 +89,12 @@ def read_inputs(source: str | Path, *, split: str | None = None) -> list[Case]:
     elif source.is_dir():
         found = _nifti_files(source)
         cases = [Case(case_name(path), path) for path in found if not NO_INPUT.fullmatch(path.name)]
+        if not found:
+            raise InputError(f"{source}: holds no NIfTI file, expected .nii or .nii.gz; {FROM_DICOM}")
         if not cases:
             raise InputError(
                 f"{source}: none of its {len(found)} NIfTI files is an NCCT, expected .nii or .nii.gz files other "
-                "than masks and CTAs; python -m ncct_cta.prepare converts DICOM"
+                f"than masks and CTAs; {FROM_DICOM}"
             )
     elif not source.exists():
         raise InputError(f"{source}: there is no such file or folder; check the path")

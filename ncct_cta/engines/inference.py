@@ -77,6 +77,7 @@ class InferenceEngine(SupervisedEvaluator):
             val_handlers=handlers,
             decollate=False,
         )
+        self.cases = cases
         self.output_dir = Path(output_dir)
         self.spacing = spacing
         self.overwrite = overwrite
@@ -84,6 +85,15 @@ class InferenceEngine(SupervisedEvaluator):
         self.stages = tuple(STAGE_SUFFIXES) if save_intermediates else (REFINED,)
         self.write_dicom = write_dicom
         self.outputs: list[dict[str, Any]] = []
+
+    def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]
+        """Synthesise all cases.
+
+        Raises:
+            InputError: if there is nothing to synthesise.
+        """
+        self.data_loader = iter(self.cases)  # bad input ends it here: within the run Ignite would log a second line
+        super().run(global_epoch)
 
     def _iteration(self, engine: Any, case: Case) -> dict[str, Any]:  # type: ignore[override]
         path = self.output_dir / f"{case.name}{OUTPUT_SUFFIX}"

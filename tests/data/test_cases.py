@@ -174,8 +174,10 @@ def test_missing_source_is_refused(read: Callable[[Path], object], tmp_path: Pat
 def test_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no case, expected datalist\.json or files named"):
         read_case_list(tmp_path)
-    with pytest.raises(InputError, match=r"none of its 0 NIfTI files is an NCCT.*ncct_cta\.prepare"):
+    with pytest.raises(InputError, match=r"holds no NIfTI file, expected.*ncct_cta\.prepare"):
         read_inputs(tmp_path)
+    with pytest.raises(InputError, match=r"none of its 1 NIfTI files is an NCCT.*ncct_cta\.prepare"):
+        read_inputs(_fill(tmp_path, "a_cta.nii"))
 
 
 def test_folder_with_a_cta_alone_is_refused(tmp_path: Path) -> None:
