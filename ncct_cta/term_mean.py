@@ -12,7 +12,9 @@ from .keys import TERMS
 
 
 class TermMean(Metric):
-    """The mean over iterations of one of the output's terms; iterations that lack it or give NaN don't count.
+    """The mean over iterations of one of the output's terms; iterations that lack it don't count.
+
+    Nor do values that aren't finite: an overflow in fp16, whose step is skipped, has an infinite gradient norm.
 
     Args:
         name: the term.
@@ -35,8 +37,8 @@ class TermMean(Metric):
         if output is None:
             return
         value = torch.as_tensor(output, dtype=torch.float64, device=self._device)
-        self._sum += torch.nan_to_num(value, nan=0.0)
-        self._count += ~torch.isnan(value)
+        self._sum += torch.nan_to_num(value, nan=0.0, posinf=0.0, neginf=0.0)
+        self._count += torch.isfinite(value)
 
     @sync_all_reduce("_sum", "_count")
     def compute(self) -> float:
