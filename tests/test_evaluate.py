@@ -301,6 +301,19 @@ def test_a_score_that_most_cases_lack_is_too_few_to_conclude_from(cohort, tmp_pa
     assert "sharpness / the CTA's, vessels in the lungs (1 of 6 cases): too few to conclude." in printed
 
 
+def test_what_a_case_lacks_is_said_with_the_reason(cohort, tmp_path) -> None:
+    folder = cohort_of_six_with_one_that_enhances(cohort, tmp_path / "list")
+    for kind in ("ncct", "cta", "lung"):  # too thin for SSIM
+        image = nib.load(folder / f"p0_{kind}.nii.gz")
+        nib.save(image.slicer[:, :, 8:16], folder / f"p0_{kind}.nii.gz")
+    evaluate(folder, tmp_path / "out")
+    remarks = json.loads((tmp_path / "out" / "summary.json").read_text())["remarks"]
+    assert "SSIM: n/a for p0, where there are fewer than 11 slices, or the body is as small." in remarks
+    others = "p1, p2, p3, p4, p5"
+    assert f"clDice: n/a for {others}, where the CTA shows no vessel above 150 HU." in remarks
+    assert f"sharpness: n/a for {others}, where no vessel is marked in the lungs." in remarks
+
+
 @pytest.mark.slow
 def test_processes_side_by_side_change_no_figure(cohort: Path, tmp_path: Path) -> None:
     folder = tmp_path / "p"

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..data import Case
-from ..hu import HUWindow
+from ..hu import CONTRAST_LOWER_HU, HUWindow
 from ..metrics import SYNTHRAD_RANGE, range_name
-from ..metrics.similarity import LEAST_SIDE_MS_SSIM
+from ..metrics.similarity import LEAST_SIDE_MS_SSIM, TAPS
 from ..paths import writable_folder
 from .case_scores import Row
 from .columns import columns, headlines
@@ -22,6 +22,13 @@ from .statistics import conclusion, summarise
 from .tables import write_tables
 
 MASKS = "masks"
+# Why a case has no such score, whatever is predicted.
+REASONS = {
+    f"body_ssim_{range_name(SYNTHRAD_RANGE)}": f"there are fewer than {TAPS} slices, or the body is as small",
+    f"body_msssim_{range_name(SYNTHRAD_RANGE)}": f"the body is less than {LEAST_SIDE_MS_SSIM} voxels wide or deep",
+    "vessel_cldice": f"the CTA shows no vessel above {CONTRAST_LOWER_HU} HU",
+    "lung_vessel_sharpness": "no vessel is marked in the lungs",
+}
 
 
 def evaluate(
@@ -64,17 +71,20 @@ def evaluate(
         methods=compared,
         rows=tuple(rows),
         summary=summary,
-        remarks=(*([too_few] if too_few else []), *remarks, *on_masks, *on_scores, *_without_ms_ssim(rows)),
+        remarks=(*([too_few] if too_few else []), *remarks, *on_masks, *on_scores, *_not_available(rows, window)),
         window=window,
     )
     write_tables(evaluation, folder)
     return evaluation
 
 
-def _without_ms_ssim(rows: Sequence[Row]) -> list[str]:
-    """A remark on the cases whose slices are too small for it."""
-    name = f"body_msssim_{range_name(SYNTHRAD_RANGE)}"
-    cases = [str(row["case"]) for row in rows if row["method"] == IDENTITY and math.isnan(float(row[name]))]
-    if not cases:
-        return []
-    return [f"MS-SSIM: n/a for {listed(cases)}, where the body is less than {LEAST_SIDE_MS_SSIM} voxels wide or deep."]
+def _not_available(rows: Sequence[Row], window: HUWindow) -> list[str]:
+    """A remark on each score that cases lack for a reason that no other remark gives: missing masks have theirs."""
+    remarks = []
+    for column in columns(window):
+        reason = REASONS.get(column.name)
+        lacking = (row for row in rows if row["method"] == IDENTITY and math.isnan(float(row[column.name])))
+        cases = [str(row["case"]) for row in lacking]
+        if reason and cases:
+            remarks.append(f"{column.metric}: n/a for {listed(cases)}, where {reason}.")
+    return remarks
