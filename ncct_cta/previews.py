@@ -101,7 +101,7 @@ def _bar_axis(figure: Figure) -> Axes:
 def _draw(axis: Axes, name: str, image: np.ndarray, aspect: float, **colours: Any) -> AxesImage:
     smooth = "bilinear" if max(image.shape) < FEWEST_PIXELS else "antialiased"
     drawn = axis.imshow(image, aspect=aspect, interpolation=smooth, **colours)
-    axis.set_title(name, fontsize=WORDS, pad=4)
+    axis.set_title(name, fontsize=WORDS, pad=4, parse_math=False)  # a method's or a case's name is no formula
     axis.set_xticks([])
     axis.set_yticks([])
     white = colours["cmap"] != "gray"
@@ -113,7 +113,7 @@ def _add_words(figure: Figure, error: AxesImage, title: str, caption: str) -> No
     bar = figure.colorbar(error, cax=_bar_axis(figure), extend="both")
     bar.ax.set_title("HU", fontsize=SMALL_WORDS)
     bar.ax.tick_params(labelsize=SMALL_WORDS - 2)
-    figure.text(0.5, 1 - 0.1 / figure.get_figheight(), title, ha="center", va="top", fontsize=WORDS)
+    figure.text(0.5, 1 - 0.1 / figure.get_figheight(), title, ha="center", va="top", fontsize=WORDS, parse_math=False)
     figure.text(0.5, 0.1 / figure.get_figheight(), caption, ha="center", va="bottom", fontsize=SMALL_WORDS)
 
 

@@ -64,6 +64,12 @@ def test_errors_beyond_int16_do_not_wrap_around() -> None:
     )
 
 
+def test_a_name_with_dollar_signs_is_no_formula(tmp_path: Path) -> None:
+    figure = panel_figure({"NCCT": EMPTY, "a$^$b": EMPTY}, EMPTY, title="case $^$")
+    save_figure(figure, tmp_path / "a.png")
+    assert (tmp_path / "a.png").is_file()
+
+
 def test_a_figure_is_written_whole(tmp_path: Path) -> None:
     figure = panel_figure({"NCCT": EMPTY, "Prediction": EMPTY}, EMPTY, title="case 1")
     save_figure(figure, tmp_path / "a.png")

@@ -32,6 +32,7 @@ SVG_STYLE: dict[Any, Any] = {  # matplotlib types the keys one by one
     "svg.hashsalt": "report",
     "font.family": "sans-serif",
     "font.size": 9,
+    "text.parse_math": False,  # a method's name is no formula
 }
 STRIP_DOTS_PER_INCH, STRIP_JPEG = 75, {"quality": 80}
 NAME_WIDTH = 28

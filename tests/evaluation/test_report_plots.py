@@ -35,6 +35,10 @@ def test_long_names_that_differ_at_the_end_are_told_apart(cases):
     assert ">unet_with_qui...ng_name_deep<" in svg
 
 
+def test_a_name_with_dollar_signs_is_no_formula(cases):
+    assert b">a$^$b<" in content(distribution(evaluation_of(cases, {"a$^$b": {}}), COLUMNS["vessel_mae_hu"]))
+
+
 def test_a_distribution_has_a_dot_for_every_case_and_method(evaluation):
     def dots(shown):
         return content(distribution(shown, COLUMNS["vessel_mae_hu"])).decode().count("#2b6cb0; fill-opacity")
