@@ -4,7 +4,7 @@ from .baselines import HURemap
 from .regions import NONVESSEL, body_mask, regions, vessel_mask_from_pair
 from .scorer import Scorer
 from .similarity import SYNTHRAD_RANGE, range_name
-from .vessels import dice, enhancement_recovery, high_frequency_ratio
+from .vessels import dice, enhancement_recovery
 from .voxelwise import mean_absolute_error
 
 __all__ = [
@@ -15,7 +15,6 @@ __all__ = [
     "body_mask",
     "dice",
     "enhancement_recovery",
-    "high_frequency_ratio",
     "mean_absolute_error",
     "range_name",
     "regions",

@@ -140,14 +140,6 @@ def high_frequency_energy(image_hu: np.ndarray, mask: np.ndarray) -> float:
     return float(np.square(detail[mask]).mean(dtype=np.float64))
 
 
-def high_frequency_ratio(prediction_hu: np.ndarray, cta_hu: np.ndarray, mask: np.ndarray) -> float:
-    """Sharpness: the prediction's ``high_frequency_energy`` over the CTA's; 1 is as sharp as the CTA.
-
-    Blurred edges give less than 1; NaN where the mask is empty.
-    """
-    return ratio(high_frequency_energy(prediction_hu, mask), high_frequency_energy(cta_hu, mask))
-
-
 def ratio(above: float, below: float) -> float:
     """``above / below``; NaN where there is nothing to divide by."""
     return above / below if below else NAN
