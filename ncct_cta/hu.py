@@ -87,10 +87,6 @@ class HUWindow:
             hu = hu.float()
         return (hu.clip(self.lower, self.upper) - self.lower) / self.half_width - 1
 
-    def to_hu(self, normalised: Array) -> Array:
-        """Map [-1, 1] back to HU; what the window clipped stays lost (see ``apply_change``)."""
-        return (normalised + 1) * self.half_width + self.lower
-
     def apply_change(self, ncct_hu: Array, normalised_change: Array) -> Array:
         """Add a change predicted in the networks' range to the NCCT, in HU.
 
