@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,8 @@ from .keys import EMA, NETWORK
 
 logger = logging.getLogger(__name__)
 
+WRAPPERS = ("module", "_orig_mod")  # of DistributedDataParallel, of torch.compile
+
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint's plain data and tensors; nothing in the file is executed (``weights_only``).
@@ -27,15 +28,18 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         InputError: if the file is missing, damaged, or not a checkpoint.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, expected a checkpoint; of a run give {path / 'checkpoint_best.pt'}")
     if not path.is_file():
         raise InputError(f"{path}: there is no such checkpoint")
     try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()  # PyTorch doesn't compare the checksums
-        if damaged:
-            raise ValueError(f"the checksum of {damaged} is wrong")
+        if zipfile.is_zipfile(path):  # the format before PyTorch 1.6 isn't one
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()  # PyTorch doesn't compare the checksums
+            if damaged:
+                raise ValueError(f"the checksum of {damaged} is wrong")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (zipfile.BadZipFile, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:
+    except Exception as error:  # damaged bytes make the unpickler raise anything
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise InputError(f"{path}: not a readable checkpoint, or damaged ({reason}); take another one") from error
     if not isinstance(checkpoint, Mapping):
@@ -76,24 +80,34 @@ def check_settings(
 
 
 def network_weights(checkpoint: Mapping[str, Any], path: str | Path) -> dict[str, torch.Tensor]:
-    """The cascade's weights in a checkpoint, the averaged ones if it has any; or a plain state dict as it is.
+    """The cascade's weights in a checkpoint, the averaged ones if it has any; or those of a plain state dict.
+
+    The state dict may be the file itself or lie in it, beside counters and optimisers (``{"state_dict": ...}``).
 
     Raises:
-        InputError: if there are none.
+        InputError: if there are none, or those of several networks.
     """
-    weights = checkpoint.get(EMA) or checkpoint.get(NETWORK) or checkpoint
-    if not weights or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+    named = {str(name): value for name, value in checkpoint.items() if _is_state_dict(value)}
+    weights = named.get(EMA) or named.get(NETWORK) or (checkpoint if _is_state_dict(checkpoint) else None)
+    if weights is None and len(named) > 1:
+        raise InputError(f"{path}: holds several networks ({', '.join(named)}); save the one to start from alone")
+    if weights is None and not named:
         raise InputError(f"{path}: holds no network weights (entries: {', '.join(map(str, list(checkpoint)[:8]))})")
-    return dict(weights)
+    return dict(weights or next(iter(named.values())))
+
+
+def _is_state_dict(content: Any) -> bool:
+    is_filled = isinstance(content, Mapping) and bool(content)
+    return is_filled and all(isinstance(value, torch.Tensor) for value in content.values())
 
 
 def part_weights(checkpoint: Mapping[str, Any], part: str, path: str | Path) -> dict[str, torch.Tensor]:
     """The weights of G (``generator``) or G2 (``refine_net``) in a checkpoint, or in a state dict of that net alone.
 
-    Prefixes that wrappers add (``module.``, ``_orig_mod.``) are taken off.
+    Prefixes that wrappers add (``module.``, ``_orig_mod.``) are taken off, in any order.
     """
     weights = {
-        name.removeprefix("module.").removeprefix("_orig_mod."): value
+        ".".join(word for word in name.split(".") if word not in WRAPPERS): value
         for name, value in network_weights(checkpoint, path).items()
     }
     own = {name.removeprefix(f"{part}."): value for name, value in weights.items() if name.startswith(f"{part}.")}

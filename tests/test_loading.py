@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ncct_cta.errors import InputError
-from ncct_cta.loading import check_settings, load_checkpoint, load_weights, network_weights
+from ncct_cta.loading import check_settings, load_checkpoint, load_weights, network_weights, part_weights
 
 
 class Evil:
@@ -34,10 +34,16 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
     assert not (tmp_path / "victim").exists()
 
 
+def test_a_file_in_the_older_format_is_read(tmp_path: Path) -> None:
+    torch.save({"weight": torch.arange(3.0)}, tmp_path / "a.pt", _use_new_zipfile_serialization=False)
+    assert load_checkpoint(tmp_path / "a.pt")["weight"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "older"])
 @pytest.mark.parametrize("damage", ["empty", "cut", "garbage"])
-def test_a_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_file_is_named(tmp_path: Path, damage: str, is_zip: bool) -> None:
     path = tmp_path / "a.pt"
-    torch.save({"network": {"weight": torch.zeros(5000)}}, path)
+    torch.save({"network": {"weight": torch.zeros(5000)}}, path, _use_new_zipfile_serialization=is_zip)
     whole = path.read_bytes()
     path.write_bytes({"empty": b"", "cut": whole[: len(whole) // 2], "garbage": b"no checkpoint at all"}[damage])
     with pytest.raises(InputError, match=r"a\.pt: not a readable checkpoint, or damaged"):
@@ -60,6 +66,27 @@ def test_the_averaged_weights_come_first_then_the_network_then_a_plain_state_dic
     assert network_weights({"network": trained, "ema": averaged}, "a.pt") == averaged
     assert network_weights({"network": trained, "ema": {}}, "a.pt") == trained
     assert network_weights(trained, "a.pt") == trained
+
+
+@pytest.mark.parametrize("name", ["state_dict", "model", "net", "model_state_dict"])
+def test_a_state_dict_beside_counters_and_an_optimiser_is_found(name: str) -> None:
+    network = nn.Linear(2, 1)
+    optimiser = torch.optim.Adam(network.parameters())
+    content = {"epoch": 3, name: network.state_dict(), "optimizer": optimiser.state_dict()}
+    assert network_weights(content, "a.pt").keys() == {"weight", "bias"}
+
+
+def test_one_of_several_networks_is_not_guessed() -> None:
+    weights = {"w": torch.ones(1)}
+    with pytest.raises(InputError, match=r"a\.pt: holds several networks \(netG, netD\); save the one"):
+        network_weights({"netG": weights, "netD": weights, "epoch": 3}, "a.pt")
+
+
+@pytest.mark.parametrize("prefix", ["module._orig_mod.", "_orig_mod.module.", "module.", "module.module."])
+@pytest.mark.parametrize("part", ["", "generator.", "generator.module."])
+def test_the_prefixes_of_wrappers_are_taken_off(prefix: str, part: str) -> None:
+    weights = {f"{prefix}{part}net.weight": torch.ones(1)}
+    assert part_weights(weights, "generator", "a.pt").keys() == {"net.weight"}
 
 
 @pytest.mark.parametrize("content", [{}, {"epoch": 3, "note": "nothing"}])
@@ -114,3 +141,10 @@ def test_another_grid_is_worth_a_warning_only(caplog: pytest.LogCaptureFixture) 
 def test_settings_that_a_checkpoint_does_not_know_are_not_compared(trained: dict) -> None:
     given = {"model": {"channels": [4, 8], "norm": "batch"}, "data": {"window": [0.0, 1.0], "spacing": None}}
     check_settings(trained, given, ["data.window", "model.channels", "model.norm"], "a.pt")
+
+
+@pytest.mark.parametrize("content", [b"a", b"G1"], ids=["IndexError", "struct.error"])
+def test_whatever_damaged_bytes_raise_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.pt").write_bytes(content)
+    with pytest.raises(InputError, match="damaged"):
+        load_checkpoint(tmp_path / "a.pt")
