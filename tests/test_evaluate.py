@@ -185,6 +185,15 @@ def test_another_grid_is_refused(cohort: Path, tmp_path: Path, capsys: pytest.Ca
     assert "is (47, 48, 24)" in line
 
 
+def test_a_prediction_in_another_axis_order_is_the_same_prediction(cohort: Path, tmp_path: Path) -> None:
+    folder = predict(cohort, tmp_path / "p", shifted)
+    expected = evaluate(cohort, tmp_path / "out", "--pred", folder)
+    path = folder / f"{CASE}_syncta.nii.gz"
+    nib.save(nib.load(path).as_reoriented(np.array([[1, -1], [2, 1], [0, -1]])), path)
+    turned = evaluate(cohort, tmp_path / "turned", "--pred", folder)
+    assert turned[CASE, "p"] == pytest.approx(expected[CASE, "p"], nan_ok=True)
+
+
 def test_the_ncct_in_the_predictions_place_is_refused(cohort, tmp_path, capsys) -> None:
     ncct = hu(cohort / f"{CASE}_ncct.nii.gz")
     folder = predict(cohort, tmp_path / "p", lambda cta: ncct)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -184,6 +184,14 @@ def from_ras(array: np.ndarray, orientation: np.ndarray) -> np.ndarray:
     """Undo ``to_ras``: back to the file's own axis order."""
     back = ornt_transform(np.array([[0, 1], [1, 1], [2, 1]]), orientation)
     return apply_orientation(array, back)
+
+
+def oriented_like(volume: Volume, like: Volume) -> Volume:
+    """Turn a volume's axes to another's order by permuting and flipping alone: no voxel is resampled."""
+    # Along the other's own axes: the closest RAS+ order of two oblique grids may differ by their rounding alone.
+    turn = io_orientation(np.linalg.inv(like.affine) @ volume.affine)
+    image = nib.Nifti1Image(volume.array, volume.header.get_best_affine(), volume.header).as_reoriented(turn)
+    return replace(volume, array=np.asanyarray(image.dataobj), header=image.header, stored_shape=image.shape)
 
 
 def spacing_to_ras(spacing: Sequence[float], orientation: np.ndarray) -> tuple[float, float, float]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..data import Case
-from ..data.nifti import Volume, read_ct, read_mask, require_same_grid, spacing_to_ras, to_ras
+from ..data.nifti import Volume, oriented_like, read_ct, read_mask, require_same_grid, spacing_to_ras, to_ras
 from ..errors import InputError
 from ..hu import CT_MUST_REACH_HU, LUNG_UPPER_HU, HUWindow
 from ..keys import BODY, VESSEL
@@ -106,7 +106,7 @@ def _require_enhancement(scorer: Scorer, case: Case) -> None:
 
 
 def _prediction(path: Path, ncct: Volume) -> np.ndarray:
-    prediction = read_ct(path)
+    prediction = oriented_like(read_ct(path), ncct)  # other programs may write RAS where the NCCT is LPS
     require_same_grid(ncct, prediction, names=("the NCCT", f"the prediction {path}"))
     return prediction.array
 
