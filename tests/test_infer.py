@@ -253,6 +253,17 @@ def test_outputs_that_are_there_are_skipped_unless_told_otherwise(
     assert hu_of(mine).shape == hu_of(scan).shape
 
 
+def test_a_case_without_its_intermediates_is_made_again_and_a_whole_one_is_not(
+    trained_run: Path, scan: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    synthesise(scan, tmp_path, "--run", trained_run)
+    outputs = synthesise(scan, tmp_path, "--run", trained_run, "--save-intermediates")
+    assert list(outputs) == [f"phantom003_{stage}.nii.gz" for stage in ("coarse", "intermediate", "syncta")]
+    assert "1 were there already" not in caplog.text
+    synthesise(scan, tmp_path, "--run", trained_run, "--save-intermediates")
+    assert "1 were there already" in caplog.text
+
+
 def test_a_checkpoint_alone_is_as_good_as_its_run(trained_run: Path, scan: Path, tmp_path: Path) -> None:
     shutil.copy(trained_run / "checkpoint_best.pt", tmp_path / "sent_by_mail.pt")
     (by_run,) = synthesise(scan, tmp_path / "run", "--run", trained_run).values()

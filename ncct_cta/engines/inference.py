@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ class InferenceEngine(SupervisedEvaluator):
         inferer: how the cascade covers a volume.
         output_dir: where ``{case}_syncta.nii.gz`` go.
         spacing: voxel size in mm that the network was trained on; None: each scan's own.
-        overwrite: replace files that are there; otherwise their cases are skipped.
+        overwrite: replace files that are there; otherwise a case that has all its files is skipped.
         save_intermediates: also write what G gave and what G2 got, ``{case}_coarse`` and ``{case}_intermediate``.
         write_dicom: also write the CTA of a DICOM series as DICOM: given the case, the HU and the folder to write,
             ``{case}_syncta_dicom``.
@@ -96,14 +96,14 @@ class InferenceEngine(SupervisedEvaluator):
         super().run(global_epoch)
 
     def _iteration(self, engine: Any, case: Case) -> dict[str, Any]:  # type: ignore[override]
-        path = self.output_dir / f"{case.name}{OUTPUT_SUFFIX}"
-        output: dict[str, Any] = {CASE: case.name, PATH: path, FAILURE: None, SKIPPED: False}
-        dicom_is_there = self.write_dicom is None or self._dicom_folder(case).exists()
-        if path.exists() and dicom_is_there and not self.overwrite:
+        paths = {name: self.output_dir / f"{case.name}{STAGE_SUFFIXES[name]}" for name in self.stages}
+        output: dict[str, Any] = {CASE: case.name, PATH: paths[REFINED], FAILURE: None, SKIPPED: False}
+        dicom = [self._dicom_folder(case)] if self.write_dicom is not None else []
+        if all(path.exists() for path in [*paths.values(), *dicom]) and not self.overwrite:
             output[SKIPPED] = True
         else:
             try:
-                self._synthesise_file(case)
+                self._synthesise_file(case, paths)
             except InputError as error:
                 output[FAILURE] = str(error)
         self.outputs.append(output)
@@ -112,7 +112,7 @@ class InferenceEngine(SupervisedEvaluator):
     def _dicom_folder(self, case: Case) -> Path:
         return self.output_dir / f"{case.name}{DICOM_SUFFIX}"
 
-    def _synthesise_file(self, case: Case) -> None:
+    def _synthesise_file(self, case: Case, paths: Mapping[str, Path]) -> None:
         if self.write_dicom is not None and case.series is None:
             raise InputError(f"{case.name}: DICOM can be written for a DICOM series only; leave out --dicom")
         with stage(logger, f"{case.name}: read"):
@@ -125,7 +125,7 @@ class InferenceEngine(SupervisedEvaluator):
             if self.write_dicom is not None:
                 self.write_dicom(case, images[REFINED], self._dicom_folder(case))
             for name, hu in images.items():
-                write_like(hu, volume, self.output_dir / f"{case.name}{STAGE_SUFFIXES[name]}")
+                write_like(hu, volume, paths[name])
 
 
 def synthesise(
