@@ -204,6 +204,14 @@ def test_pseudonyms_are_those_of_a_given_key_table(
     assert not (tmp_path / KEY_FILE).exists()
 
 
+def test_a_split_of_a_dicom_folder_is_refused(
+    source: Path, trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        _infer(trained_run, source, tmp_path, "--split", "testing")
+    assert "has no splits, expected a case list" in capsys.readouterr().err
+
+
 def test_a_case_is_named_as_scan_names_its_patient_and_series(source: Path, trained_run: Path, tmp_path: Path) -> None:
     parser = argparse.ArgumentParser()
     scan.add_arguments(parser)

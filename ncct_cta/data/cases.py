@@ -77,15 +77,20 @@ def read_inputs(source: str | Path, *, split: str | None = None) -> list[Case]:
     Args:
         source: a NIfTI file, a folder of them (any name; ``NOT_INPUTS`` and hidden files are passed over), or a
             datalist.
-        split: of a datalist: a name in ``SPLITS``, or ``all``; by default testing, or all where that is empty.
+        split: of a datalist: a name in ``SPLITS``, or ``all``; by default testing, or all where that is empty. Of a
+            folder it takes the list in it.
 
     Raises:
         InputError: if there is nothing to run on, or if two inputs would give outputs of the same name.
     """
     source = Path(source)
+    if split and (source / DATALIST).is_file():
+        source = source / DATALIST
     if source.suffix.lower() == ".json":
         # Inference needs no CTA: a list may name files that stayed on another machine.
         cases = _choose_split(_read_datalist(source, required=("ncct",)), source, split)
+    elif split and source.exists():
+        raise InputError(f"{source}: has no splits, expected a case list ({DATALIST}); leave out the split {split!r}")
     elif source.is_dir():
         found = _nifti_files(source)
         cases = [Case(case_name(path), path) for path in found if not NO_INPUT.fullmatch(path.name)]

@@ -192,7 +192,7 @@ class InputCases:
 
     Args:
         source: a NIfTI file, a folder of them, a case list, or a folder of DICOM files.
-        split: of a case list; empty: testing, or all when there is no testing case.
+        split: of a case list, or of the one in a folder; empty: testing, or all when there is no testing case.
         series: of a DICOM folder: the pseudonyms of those wanted, or ``all``; empty: the only one.
         key_file: of a DICOM folder: where the key table lies or is made (``read_dicom_inputs``).
     """
@@ -209,7 +209,7 @@ class InputCases:
         Raises:
             InputError: if there is nothing to synthesise.
         """
-        if self.series or holds_dicom_only(Path(self.source)):
+        if not self.split and (self.series or holds_dicom_only(Path(self.source))):
             cases = read_dicom_inputs(Path(self.source), Path(self.key_file), self.series)
         else:
             cases = read_inputs(self.source, split=self.split or None)

@@ -231,6 +231,22 @@ def test_chosen_split_must_exist_and_hold_a_case(write_list: WriteList) -> None:
         read_inputs(path, split="testing")
 
 
+def test_a_split_of_a_folder_is_that_of_the_list_in_it(write_list: WriteList) -> None:
+    folder = write_list({"training": [_pair("a")], "testing": [_pair("b")]}).parent
+    assert _names(read_inputs(folder, split="training")) == ["a"]
+    assert _names(read_inputs(folder)) == ["a", "b"]
+    with pytest.raises(InputError, match=r"split 'tesing': did you mean 'testing'\?"):
+        read_inputs(folder, split="tesing")
+
+
+@pytest.mark.parametrize("name", ["", "a.nii"])
+def test_a_split_of_what_has_none_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(
+        InputError, match=r"has no splits, expected a case list \(datalist\.json\); leave out the split"
+    ):
+        read_inputs(_fill(tmp_path, "a.nii") / name, split="testing")
+
+
 def test_inference_needs_no_cta(write_list: WriteList, tmp_path: Path) -> None:
     path = write_list({"training": [_pair("a")], "validation": [{"ncct": "b.nii"}]})
     (tmp_path / "a_cta.nii.gz").unlink()
