@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", required=True, metavar="DIR", help="the folder to write to")
     parser.add_argument("--run", default="", metavar="RUN_DIR", help="a run's folder: its settings and best weights")
     parser.add_argument("--checkpoint", default="", metavar="FILE", help="a checkpoint, with --run or alone")
-    parser.add_argument("--split", default="", help="split of a case list (default: testing, or all without any)")
+    parser.add_argument("--split", default="", help="split of a case list or of a folder's (default: testing, or all)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1; auto: cuda if there is one (default)")
     parser.add_argument("--amp", default="", choices=("off", "bf16", "fp16"), help="precision (default: as trained)")
     parser.add_argument("--batch-size", type=int, default=0, help="slices or patches a pass (default: as trained)")
@@ -64,6 +64,18 @@ def _add_dicom_arguments(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def _check(arguments: argparse.Namespace) -> None:
+    if not arguments.run and not arguments.checkpoint:
+        raise InputError("neither --run nor --checkpoint is given; say which trained model to use")
+    if arguments.batch_size < 0:
+        raise InputError(f"--batch-size is {arguments.batch_size}, expected at least 1, or 0: as trained")
+    if arguments.keys and not Path(arguments.keys).exists():
+        # A new table would have a new salt: the same patients would get other names.
+        raise InputError(
+            f"--keys {arguments.keys}: there is no such file; check the path, or leave it out for a new one"
+        )
+
+
 @one_line_errors()
 def main(argv: Sequence[str] | None = None) -> None:
     """Synthesise."""
@@ -71,8 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     level = logging.DEBUG if arguments.debug else logging.INFO
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger("ncct_cta").setLevel(level)
-    if not arguments.run and not arguments.checkpoint:
-        raise InputError("neither --run nor --checkpoint is given; say which trained model to use")
+    _check(arguments)
     model = TrainedModel(
         arguments.run,
         arguments.checkpoint,
