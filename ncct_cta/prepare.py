@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 from collections.abc import Sequence
 
 from .errors import EXIT_BAD_INPUT, one_line_errors
 from .preparation import cohort, scan
 
+EXIT_INTERRUPTED = 130  # as shells have it: 128 + SIGINT
 PAIRS_HELP = """\
 Each CTA is registered with its NCCT, rigidly and then by a deformable field, and resampled once, from its own voxels,
 onto the NCCT's grid; where that doesn't raise their mutual information, the CTA stays where the scanner's coordinates
@@ -44,10 +46,15 @@ def build_parser() -> argparse.ArgumentParser:
 
 @one_line_errors()
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run a command; exit status 2 if the input can't be used, or a pair failed."""
+    """Run a command; exit status 2 if the input can't be used, or a pair failed; 130 after Ctrl-C."""
     options = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    if options.run(options):
+    try:
+        failed = options.run(options)
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted; run the same command again: what is finished is not done again\n")
+        raise SystemExit(EXIT_INTERRUPTED) from None
+    if failed:
         raise SystemExit(EXIT_BAD_INPUT)
 
 

@@ -21,6 +21,7 @@ from ncct_cta.data.cases import read_case_list
 from ncct_cta.data.nifti import read_ct, read_mask
 from ncct_cta.data.phantom import write_cohort
 from ncct_cta.hu import AIR_HU
+from ncct_cta.preparation import cohort
 from ncct_cta.preparation.bulk import Job, run_jobs
 from ncct_cta.preparation.grids import crop
 from ncct_cta.preparation.pair_list import Source
@@ -174,6 +175,17 @@ def test_what_else_the_folder_holds_costs_no_memory_and_no_second_run(scans: Pat
 
 def place(z: int, dataset: Dataset) -> None:
     dataset.ImagePositionPatient = [0, 0, z * 12.6]
+
+
+def test_ctrl_c_is_a_line_and_exit_status_130(scans: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cohort, "run_jobs", interrupt)
+    with pytest.raises(SystemExit) as ended:
+        run(scans, tmp_path, cases=[0])
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.strip().startswith("interrupted; run the same command again")
 
 
 def test_two_processes_do_not_prepare_into_one_folder(scans: Path, tmp_path: Path, monkeypatch, capsys) -> None:

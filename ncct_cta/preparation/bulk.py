@@ -5,8 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
@@ -58,9 +60,10 @@ class _Pool:
     def start(self, job: Job) -> None:
         receiver, sender = self.context.Pipe(duplex=False)
         process = self.context.Process(target=_work, args=(self.worker, job.argument, sender), daemon=True)  # type: ignore[attr-defined]
-        process.start()
-        sender.close()
-        self.running.append(_Running(job, process, receiver))
+        with _interrupts_wait():
+            process.start()
+            sender.close()
+            self.running.append(_Running(job, process, receiver))
 
     def reap(self) -> list[str]:
         """Wait until a process ends; give the names of all cases whose process has."""
@@ -72,6 +75,13 @@ class _Pool:
                 self.failures[one.job.name] = failure
         self.running = [one for one in self.running if one not in ended]
         return [one.job.name for one in ended]
+
+    def close(self) -> None:
+        """End what still runs: after Ctrl-C."""
+        for one in self.running:
+            one.process.terminate()
+        for one in self.running:
+            one.process.join()
 
 
 def run_jobs(jobs: Sequence[Job], worker: Callable[[Any], None], *, processes: int, memory_gb: float) -> dict[str, str]:
@@ -92,7 +102,7 @@ def run_jobs(jobs: Sequence[Job], worker: Callable[[Any], None], *, processes: i
         context.set_forkserver_preload([worker.__module__])  # imports take seconds, and a fork has them already
     pool = _Pool(worker, context)
     waiting = sorted(jobs, key=lambda job: -job.memory_gb)
-    with tqdm(total=len(jobs), desc="cases", unit="case") as bar:
+    with closing(pool), tqdm(total=len(jobs), desc="cases", unit="case") as bar:
         while waiting or pool.running:
             for job in list(waiting):
                 alone = not pool.running and job.memory_gb > memory_gb
@@ -114,6 +124,20 @@ def machine_memory_gb() -> float:
         return DEFAULT_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIB
     except (AttributeError, ValueError, OSError):  # Windows
         return 4.0
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Let Ctrl-C wait. Processes that start meanwhile never see it: it is this process that ends them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # before Python 3.13 its start would let Ctrl-C through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _work(worker: Callable[[Any], None], argument: Any, outcome: Connection) -> None:

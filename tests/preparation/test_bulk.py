@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from ncct_cta.preparation.bulk import Job, machine_memory_gb, run_jobs
 
 
 def work(argument: tuple[str, Path]) -> None:
-    """What a job does, by its name: it fails, has a fault, is killed, or leaves a file."""
+    """What a job does, by its name: it fails, has a fault, is killed, never ends, or leaves a file."""
     what, folder = argument
     if what == "bad":
         raise InputError("the scan is bad; give a good one")
@@ -22,6 +23,11 @@ def work(argument: tuple[str, Path]) -> None:
         raise RuntimeError(f"secret {folder}")
     if what == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
+    if what == "endless":
+        is_deaf = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        (folder / ".endless").write_text(f"{os.getpid()} {is_deaf}")
+        (folder / ".endless").rename(folder / "endless")
+        time.sleep(60)
     if what.startswith("meet"):
         meet(folder, what)
     else:
@@ -67,6 +73,22 @@ def test_the_memory_says_how_many_run_together(tmp_path: Path, how: str, memory_
 
 def test_a_case_beyond_the_budget_says_so(tmp_path: Path) -> None:
     assert "needs about 3.0 GB, the budget is 2.0 GB; give more --memory-gb" in run(["a"], tmp_path, memory_gb=2)["a"]
+
+
+def test_an_interrupt_is_for_the_parent_which_ends_the_others(tmp_path: Path) -> None:
+    def interrupt() -> None:
+        while not (tmp_path / "endless").exists() and time.monotonic() < end:
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    end = time.monotonic() + 30
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        run(["endless"], tmp_path)
+    pid, is_deaf = (tmp_path / "endless").read_text().split()
+    assert is_deaf == "True"  # a terminal's Ctrl-C goes to all processes, and each would print a traceback
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid), 0)
 
 
 def test_the_default_budget_is_a_part_of_the_machine() -> None:
