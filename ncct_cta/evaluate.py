@@ -16,7 +16,15 @@ from typing import Any
 from .config import Settings
 from .errors import InputError, one_line_errors
 from .evaluation.comparison import evaluate
-from .evaluation.inputs import Chosen, Source, choose_cases, find_predictions, parse_source, require_unique_names
+from .evaluation.inputs import (
+    Chosen,
+    Source,
+    choose_cases,
+    find_predictions,
+    listed,
+    parse_source,
+    require_unique_names,
+)
 from .evaluation.predictions import predict, seen_in_training, training_pairs
 from .evaluation.report import write_report
 from .evaluation.results import DEFAULT_WINDOW, Evaluation
@@ -143,6 +151,8 @@ def run_evaluation(
     ]
     seen = [seen_in_training(name, settings, chosen.cases) for name, settings in runs.items()]
     remarks = [*chosen.remarks, *(remark for remark in seen if remark)]
+    if window is None:
+        remarks += _on_windows(runs)
     evaluation = evaluate(
         chosen.cases, methods, output=folder, training=chosen.training, window=second_range, jobs=jobs, remarks=remarks
     )
@@ -188,6 +198,15 @@ def _window(given: Sequence[float] | None, runs: Mapping[str, Settings]) -> HUWi
     if len(given) != 2 or not given[0] < given[1]:
         raise InputError(f"window is {list(given)}, expected the lower and the upper end in HU")
     return HUWindow(*given)
+
+
+def _on_windows(runs: Mapping[str, Settings]) -> list[str]:
+    """A remark if a run was trained in another HU window than the first, whose window all are scored in."""
+    windows = {name: "[{:g}, {:g}]".format(*settings.data.window) for name, settings in runs.items()}
+    first = next(iter(windows.values()), "")
+    others = [f"{name} ({window})" for name, window in windows.items() if window != first]
+    remark = f"PSNR and SSIM are also taken in the first run's window, {first} HU; not trained in it: {listed(others)}."
+    return [remark] if others else []
 
 
 if __name__ == "__main__":

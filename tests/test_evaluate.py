@@ -381,6 +381,16 @@ def test_a_run_whose_case_list_is_gone_asks_for_another(trained_run, cohort, tmp
     assert "can't be read; was it trained on these cases?" in " ".join(capsys.readouterr().out.split())
 
 
+def test_a_run_of_another_window_than_the_firsts_is_remarked(trained_run, cohort, tmp_path, capsys) -> None:
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["data"]["window"] = [-1000.0, 1000.0]
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    evaluate(cohort, tmp_path / "out", "--run", f"G={trained_run}", "--run", f"wide={run}", "--device", "cpu")
+    remark = "in the first run's window, [-1000, 600] HU; not trained in it: wide ([-1000, 1000])."
+    assert remark in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_network_that_changes_nothing_is_remarked(trained_run, tmp_path, capsys) -> None:
     run = shutil.copytree(trained_run, tmp_path / "run")
     checkpoint = torch.load(run / "checkpoint_best.pt", weights_only=True)
