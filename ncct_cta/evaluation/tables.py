@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from ..files import to_json, write_text
+from ..files import to_json, write_table, write_text
 from .columns import Column
 from .results import IDENTITY, SHOWN_NAMES, Evaluation, Statistic
 from .statistics import first_method
@@ -32,14 +30,13 @@ def write_tables(evaluation: Evaluation, folder: Path) -> None:
         InputError: if a file can't be written.
     """
     names = ["case", "method", *(column.name for column in evaluation.columns)]
-    write_text(_csv(names, ([row[name] for name in names] for row in evaluation.rows)), folder / SCORES)
-    figures = [field.name for field in fields(Statistic)]
+    write_table(folder / SCORES, map(_csv_row, evaluation.rows), names)
     lines = (
-        [method, name, *asdict(statistic).values()]
+        _csv_row({"method": method, "column": name, **asdict(statistic)})
         for method, statistics in evaluation.summary.items()
         for name, statistic in statistics.items()
     )
-    write_text(_csv(["method", "column", *figures], lines), folder / SUMMARY)
+    write_table(folder / SUMMARY, lines, ["method", "column", *(field.name for field in fields(Statistic))])
     write_text(to_json(summary(evaluation)), folder / SUMMARY_JSON)
 
 
@@ -147,10 +144,6 @@ def _wrapped(text: str, indent: str = "") -> str:
     return textwrap.fill(text, WIDTH, subsequent_indent=indent)
 
 
-def _csv(head: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
-    for line in lines:
-        writer.writerow("" if isinstance(cell, float) and math.isnan(cell) else cell for cell in line)
-    return text.getvalue()
+def _csv_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of CSV: what is n/a is empty."""
+    return {name: "" if isinstance(cell, float) and math.isnan(cell) else cell for name, cell in row.items()}
