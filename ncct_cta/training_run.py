@@ -28,6 +28,7 @@ from .networks import SynthesisCascade
 from .paths import bundle_config, locked_folder, writable_folder
 
 logger = logging.getLogger(__name__)
+logger.addFilter(lambda record: idist.get_rank() == 0)  # every process would say the same
 
 # Settings that name a place: absolute in config.yaml, which may be started from anywhere.
 PATHS = (

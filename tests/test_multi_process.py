@@ -74,6 +74,7 @@ def runs(cohort: Path, tiny_settings: list[str], tmp_path_factory: pytest.TempPa
         train([bundle_config("train.yaml"), *words(tiny_settings, cohort, single, settings)])
         done = torchrun(words(tiny_settings, cohort, double, settings))
         assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+        (folder / f"{kind}.log").write_text(done.stdout + done.stderr)
         made[kind] = [single, double]
     return made
 
@@ -122,6 +123,12 @@ def test_one_process_writes_the_files(runs, kind):
     assert len(list((double / "previews").iterdir())) == EPOCHS
     log = (double / "train.log").read_text()
     assert [log.count(f"epoch {epoch}/{EPOCHS}") for epoch in range(1, EPOCHS + 1)] == [1] * EPOCHS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_process_tells_where_the_training_is(runs, kind):
+    double = runs[kind][1]
+    assert (double.parents[1] / f"{kind}.log").read_text().count(f"training in {double}") == 1
 
 
 def test_a_batch_that_processes_cannot_share_is_refused_in_one_line(tiny_settings, cohort, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Events
 from monai.engines.workflow import Workflow
@@ -40,8 +41,9 @@ class DiscriminatorHealthHandler:
         self.reported: set[str] = set()
 
     def attach(self, engine: Workflow) -> None:
-        """Look at every step, judge at the end of each window."""
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+        """Look at every step, judge at the end of each window; of several processes the first does."""
+        if idist.get_rank() == 0:
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
     def __call__(self, engine: Workflow) -> None:
         """Note the step's scores; say what they mean when the window is full."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
+import ignite.distributed as idist
 import pytest
 import torch
 from ignite.engine import Engine, Events
@@ -81,6 +82,11 @@ def test_what_changes_is_reported_too_and_each_state_once(caplog):
     said = reports([(0.5, 0.5)] * 2 * WINDOW + [(0.99, 0.01)] * 2 * WINDOW + [(0.5, 0.5)] * 2 * WINDOW, caplog, noise=0)
     assert ["blind" in text for text in said] == [True, False]
     assert ["saturated" in text for text in said] == [False, True]
+
+
+def test_of_several_processes_the_first_reports(caplog, monkeypatch):
+    monkeypatch.setattr(idist, "get_rank", lambda: 1)
+    assert reports([(0.5, 0.5)] * 2 * WINDOW, caplog) == []
 
 
 def test_a_short_run_is_not_judged(caplog):
