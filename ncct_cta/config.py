@@ -6,13 +6,12 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import yaml
 
 from .errors import InputError
 from .section import Section, nearest, setting
@@ -161,7 +160,8 @@ class Settings:
         """
         kinds = section_types()
         built: dict[str, Any] = {}
-        problems = [f"unknown section {key}{nearest(key, kinds)}" for key in sections if key not in kinds]
+        names = [f"{name}::{field}" for name, kind in kinds.items() for field in kind.__dataclass_fields__]
+        problems = [f"unknown section {key}{nearest(key, kinds, names)}" for key in sections if key not in kinds]
         for name, kind in kinds.items():
             values = sections.get(name) or {}
             if not isinstance(values, Mapping):
@@ -236,20 +236,15 @@ def _check_scales(patch_size: tuple[int, ...], discriminator: DiscriminatorConfi
 def settings_table() -> str:
     """All settings as a Markdown table."""
     rows = ["| setting | default | meaning |", "|---|---|---|"]
-    for name, kind in section_types().items():
-        for field in dataclasses.fields(kind):
-            words = (("low", "at least"), ("high", "at most"))
-            limits = [f"{word} {field.metadata[key]:g}" for key, word in words if field.metadata[key] is not None]
-            meaning = ", ".join([field.metadata["meaning"], *limits]).replace("|", "\\|")
-            rows.append(f"| `{name}.{field.name}` | `{yaml_text(field.default)}` | {meaning} |")
-    return "\n".join(rows)
+    return "\n".join([*rows, *(row for kind in section_types().values() for row in kind.rows())])
 
 
-def yaml_text(value: Any) -> str:
-    """A default as YAML writes it."""
-    plain = list(value) if isinstance(value, tuple) else value
-    return yaml.safe_dump(plain, default_flow_style=True, width=1000).removesuffix("...\n").strip()
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the table."""
+    description = "Print every setting, its default and its meaning as a Markdown table."
+    argparse.ArgumentParser(prog="python -m ncct_cta.config", description=description).parse_args(argv)
+    print(settings_table())
 
 
 if __name__ == "__main__":
-    print(settings_table())
+    main()

@@ -7,9 +7,11 @@ import difflib
 import math
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
+
+import yaml
 
 from .errors import InputError
 
@@ -71,10 +73,21 @@ class Section:
         """The section's name in YAML: ``DataConfig`` -> ``data``."""
         return cls.__name__.removesuffix("Config").lower()
 
+    @classmethod
+    def rows(cls) -> Iterator[str]:
+        """Each setting, its default as YAML writes it and its meaning: a row of a Markdown table."""
+        for field in dataclasses.fields(cls):
+            words = (("low", "at least"), ("high", "at most"))
+            limits = [f"{word} {field.metadata[key]:g}" for key, word in words if field.metadata[key] is not None]
+            meaning = ", ".join([field.metadata["meaning"], *limits]).replace("|", "\\|")
+            plain = list(field.default) if isinstance(field.default, tuple) else field.default
+            default = yaml.safe_dump(plain, default_flow_style=True, width=1000).removesuffix("...\n").strip()
+            yield f"| `{cls.section_name()}.{field.name}` | `{default}` | {meaning} |"
 
-def nearest(name: str, valid: typing.Iterable[str]) -> str:
-    """Say which valid name the user probably meant."""
-    close = difflib.get_close_matches(str(name), list(valid), n=1, cutoff=0.5)
+
+def nearest(name: str, valid: typing.Iterable[str], further: typing.Iterable[str] = ()) -> str:
+    """Say which name the user probably meant: a valid one, or one of ``further``, which are not listed."""
+    close = difflib.get_close_matches(str(name), [*valid, *further], n=1, cutoff=0.5)
     return f" (did you mean {close[0]}?)" if close else f" (valid: {', '.join(sorted(valid))})"
 
 

@@ -18,6 +18,8 @@ from .workflow import SynthesisWorkflow
 EPILOG = """\
 every setting can be given as --section::key value, for example
   python -m ncct_cta.train g_small --data::datalist phantom --train::num_epochs 5 --train::output_dir runs/g
+settings of `train` need no section: --num_epochs 5 is --train::num_epochs 5, and G and G2 start from other runs by
+  --pretrained_G runs/g/checkpoint_best.pt --pretrained_G2 runs/g2/checkpoint_best.pt
 the settings, their defaults and ranges are in the README and in ncct_cta/config.py
 """
 

@@ -357,6 +357,8 @@ def test_train_names_volumes_smaller_than_the_patch(data: Path, train_error: Cal
         (["--data::patch_size", "[32, 32"], "--data::patch_size is '[32, 32', which is no YAML"),
         (["lr", "1"], "unexpected argument 'lr'; settings are given as --section::key value"),
         (["--train::lr"], "--train::lr needs a value"),
+        (["--data.datalist", "nowhere"], "unknown section data.datalist (did you mean data::datalist?)"),
+        (["--pretrained_G", "/"], "/ is a folder, expected a checkpoint; of a run give /checkpoint_best.pt"),
         (["--data::datalist", "nowhere"], "nowhere: there is no such file or folder; check the path"),
     ],
 )

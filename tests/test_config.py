@@ -8,6 +8,7 @@ import yaml
 from monai.bundle import ConfigParser
 
 from ncct_cta.config import DataConfig, ModelConfig, Settings, TrainConfig, section_types
+from ncct_cta.config import main as print_settings
 from ncct_cta.errors import InputError
 from ncct_cta.paths import bundle_config
 
@@ -80,6 +81,25 @@ def test_every_problem_is_reported_at_once_in_one_line() -> None:
 def test_a_name_that_resembles_none_gets_the_list_of_names() -> None:
     assert "(valid: " in problem_with(ema={"xyz": 1})
     assert "decay" in problem_with(ema={"xyz": 1})
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [("data.datalist", "data::datalist"), ("num_epoch", "train::num_epochs"), ("trian", "train")]
+)
+def test_a_setting_in_the_place_of_a_section_gets_its_own_name(given: str, meant: str) -> None:
+    assert f"unknown section {given} (did you mean {meant}?)" in problem_with(**{given: 1})
+
+
+@pytest.mark.parametrize(("word", "code"), [("--help", 0), ("--foo", 2)])
+def test_the_table_is_printed_only_when_nothing_else_is_asked(
+    word: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        print_settings([word])
+    assert caught.value.code == code
+    assert "| setting |" not in capsys.readouterr().out
+    print_settings([])
+    assert "| setting |" in capsys.readouterr().out
 
 
 def test_a_section_that_is_no_mapping_is_named() -> None:

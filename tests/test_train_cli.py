@@ -72,7 +72,7 @@ def test_help_names_the_forms_of_a_command(capsys: pytest.CaptureFixture[str]) -
         main(["--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    for part in ("python -m ncct_cta.train", "--resume", "--section::key value"):
+    for part in ("python -m ncct_cta.train", "--resume", "--section::key value", "--pretrained_G ", "--pretrained_G2 "):
         assert part in text
 
 
