@@ -145,13 +145,18 @@ def _work(worker: Callable[[Any], None], argument: Any, outcome: Connection) -> 
         worker(argument)
     except InputError as error:
         outcome.send(" ".join(str(error).split()))
-    except MemoryError:
-        outcome.send("the memory was not enough; give fewer --jobs or a coarser --spacing")
     except Exception as error:
-        # Its text may hold a path, and that a patient's name.
-        outcome.send(f"a fault of this software ({type(error).__name__} in {_place(error)}); please report it")
+        outcome.send(_fault(error))
     else:
         outcome.send(None)
+
+
+def _fault(error: Exception) -> str:
+    # SimpleITK has no other type for it.
+    if isinstance(error, MemoryError) or any(words in str(error) for words in ("allocate memory", "bad_alloc")):
+        return "the memory was not enough; give fewer --jobs or a coarser --spacing"
+    # Its text may hold a path, and that a patient's name.
+    return f"a fault of this software ({type(error).__name__} in {_place(error)}); please report it"
 
 
 def _place(error: Exception) -> str:

@@ -15,12 +15,16 @@ from ncct_cta.preparation.bulk import Job, machine_memory_gb, run_jobs
 
 
 def work(argument: tuple[str, Path]) -> None:
-    """What a job does, by its name: it fails, has a fault, is killed, never ends, or leaves a file."""
+    """What a job does, by its name: it fails, has a fault, lacks memory, is killed, never ends, or leaves a file."""
     what, folder = argument
     if what == "bad":
         raise InputError("the scan is bad; give a good one")
     if what == "fault":
         raise RuntimeError(f"secret {folder}")
+    if what == "array":
+        raise MemoryError
+    if what == "image":
+        raise RuntimeError("Exception thrown in SimpleITK new_Image:\nFailed to allocate memory for image.")
     if what == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     if what == "endless":
@@ -63,6 +67,11 @@ def test_a_fault_is_named_without_what_it_says(tmp_path: Path) -> None:
     failure = run(["fault"], tmp_path)["fault"]
     assert "RuntimeError in test_bulk.py, line" in failure
     assert "secret" not in failure
+
+
+def test_want_of_memory_is_the_cases_failure_with_a_remedy(tmp_path: Path) -> None:
+    remedy = "the memory was not enough; give fewer --jobs or a coarser --spacing"
+    assert run(["array", "image", "a"], tmp_path) == {"array": remedy, "image": remedy}
 
 
 @pytest.mark.parametrize(("how", "memory_gb", "met"), [("patiently", 10.0, "True"), ("shortly", 5.0, "False")])
