@@ -20,11 +20,7 @@ DATALIST = "datalist.json"
 KINDS = ("ncct", "cta", "lung", "vessel")
 # MONAI's own names for an entry's two files.
 ALIASES = {"image": "ncct", "label": "cta"}
-# What stands beside the NCCTs in a folder and is no input: the pair's other files, and what this software writes.
-NOT_INPUTS = ("cta", "lung", "vessel", "syncta", "coarse", "intermediate", "refined", "body", "mask")
-FROM_DICOM = "python -m ncct_cta.prepare converts DICOM"
 CASE_FILE = re.compile(rf"(?P<case>.+)_(?P<kind>{'|'.join(KINDS)})\.nii(\.gz)?", re.IGNORECASE)
-NO_INPUT = re.compile(rf".*_({'|'.join(NOT_INPUTS)})\.nii(\.gz)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -68,64 +64,12 @@ def read_case_list(source: str | Path, *, val_fraction: float = 0.15, seed: int 
         source = source / DATALIST
     if source.is_dir():
         return _split(_cases_of_folder(source), val_fraction, seed)
-    return _read_datalist(source, required=KINDS)
-
-
-def read_inputs(source: str | Path, *, split: str | None = None) -> list[Case]:
-    """Find the NCCTs to run on.
-
-    Args:
-        source: a NIfTI file, a folder of them (any name; ``NOT_INPUTS`` and hidden files are passed over), or a
-            datalist.
-        split: of a datalist: a name in ``SPLITS``, or ``all``; by default testing, or all where that is empty. Of a
-            folder it takes the list in it.
-
-    Raises:
-        InputError: if there is nothing to run on, or if two inputs would give outputs of the same name.
-    """
-    source = Path(source)
-    if split and (source / DATALIST).is_file():
-        source = source / DATALIST
-    if source.suffix.lower() == ".json":
-        # Inference needs no CTA: a list may name files that stayed on another machine.
-        cases = _choose_split(_read_datalist(source, required=("ncct",)), source, split)
-    elif split and source.exists():
-        raise InputError(f"{source}: has no splits, expected a case list ({DATALIST}); leave out the split {split!r}")
-    elif source.is_dir():
-        found = _nifti_files(source)
-        cases = [Case(case_name(path), path) for path in found if not NO_INPUT.fullmatch(path.name)]
-        if not found:
-            raise InputError(f"{source}: holds no NIfTI file, expected .nii or .nii.gz; {FROM_DICOM}")
-        if not cases:
-            raise InputError(
-                f"{source}: none of its {len(found)} NIfTI files is an NCCT, expected .nii or .nii.gz files other "
-                f"than masks and CTAs; {FROM_DICOM}"
-            )
-    elif not source.exists():
-        raise InputError(f"{source}: there is no such file or folder; check the path")
-    elif not nifti_suffix(source):
-        raise InputError(
-            f"{source}: expected a NIfTI file (.nii or .nii.gz), a folder of them, a datalist (.json) or a DICOM folder"
-        )
-    else:
-        cases = [Case(case_name(source), source)]
-    _require_unique({"input": cases})
-    return cases
-
-
-def _choose_split(splits: Mapping[str, list[Case]], source: Path, split: str | None) -> list[Case]:
-    if split is not None and split not in (*SPLITS, ALL_SPLITS):
-        raise InputError(f"split {split!r}: {_expected(split, (*SPLITS, ALL_SPLITS))}")
-    everything = [case for cases in splits.values() for case in cases]
-    cases = everything if split == ALL_SPLITS else splits[split or "testing"] or ([] if split else everything)
-    if not cases:
-        raise InputError(f"{source}: the split {split!r} is empty, expected at least one case; choose another split")
-    return cases
+    return read_datalist(source, required=KINDS)
 
 
 def _cases_of_folder(folder: Path) -> list[Case]:
     found: dict[str, dict[str, Any]] = {}  # the paths of each case by kind
-    for path in _nifti_files(folder):
+    for path in nifti_files(folder):
         match = CASE_FILE.fullmatch(path.name)
         if match is None:
             continue
@@ -158,8 +102,12 @@ def _split(cases: list[Case], val_fraction: float, seed: int) -> dict[str, list[
     }
 
 
-def _read_datalist(path: Path, required: Iterable[str]) -> dict[str, list[Case]]:
-    """All splits of a datalist; only the files whose kind is in ``required`` must exist."""
+def read_datalist(path: Path, required: Iterable[str]) -> dict[str, list[Case]]:
+    """All splits of a datalist; only the files whose kind is in ``required`` must exist.
+
+    Raises:
+        InputError: if it can't be understood or a file is missing.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
@@ -173,11 +121,11 @@ def _read_datalist(path: Path, required: Iterable[str]) -> dict[str, list[Case]]
     for key, value in content.items():
         # Other keys with plain values are MONAI's metadata (name, modality, ...); a list can only be meant as a split.
         if key not in SPLITS and isinstance(value, list):
-            raise InputError(f"{path}: unknown split {key!r}; {_expected(key, SPLITS)}")
+            raise InputError(f"{path}: unknown split {key!r}; {expected(key, SPLITS)}")
     splits = {split: _read_split(path, split, content.get(split, []), required) for split in SPLITS}
     if not any(splits.values()):
         raise InputError(f"{path}: names no case, expected entries under {_listed(SPLITS)}")
-    _require_unique(splits)
+    require_unique(splits)
     return splits
 
 
@@ -223,11 +171,15 @@ def _read_entry(path: Path, where: str, entry: Any) -> Case:
 def _reject_misspelling(path: Path, where: str, key: str) -> None:
     known = ("case", *KINDS, *ALIASES)
     if key not in known and difflib.get_close_matches(key, known, cutoff=0.75):
-        raise InputError(f"{path}: {where} has the unknown key {key!r}; {_expected(key, known)}")
+        raise InputError(f"{path}: {where} has the unknown key {key!r}; {expected(key, known)}")
 
 
-def _require_unique(splits: Mapping[str, list[Case]]) -> None:
-    """No case name and no NCCT may come twice: it would leak between splits or overwrite an output."""
+def require_unique(splits: Mapping[str, list[Case]]) -> None:
+    """No case name and no NCCT may come twice: it would leak between splits or overwrite an output.
+
+    Raises:
+        InputError: if one does.
+    """
     names: dict[str, tuple[str, Case]] = {}
     files: dict[Path, tuple[str, Case]] = {}
     for split, cases in splits.items():
@@ -247,14 +199,20 @@ def _require_unique(splits: Mapping[str, list[Case]]) -> None:
             names[case.name] = files[resolved] = (split, case)
 
 
-def _nifti_files(folder: Path) -> list[Path]:
+def nifti_files(folder: Path) -> list[Path]:
+    """The NIfTI files of a folder in the order of their names, but hidden ones.
+
+    Raises:
+        InputError: if it can't be read.
+    """
     try:
         return sorted(p for p in folder.iterdir() if nifti_suffix(p) and not p.name.startswith(".") and p.is_file())
     except OSError as error:
         raise InputError(f"{folder}: can't be read ({error.strerror}); check its permissions") from error
 
 
-def _expected(given: str, names: Iterable[str]) -> str:
+def expected(given: str, names: Iterable[str]) -> str:
+    """What an error says after a name that is none of these: the nearest, or all."""
     names = tuple(names)
     nearest = difflib.get_close_matches(given, names, n=1, cutoff=0.4)
     return f"did you mean {nearest[0]!r}?" if nearest else f"expected {_listed(names)}"

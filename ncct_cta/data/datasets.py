@@ -16,8 +16,9 @@ from ..errors import InputError
 from ..hu import HUWindow
 from ..keys import BODY, CASE, CTA, LUNG, NCCT, VESSEL
 from ..pseudonyms import KEY_FILE
-from .cases import Case, read_case_list, read_inputs
+from .cases import Case, read_case_list
 from .dicom_inputs import holds_dicom_only, read_dicom_inputs
+from .inputs import read_inputs
 from .store import StoredCase, VolumeStore, check_patch_fits
 from .transforms import CasePreparation, paired_augmentation
 

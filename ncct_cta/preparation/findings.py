@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ..data.cases import NOT_INPUTS
+from ..data.inputs import NOT_INPUTS
 from ..data.nifti import nifti_suffix, require_hu
 from ..data.volumes import RAS_FROM_LPS, is_volume_file, read_volume, volume_from
 from ..dicom.geometry import Grid, grid_of
