@@ -59,7 +59,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--run", dest="sources", action="append", metavar="[NAME=]RUN_DIR", type=partial(_word, True),
         help="a training's folder: its cases are synthesised first; may be given again")  # fmt: skip
     add("--datalist", default="", metavar="FILE_OR_FOLDER", help="the cases (default: those of the first run)")
-    add("--split", default="", help="training, validation, testing or all (default: testing, or the first with a CTA)")
+    add("--split", default="", help="training, validation, testing or all (default: testing, or the first with a CTA; "
+        "all of a folder without a case list if there is no run)")  # fmt: skip
     add("--output", default=OUTPUT, metavar="DIR", help=f"the folder to write to (default: {OUTPUT})")
     add("--window", type=float, nargs=2, metavar=("LOWER", "UPPER"),
         help="second range of PSNR and SSIM in HU (default: the first run's window)")  # fmt: skip
@@ -125,7 +126,7 @@ def run_evaluation(
     Args:
         sources: the methods.
         datalist: a case list or a folder of cases; empty: the first run's.
-        split: of it; empty: testing, or else the first that has a CTA.
+        split: of it; empty: testing, or else the first that has a CTA; see ``choose_cases``.
         output: the folder to write to.
         window: (lower, upper) of the second range of PSNR and SSIM in HU; None: the first run's window.
         device: that runs synthesise on.
