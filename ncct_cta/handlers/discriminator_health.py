@@ -17,11 +17,11 @@ logger = logging.getLogger(__name__)
 BLIND_GAP = 0.1  # D_real - D_fake of a D that sees nothing is noise around 0; a working one keeps 0.15 and more
 SATURATED = (0.95, 0.05)  # D_real above, D_fake below: nothing left to learn from
 BLIND_VALUE, LEAK_VALUE = 0.5, 0.75  # where least squares settles for a blind D, and for one that the generator trains
-LEAK_FROM = (BLIND_VALUE + LEAK_VALUE) / 2
+NEAR = (LEAK_VALUE - BLIND_VALUE) / 2
 
 
 class DiscriminatorHealthHandler:
-    """Report a blind or a saturated D once, with the fixed point it sits at and what to do.
+    """Report a blind, an unsettled or a saturated D once, with the fixed point it sits at and what to do.
 
     A blind least-squares D answers r = f = c for real and fake alike. Trained alone it minimises
     1/2 [(c - 1)^2 + c^2], so c = 1/2. If the generator's gradient reaches D's weights too, it minimises
@@ -66,7 +66,7 @@ class DiscriminatorHealthHandler:
 
 
 def diagnose(d_real: torch.Tensor, d_fake: torch.Tensor, mode: str = "least_squares") -> str:
-    """Name D's state over some steps: ``blind``, ``leak``, ``saturated``, or an empty text when it is well.
+    """Name D's state over some steps: a key of ``REMEDIES``, or an empty text when it is well.
 
     Args:
         d_real: D's mean scores of real CTAs, (steps,).
@@ -75,22 +75,38 @@ def diagnose(d_real: torch.Tensor, d_fake: torch.Tensor, mode: str = "least_squa
     """
     real, fake = float(d_real.mean()), float(d_fake.mean())
     if abs(real - fake) < BLIND_GAP:
-        return "leak" if mode == "least_squares" and (real + fake) / 2 > LEAK_FROM else "blind"
+        return _blindness((real + fake) / 2) if mode == "least_squares" else "blind_hinge"
     if mode == "least_squares" and real > SATURATED[0] and fake < SATURATED[1]:
         return "saturated"
     return ""
 
 
+def _blindness(score: float) -> str:
+    """Which fixed point of least squares a D sits at that gives one score; hinge has none, it is flat from -1 to 1."""
+    if abs(score - BLIND_VALUE) <= NEAR:
+        return "blind"
+    return "leak" if abs(score - LEAK_VALUE) <= NEAR else "unsettled"
+
+
+BLIND_REMEDY = (
+    "because it can't tell them apart. Raise discriminator.lr or discriminator.steps, or let the reconstruction warm "
+    "up shorter; if the synthesis is as good as the CTA, that is success"
+)
 REMEDIES = {
     "blind": (
-        "the discriminator is blind: it gives real and synthetic CTAs one score (near 1/2 with least squares), because "
-        "it can't tell them apart. Raise discriminator.lr or discriminator.steps, or let the reconstruction warm up "
-        "shorter; if the synthesis is as good as the CTA, that is success"
+        "the discriminator is blind: it gives real and synthetic CTAs one score near 1/2, where least squares settles, "
+        + BLIND_REMEDY
     ),
+    "blind_hinge": f"the discriminator is blind: it gives real and synthetic CTAs one score, {BLIND_REMEDY}",
     "leak": (
         "the discriminator is blind and sits near 3/4, where least squares settles when the generator's gradient leaks "
         "into it: D is being trained to please the generator. Freeze D in the generator's step and zero its gradients "
         "before its own (AdversarialSynthesisTrainer does both; look for a changed training loop)"
+    ),
+    "unsettled": (
+        "the discriminator gives real and synthetic CTAs one score, far from 1/2, where even a blind one settles with "
+        "least squares: it doesn't learn, or not fast enough. Raise discriminator.lr (with 0 it never moves), or lower "
+        "discriminator.warmup_steps"
     ),
     "saturated": (
         "the discriminator is saturated: it tells real from synthetic without doubt and leaves the generator little to "

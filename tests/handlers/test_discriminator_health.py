@@ -61,6 +61,22 @@ def test_the_users_own_log_is_called_a_leak_from_the_second_epoch_on(caplog):
     assert "gradient leaks" in said
 
 
+@pytest.mark.parametrize("score", [-0.3, 0.05, 0.36, 0.9])
+def test_one_score_far_from_both_fixed_points_is_a_discriminator_that_does_not_learn(caplog, score):
+    (said,) = reports([(score, score)] * 2 * WINDOW, caplog, noise=0.0)
+    assert "it doesn't learn" in said
+    assert "discriminator.lr" in said
+    assert f"D_real {score:.3f}" in said
+    assert "is blind:" not in said
+    assert "leak" not in said
+
+
+@pytest.mark.parametrize("score", [0.4, 0.6])
+def test_one_score_around_a_half_is_blind(caplog, score):
+    (said,) = reports([(score, score)] * 2 * WINDOW, caplog, noise=0.0)
+    assert "is blind: it gives real and synthetic CTAs one score near 1/2" in said
+
+
 def test_a_saturated_discriminator_is_told_to_learn_slower(caplog):
     (said,) = reports([(0.98, 0.02)] * 5 * WINDOW, caplog, noise=0.01)
     assert "saturated" in said
@@ -118,6 +134,7 @@ def test_hinge_has_no_fixed_point_so_a_leak_is_never_named(caplog, score):
     assert "blind" in said
     assert "leaks" not in said
     assert "3/4" not in said
+    assert "1/2" not in said
 
 
 def test_hinge_is_not_called_saturated(caplog):
