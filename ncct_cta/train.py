@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import typing
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,6 +74,26 @@ def is_text(key: str, word: str) -> bool:
     return kind is not None and typing.get_type_hints(kind).get(name) is str and not written_as_yaml
 
 
+def read_settings(path: str) -> dict[str, Any]:
+    """Read a file of settings.
+
+    Raises:
+        InputError: if it is no YAML, holds no sections, or gives one twice.
+    """
+    try:
+        with warnings.catch_warnings():
+            # MONAI warns, and takes the later of the two alone.
+            warnings.filterwarnings("error", "Duplicate key")
+            content = ConfigParser.load_config_file(path)
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not readable as YAML: {error}") from error
+    except UserWarning as error:
+        raise InputError(f"{path}: {error}, expected each once; put its settings together") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected sections of settings (section: then key: value below it)")
+    return content
+
+
 @one_line_errors()
 def main(argv: Sequence[str] | None = None) -> None:
     """Train."""
@@ -82,12 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in ("resume", "debug"):
         if getattr(arguments, name):
             overrides[f"train::{name}"] = True
-    try:
-        content = ConfigParser.load_config_file(path)
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not readable as YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected sections of settings (section: then key: value below it)")
+    content = read_settings(path)
     if "training" in content:  # a run's config.yaml, or the bundle's own: wiring and settings in one file
         workflow = SynthesisWorkflow(config_file=path, **overrides)
     else:
