@@ -27,7 +27,7 @@ from .alignment import Alignment, align
 from .grids import common_box, crop, lung_image, mask_array, on_grid, resample_hu, with_spacing
 from .pair_list import Source
 from .qc_pictures import draw_pair
-from .quality import AFTER, BEFORE, CONTRAST_LIMITS, LIMITS, MUTUAL_INFORMATION, contrast_scores, flags, measure
+from .quality import AFTER, ALL_LIMITS, BEFORE, MUTUAL_INFORMATION, as_it_came, contrast_scores, flags, measure
 
 # Raise when the same settings give other files: cases are then prepared anew.
 PREPARATION_VERSION = 3
@@ -188,12 +188,11 @@ def _align_if_it_helps(
     """
     alignment = align(ncct, cta, ncct_lung, cta_lung, deformable=settings.deformable, seed=settings.seed)
     scores = measure(ncct, cta, ncct_lung, cta_lung, alignment)
-    if scores[f"{MUTUAL_INFORMATION}_{AFTER}"] > scores[f"{MUTUAL_INFORMATION}_{BEFORE}"]:
-        return alignment, scores
-    as_it_lies = Alignment(sitk.Transform(), None)
-    left = measure(ncct, cta, ncct_lung, cta_lung, as_it_lies)
+    before, after = (scores[f"{MUTUAL_INFORMATION}_{stage}"] for stage in (BEFORE, AFTER))
     # Where the two didn't overlap before there was nothing to measure, and nothing to leave.
-    return (alignment, scores) if math.isnan(left[f"{MUTUAL_INFORMATION}_{AFTER}"]) else (as_it_lies, left)
+    if after > before or math.isnan(before):
+        return alignment, scores
+    return Alignment(sitk.Transform(), None), as_it_came(scores)
 
 
 def write_case(task: Task, digest: str, prepared: Prepared) -> None:
@@ -241,6 +240,6 @@ def _write_files(task: Task, digest: str, prepared: Prepared) -> None:
         "shape": prepared.ncct.shape,
         "spacing_mm": prepared.ncct.spacing,
         "scores": prepared.scores,
-        "flags": flags(prepared.scores, LIMITS + CONTRAST_LIMITS),
+        "flags": flags(prepared.scores, ALL_LIMITS),
     }
     write_text(to_json(record), task.record)

@@ -24,7 +24,7 @@ SMALLEST_DETERMINANT = 1e-3  # smaller ones, and those of folds, count as this: 
 STAGES = BEFORE, AFTER = ("before", "after")
 LUNG_DICE, SURFACE_MEAN, SURFACE_P95 = "lung_dice", "surface_mean_mm", "surface_p95_mm"
 MUTUAL_INFORMATION = "mutual_information"
-COVERED, FOLDED, STRETCH = "covered", "folded", "stretch"
+COVERED, COVERED_BEFORE, FOLDED, STRETCH = "covered", "covered_before", "folded", "stretch"
 BLOOD_NCCT, BLOOD_CTA, VESSEL_ML = "blood_ncct_hu", "blood_cta_hu", "vessel_ml"
 
 
@@ -78,6 +78,7 @@ CONTRAST_LIMITS = (
     Limit(VESSEL_ML, 10.0, True, "the volume of the vessels in ml",
           "the CTA is nowhere brighter than the NCCT; check that they are neither swapped nor the same scan"),
 )  # fmt: skip
+ALL_LIMITS = LIMITS + CONTRAST_LIMITS
 
 
 def measure(
@@ -96,8 +97,8 @@ def measure(
         For ``before`` and ``after``, as ``{score}_{stage}``: ``lung_dice`` (0..1); ``surface_mean_mm`` and
         ``surface_p95_mm``, mean and 95th percentile of the distances between the lungs' surfaces in both directions,
         mm; ``mutual_information`` of the body's HU, nats. Of the alignment: ``covered``, the share of the NCCT's body
-        that the CTA covers; ``folded``, the share of the body where the field folds (Jacobian determinant <= 0);
-        ``stretch``, the standard deviation of the determinant's logarithm over the body.
+        that the CTA covers, and ``covered_before``; ``folded``, the share of the body where the field folds (Jacobian
+        determinant <= 0); ``stretch``, the standard deviation of the determinant's logarithm over the body.
         NaN where there is nothing to measure.
     """
     mm = max(QUALITY_MM, min(ncct.GetSpacing()))
@@ -112,8 +113,14 @@ def measure(
         moved_lung = mask_array(on_grid(cta_lung, fixed, transform))
         scores |= {f"{name}_{stage}": value for name, value in lung_agreement(lung & covered, moved_lung, mm).items()}
         scores[f"{MUTUAL_INFORMATION}_{stage}"] = mutual_information(fixed_hu[body & covered], moved[body & covered])
-    scores[COVERED] = _share(covered, body)
+        scores[COVERED if stage == AFTER else COVERED_BEFORE] = _share(covered, body)
     return scores | _field_scores(alignment.field, fixed, body)
+
+
+def as_it_came(scores: Mapping[str, float]) -> dict[str, float]:
+    """What ``measure`` would give for the same pair unmoved."""
+    after = {name: scores[name.replace(AFTER, BEFORE)] for name in scores if name.endswith(AFTER)}
+    return {**scores, **after, COVERED: scores[COVERED_BEFORE], FOLDED: 0.0, STRETCH: 0.0}
 
 
 def contrast_scores(ncct: Volume, cta: Volume, vessel: np.ndarray, grid: Volume) -> dict[str, float]:

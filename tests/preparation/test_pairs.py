@@ -8,8 +8,9 @@ import pytest
 from ncct_cta.data.nifti import Volume, read_ct
 from ncct_cta.data.phantom import write_cohort
 from ncct_cta.hu import SYNTHRAD_RANGE_HU
+from ncct_cta.preparation import pairs
 from ncct_cta.preparation.pairs import Settings, prepare
-from ncct_cta.preparation.quality import CONTRAST_LIMITS, flags
+from ncct_cta.preparation.quality import CONTRAST_LIMITS, flags, measure
 
 RIGID = Settings(deformable=False, keep_grid=True)
 
@@ -21,11 +22,14 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Volume, Volume]:
     return read_ct(folder / "phantom000_ncct.nii.gz"), read_ct(folder / "phantom000_cta.nii.gz")
 
 
-def test_a_pair_that_lies_right_is_left_as_it_is(pair: tuple[Volume, Volume]) -> None:
+def test_a_pair_that_lies_right_is_left_as_it_is(pair: tuple[Volume, Volume], monkeypatch: pytest.MonkeyPatch) -> None:
     ncct, cta = pair
+    measured: list[object] = []
+    monkeypatch.setattr(pairs, "measure", lambda *scans: measured.append(scans) or measure(*scans))
     prepared = prepare(ncct, cta, RIGID)
     np.testing.assert_array_equal(prepared.images["cta"], cta.array.clip(min=SYNTHRAD_RANGE_HU[0]))
     assert prepared.scores["mutual_information_after"] == prepared.scores["mutual_information_before"]
+    assert len(measured) == 1
 
 
 def test_a_pair_that_does_not_is_moved(pair: tuple[Volume, Volume]) -> None:

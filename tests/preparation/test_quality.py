@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from phantom_pair import PhantomPair, make_pair
 
 from ncct_cta.preparation.alignment import Alignment, align
-from ncct_cta.preparation.quality import LIMITS, flags, lung_agreement, measure, mutual_information
+from ncct_cta.preparation.quality import LIMITS, as_it_came, flags, lung_agreement, measure, mutual_information
 
 STAY = Alignment(sitk.Transform(), None)
 
@@ -41,6 +41,11 @@ def test_before_and_after_differ_by_the_transform(pair: PhantomPair) -> None:
     assert scores["surface_mean_mm_after"] > 5 > scores["surface_mean_mm_before"]
     assert scores["mutual_information_after"] < 0.7 * scores["mutual_information_before"]
     assert scores["covered"] == pytest.approx(1 - 25 / (20 * 12.6), abs=0.06)
+
+
+def test_a_pair_that_is_left_where_it_lay_needs_no_second_measurement(pair: PhantomPair) -> None:
+    shift = sitk.TranslationTransform(3, (0.0, 0.0, 25.0))
+    assert as_it_came(measure(*pair.images, Alignment(shift, None))) == measure(*pair.images, STAY)
 
 
 def test_folding_is_the_share_of_the_body(pair: PhantomPair) -> None:
