@@ -26,7 +26,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from ncct_cta.data import Case
-from ncct_cta.data.nifti import read_ct, read_mask, spacing_to_ras, to_ras
+from ncct_cta.data.nifti import read_ct, read_mask
+from ncct_cta.data.orientation import spacing_to_ras, to_ras
 from ncct_cta.data.phantom import make_case
 from ncct_cta.evaluation.results import DEFAULT_WINDOW
 from ncct_cta.evaluation.scoring import BYTES_PER_PROCESS, BYTES_PER_VOXEL

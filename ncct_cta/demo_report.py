@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from .data import Case
-from .data.nifti import read_ct, read_mask, to_ras
+from .data.nifti import read_ct, read_mask
+from .data.orientation import to_ras
 from .evaluation.results import HU_REMAP, IDENTITY, Evaluation
 from .previews import axial, panel_figure, richest_slice, save_figure
 

@@ -37,7 +37,7 @@ def compute_lung_mask(hu: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     """Segment both lungs: with the vessels inside them, without trachea, main bronchi and mediastinum.
 
     Args:
-        hu: (X, Y, Z) HU, axes towards right, anterior and superior (``nifti.to_ras`` turns them); a flip of X or Y,
+        hu: (X, Y, Z) HU, axes towards right, anterior and superior (``to_ras`` turns them); a flip of X or Y,
             and the exchange of the two, don't matter, but Z must run from the feet to the head.
         spacing: voxel edges along X, Y and Z in mm.
 

@@ -16,8 +16,9 @@ from torch import nn
 from tqdm import tqdm
 
 from ..data.cases import Case
-from ..data.nifti import Volume, from_ras, spacing_to_ras, to_ras
+from ..data.nifti import Volume
 from ..data.nifti_write import write_like
+from ..data.orientation import from_ras, spacing_to_ras, to_ras
 from ..data.volumes import read_volume
 from ..debug import describe, stage
 from ..errors import InputError

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from ..data import Case
-from ..data.nifti import Volume, oriented_like, read_ct, read_mask, require_same_grid, spacing_to_ras, to_ras
+from ..data.nifti import Volume, read_ct, read_mask, require_same_grid
+from ..data.orientation import oriented_like, spacing_to_ras, to_ras
 from ..errors import InputError
 from ..hu import CT_MUST_REACH_HU, LUNG_UPPER_HU, HUWindow
 from ..keys import BODY, VESSEL

@@ -11,8 +11,9 @@ from tqdm import tqdm
 
 from ..data import Case
 from ..data.lung_mask import compute_lung_mask
-from ..data.nifti import Volume, from_ras, read_ct, require_same_grid, spacing_to_ras, to_ras
+from ..data.nifti import Volume, read_ct, require_same_grid
 from ..data.nifti_write import write_mask_like
+from ..data.orientation import from_ras, spacing_to_ras, to_ras
 from ..errors import InputError
 from ..hu import ENHANCEMENT_HU
 from ..metrics import vessel_mask_from_pair

@@ -13,7 +13,8 @@ from scipy import ndimage
 from skimage.transform import resize
 
 from ..data import Case
-from ..data.nifti import Volume, read_ct, read_mask, spacing_to_ras, to_ras
+from ..data.nifti import Volume, read_ct, read_mask
+from ..data.orientation import spacing_to_ras, to_ras
 from ..hu import AIR_HU
 from ..metrics import body_mask
 from ..previews import richest_slice

@@ -8,7 +8,8 @@ import numpy as np
 from scipy import ndimage
 
 from ..data.lung_mask import compute_lung_mask
-from ..data.nifti import Volume, spacing_to_ras, to_ras
+from ..data.nifti import Volume
+from ..data.orientation import spacing_to_ras, to_ras
 from ..errors import InputError
 from ..hu import CONTRAST_BLOOD_HU, WATER_HU
 

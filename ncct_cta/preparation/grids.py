@@ -9,7 +9,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..data.lung_mask import compute_lung_mask
-from ..data.nifti import Volume, from_ras, spacing_to_ras, to_ras
+from ..data.nifti import Volume
+from ..data.orientation import from_ras, spacing_to_ras, to_ras
 from ..data.volumes import to_sitk, volume_from
 from ..errors import InputError
 from ..hu import AIR_HU, SYNTHRAD_RANGE_HU, to_int16_hu

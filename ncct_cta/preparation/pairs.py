@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from ..data.nifti import Volume, spacing_to_ras, to_ras
+from ..data.nifti import Volume
 from ..data.nifti_write import write_like, write_mask_like
+from ..data.orientation import spacing_to_ras, to_ras
 from ..data.volumes import read_volume, to_sitk
 from ..errors import InputError
 from ..files import to_json, write_text

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from ncct_cta.data.lung_mask import compute_lung_mask
-from ncct_cta.data.nifti import read_ct, read_mask, spacing_to_ras, to_ras
+from ncct_cta.data.nifti import read_ct, read_mask
+from ncct_cta.data.orientation import spacing_to_ras, to_ras
 from ncct_cta.errors import InputError
 
 SHARED = Path(os.environ.get("NCCT_CTA_SHARED", Path(__file__).resolve().parents[3] / "shared"))

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from ncct_cta.data import nifti, nifti_write
-from ncct_cta.data.nifti import case_name, from_ras, read_ct, read_mask, require_same_grid, spacing_to_ras, to_ras
+from ncct_cta.data.nifti import case_name, read_ct, read_mask, require_same_grid
 from ncct_cta.data.nifti_write import write_like, write_mask_like
+from ncct_cta.data.orientation import from_ras, spacing_to_ras, to_ras
 from ncct_cta.errors import InputError
 
 SHAPE = (5, 4, 3)

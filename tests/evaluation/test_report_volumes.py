@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ncct_cta.data.nifti import read_ct, to_ras
+from ncct_cta.data.nifti import read_ct
+from ncct_cta.data.orientation import to_ras
 from ncct_cta.evaluation.report_volumes import CaseVolumes, PackedCase, fit_case, pack_volume, read_case
 from ncct_cta.hu import AIR_HU
 

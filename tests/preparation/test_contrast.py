@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ncct_cta.data.nifti import spacing_to_ras, to_ras
+from ncct_cta.data.orientation import spacing_to_ras, to_ras
 from ncct_cta.data.phantom import make_case
 from ncct_cta.data.volumes import read_volume
 from ncct_cta.hu import BONE_LOWER_HU
