@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,15 @@ def test_a_case_beyond_the_budget_says_so(tmp_path: Path) -> None:
     assert "needs about 3.0 GB, the budget is 2.0 GB; give more --memory-gb" in run(["a"], tmp_path, memory_gb=2)["a"]
 
 
+@pytest.fixture
+def heeds_interrupts() -> Iterator[None]:
+    """As in a terminal; a shell's background job ignores Ctrl-C, and so do the tests that it runs."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_interrupts")
 def test_an_interrupt_is_for_the_parent_which_ends_the_others(tmp_path: Path) -> None:
     def interrupt() -> None:
         while not (tmp_path / "endless").exists() and time.monotonic() < end:
