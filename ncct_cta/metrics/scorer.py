@@ -72,6 +72,7 @@ class Scorer:
     def _prepare(self) -> None:
         """What the CTA and the NCCT alone decide."""
         body, lung, vessel = (self.masks[name] for name in (BODY, LUNG, VESSEL))
+        self._cta_in_air = self._in_air(self.cta)
         self._beside = tissue_beside(vessel, self.ncct, lung | ~body, self.spacing)
         self._cta_cnr = contrast_to_noise_ratio(self.cta, vessel, self._beside)
         self._bright = bright_without_contrast(self.ncct, self.spacing)
@@ -117,7 +118,7 @@ class Scorer:
         }
 
     def _ssim(self, prediction: np.ndarray) -> dict[str, float]:
-        images = self._in_air(prediction), self._in_air(self.cta)
+        images = self._in_air(prediction), self._cta_in_air
         return {
             f"{region}_ssim_{range_name(window)}": value
             for window in self.windows
@@ -125,7 +126,7 @@ class Scorer:
         }
 
     def _ms_ssim(self, prediction: np.ndarray) -> dict[str, float]:
-        images = self._in_air(prediction), self._in_air(self.cta)
+        images = self._in_air(prediction), self._cta_in_air
         known = self.masks[BODY].any()
         return {
             f"body_msssim_{range_name(window)}": ms_ssim(*images, window) if known else NAN for window in self.windows
