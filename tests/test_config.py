@@ -201,7 +201,8 @@ def test_settings_that_do_not_fit_together_are_named(sections: dict[str, Any], p
 
 @pytest.mark.parametrize("discriminator", [{"enabled": True, "num_scales": 4}, {"enabled": False, "num_scales": 5}])
 def test_as_many_scales_as_the_patch_holds_are_taken(discriminator: dict[str, Any]) -> None:
-    Settings.parse({**SMALL_PATCH, "discriminator": discriminator})
+    taken = Settings.parse({**SMALL_PATCH, "discriminator": discriminator}).discriminator
+    assert taken.num_scales == discriminator["num_scales"]
 
 
 def test_values_given_beside_the_mapping_count_too() -> None:

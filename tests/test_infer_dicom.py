@@ -204,12 +204,24 @@ def test_pseudonyms_are_those_of_a_given_key_table(
     assert not (tmp_path / KEY_FILE).exists()
 
 
-def test_a_split_of_a_dicom_folder_is_refused(
-    source: Path, trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("choice", "problem"),
+    [
+        (("--split", "testing"), "has no splits, expected a case list"),
+        (("--series", "s123"), "there is no series s123 in the input folder"),
+    ],
+)
+def test_what_a_dicom_folder_does_not_hold_cannot_be_chosen(
+    source: Path,
+    trained_run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    choice: tuple[str],
+    problem: str,
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
-        _infer(trained_run, source, tmp_path, "--split", "testing")
-    assert "has no splits, expected a case list" in capsys.readouterr().err
+        _infer(trained_run, source, tmp_path, *choice)
+    assert problem in capsys.readouterr().err
 
 
 def test_a_case_is_named_as_scan_names_its_patient_and_series(source: Path, trained_run: Path, tmp_path: Path) -> None:
@@ -237,14 +249,6 @@ def test_several_series_are_listed_and_the_named_one_is_used(
     assert written.name.endswith(f"{name}_syncta.nii.gz")
     _infer(trained_run, folder, output, "--series", "all")
     assert len(list(output.glob("*.nii.gz"))) == 2
-
-
-def test_an_unknown_series_is_refused(
-    source: Path, trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        _infer(trained_run, source, tmp_path, "--series", "s123")
-    assert "there is no series s123 in the input folder" in capsys.readouterr().err
 
 
 def test_a_folder_of_other_dicom_objects_is_named(

@@ -37,9 +37,11 @@ def test_a_folder_is_one_process_alone_until_it_dies(tmp_path, monkeypatch):
 
 def test_it_is_free_again_after_the_context(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "ORPHANS_SECONDS", 0.1)
-    for _ in range(2):
+    held = []
+    for turn in range(2):
         with locked_folder(tmp_path):
-            pass
+            held.append(turn)
+    assert held == [0, 1]
 
 
 @pytest.mark.parametrize("word", ["g", "g.yaml", "configs/g", "configs/g.yaml"])
