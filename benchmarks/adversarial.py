@@ -18,12 +18,12 @@ from typing import Any
 
 from ncct_cta import infer, train
 from ncct_cta.data import read_case_list
-from ncct_cta.data.phantom import write_cohort
-from ncct_cta.demo_report import means
+from ncct_cta.demo.summary import means
 from ncct_cta.engines.inference import OUTPUT_SUFFIX
-from ncct_cta.evaluation.comparison import evaluate
-from ncct_cta.evaluation.results import Method
-from ncct_cta.handlers.checkpoint import BEST, LAST
+from ncct_cta.evaluate.comparison import evaluate
+from ncct_cta.evaluate.results import Method
+from ncct_cta.phantom.cohort import write_cohort
+from ncct_cta.runs.files import BEST, LAST
 
 COLUMNS = ("body_mae_hu", "lung_mae_hu", "vessel_mae_hu", "nonvessel_mae_hu", "lung_vessel_sharpness")
 

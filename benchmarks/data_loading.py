@@ -33,16 +33,16 @@ import torch
 from monai.bundle import ConfigParser
 from torch.utils.data import DataLoader, default_collate
 
-from ncct_cta.components import loader
+from ncct_cta.common.hu import HUWindow
+from ncct_cta.common.keys import CTA, LUNG, NCCT
 from ncct_cta.data import EpochSampler, PatchDataset
 from ncct_cta.data.cases import Case
-from ncct_cta.data.phantom import write_cohort
 from ncct_cta.data.store import StoredCase, VolumeStore
 from ncct_cta.engines import SynthesisTrainer
-from ncct_cta.hu import HUWindow
-from ncct_cta.keys import CTA, LUNG, NCCT
-from ncct_cta.paths import find_config
-from ncct_cta.workflow import SynthesisWorkflow
+from ncct_cta.phantom.cohort import write_cohort
+from ncct_cta.settings.places import find_config
+from ncct_cta.train.builders import loader
+from ncct_cta.train.workflow import SynthesisWorkflow
 
 MOST_TIMES_THE_STEP, LEAST_OF_THE_SHORT_SCAN = 1.25, 0.8
 PATCH, IN_PLANE, DEPTHS, BATCH = (256, 256), 512, (300, 30), 8

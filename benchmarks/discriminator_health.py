@@ -22,12 +22,12 @@ from unittest.mock import patch
 import torch
 from torch import nn
 
-from ncct_cta import keys
-from ncct_cta.data.phantom import write_cohort
+from ncct_cta.common import keys
 from ncct_cta.engines import AdversarialSynthesisTrainer, NetworkUpdate
 from ncct_cta.handlers import discriminator_health
-from ncct_cta.losses import Aligned
-from ncct_cta.train import main as train
+from ncct_cta.losses.alignment import Aligned
+from ncct_cta.phantom.cohort import write_cohort
+from ncct_cta.train.command import main as train
 
 WINDOW = 100  # steps an epoch, so that the last row of metrics.csv is the mean over the last 100
 SHOWN = (keys.D_REAL, keys.D_FAKE, keys.D_LOSS, keys.GAN_G)
@@ -63,7 +63,7 @@ class LeakingTrainer(AdversarialSynthesisTrainer):
 def trainer_class(kind: str) -> Iterator[None]:
     """Let the wiring build the trainer of this kind."""
     replacement = {"isolated": AdversarialSynthesisTrainer, "leaking": LeakingTrainer}[kind]
-    with patch("ncct_cta.components.AdversarialSynthesisTrainer", replacement):
+    with patch("ncct_cta.train.builders.AdversarialSynthesisTrainer", replacement):
         yield
 
 

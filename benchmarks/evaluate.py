@@ -25,14 +25,14 @@ import nibabel as nib
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from ncct_cta.common.hu import to_int16_hu
 from ncct_cta.data import Case
-from ncct_cta.data.nifti import read_ct, read_mask
-from ncct_cta.data.orientation import spacing_to_ras, to_ras
-from ncct_cta.data.phantom import make_case
-from ncct_cta.evaluation.results import DEFAULT_WINDOW
-from ncct_cta.evaluation.scoring import BYTES_PER_PROCESS, BYTES_PER_VOXEL
-from ncct_cta.hu import to_int16_hu
+from ncct_cta.evaluate.results import DEFAULT_WINDOW
+from ncct_cta.evaluate.scoring import BYTES_PER_PROCESS, BYTES_PER_VOXEL
 from ncct_cta.metrics import Scorer
+from ncct_cta.phantom.cohort import make_case
+from ncct_cta.volumes.nifti import read_ct, read_mask
+from ncct_cta.volumes.orientation import spacing_to_ras, to_ras
 
 MOST_SECONDS, MOST_GB = 90, 6.0
 COARSER = 2

@@ -18,9 +18,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ncct_cta.data.phantom import write_cohort
-from ncct_cta.handlers.checkpoint import LAST
-from ncct_cta.train import main as train
+from ncct_cta.phantom.cohort import write_cohort
+from ncct_cta.runs.files import LAST
+from ncct_cta.train.command import main as train
 
 COLUMNS = {"mae_hu": "body", "lung_mae_hu": "lung", "vessel_mae_hu": "vessels"}
 KINDS = ("ncct", "cta", "lung", "vessel")

@@ -32,17 +32,17 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from ncct_cta.components import run_inference
-from ncct_cta.data import InputCases
-from ncct_cta.data.nifti import read_ct
-from ncct_cta.data.nifti_write import write_like
-from ncct_cta.data.phantom import make_case, write_cohort
+from ncct_cta.common.hu import to_int16_hu
 from ncct_cta.engines import InferenceEngine
 from ncct_cta.engines.inference import synthesise
-from ncct_cta.hu import to_int16_hu
+from ncct_cta.infer.input_cases import InputCases
+from ncct_cta.infer.running import run_inference
 from ncct_cta.networks import Stages
-from ncct_cta.train import main as train
-from ncct_cta.trained import TrainedModel
+from ncct_cta.phantom.cohort import make_case, write_cohort
+from ncct_cta.runs.trained_model import TrainedModel
+from ncct_cta.train.command import main as train
+from ncct_cta.volumes.nifti import read_ct
+from ncct_cta.volumes.nifti_write import write_like
 
 MOST_TIMES_THE_FORWARD, MOST_GB = 1.25, 1.5
 COARSER = 4  # the phantom is drawn so much coarser, in each direction, and interpolated

@@ -19,13 +19,13 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from ncct_cta.data.nifti import read_ct
-from ncct_cta.data.phantom import make_case
-from ncct_cta.data.phantom_files import write_case, write_datalist
 from ncct_cta.engines import synthesise
 from ncct_cta.metrics import mean_absolute_error
-from ncct_cta.train import main as train
-from ncct_cta.trained import TrainedModel
+from ncct_cta.phantom.cohort import make_case
+from ncct_cta.phantom.writing import write_case, write_datalist
+from ncct_cta.runs.trained_model import TrainedModel
+from ncct_cta.train.command import main as train
+from ncct_cta.volumes.nifti import read_ct
 
 SHAPE = (64, 32, 64)
 TRAINING, HELD_OUT = "training", "held_out"

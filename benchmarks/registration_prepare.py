@@ -4,7 +4,7 @@
     python benchmarks/registration_prepare.py                    a phantom, coarse: shows that it runs
 
 The CTA of each pair is displaced: 5 mm, 3 degrees, and a breath of up to 8 mm that is largest at the diaphragm (see
-``ncct_cta.preparation.known_motion``). Printed is what is left of it after ``align``: the distance between where a
+``ncct_cta.prepare.pairs.known_motion``). Printed is what is left of it after ``align``: the distance between where a
 point of the NCCT should be found in the displaced CTA and where the composed transform says, over points inside the
 lungs and in vessels; the lungs' overlap; the field's smallest Jacobian determinant; time and memory of all that
 ``prepare pairs`` does with a pair but reading and drawing. Wanted: see ``WANTED``.
@@ -23,15 +23,15 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from ncct_cta.data.nifti import Volume, read_ct
-from ncct_cta.data.phantom import write_cohort
-from ncct_cta.data.volumes import to_sitk
-from ncct_cta.hu import to_int16_hu
+from ncct_cta.common.hu import to_int16_hu
 from ncct_cta.metrics import dice
-from ncct_cta.preparation.alignment import align
-from ncct_cta.preparation.grids import lung_image, mask_array, on_grid, resample_hu
-from ncct_cta.preparation.known_motion import KnownMotion, mask_points
-from ncct_cta.preparation.quality import measure
+from ncct_cta.phantom.cohort import write_cohort
+from ncct_cta.prepare.pairs.alignment import align
+from ncct_cta.prepare.pairs.grids import lung_image, mask_array, on_grid, resample_hu
+from ncct_cta.prepare.pairs.known_motion import KnownMotion, mask_points
+from ncct_cta.prepare.pairs.quality import measure
+from ncct_cta.volumes.nifti import Volume, read_ct
+from ncct_cta.volumes.reading import to_sitk
 
 WANTED = "errors at most 1.5 mm, lung Dice at least 0.97, smallest determinant above 0, 180 s and 6 GB at 1.4 mm"
 POINTS = 20_000

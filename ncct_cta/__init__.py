@@ -5,6 +5,3 @@ import os
 # Before PyTorch is loaded: its threads then sleep while they wait. Spinning, which is the default, made a training
 # step on two cores eight times as slow beside another busy program.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
-# MONAI resolves the YAML's `$from ncct_cta import paths` by getattr alone, so the module must already be there.
-from . import paths as paths

@@ -9,8 +9,8 @@ import pytest
 import torch
 from left_as_found import logging_left_as_found
 
-from ncct_cta.data.phantom import write_cohort
-from ncct_cta.train import main as train
+from ncct_cta.phantom.cohort import write_cohort
+from ncct_cta.train.command import main as train
 
 # Two steps of a network of two levels: everything runs, nothing is learned.
 TINY = {

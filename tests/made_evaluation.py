@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ncct_cta.common.hu import to_int16_hu
 from ncct_cta.data import Case
-from ncct_cta.data.nifti import read_ct
-from ncct_cta.data.nifti_write import write_like
-from ncct_cta.evaluation.columns import columns
-from ncct_cta.evaluation.results import DEFAULT_WINDOW, HU_REMAP, IDENTITY, Evaluation, Method
-from ncct_cta.evaluation.statistics import summarise
-from ncct_cta.hu import to_int16_hu
+from ncct_cta.evaluate.columns import columns
+from ncct_cta.evaluate.results import DEFAULT_WINDOW, HU_REMAP, IDENTITY, Evaluation, Method
+from ncct_cta.evaluate.statistics import summarise
+from ncct_cta.volumes.nifti import read_ct
+from ncct_cta.volumes.nifti_write import write_like
 
 # Share of the enhancement that each method finds.
 SHARES = {IDENTITY: 0.0, HU_REMAP: 0.1, "G": 0.8, "G2": 0.9}

@@ -17,9 +17,9 @@ import pytest
 import torch
 import yaml
 
-from ncct_cta.infer import main as infer
-from ncct_cta.paths import bundle_config
-from ncct_cta.train import main as train
+from ncct_cta.infer.command import main as infer
+from ncct_cta.settings.places import bundle_config
+from ncct_cta.train.command import main as train
 
 NCCT, CTA, LUNG = (f"phantom000_{kind}.nii.gz" for kind in ("ncct", "cta", "lung"))
 
@@ -484,7 +484,7 @@ def test_the_bundle_with_monais_own_workflow(tmp_path: Path) -> None:
 def test_the_bundle_with_a_preset(tmp_path: Path) -> None:
     preset = tmp_path / "mine.yaml"
     preset.write_text(
-        "workflow_name: ncct_cta.workflow.SynthesisWorkflow\nconfig_file: train.yaml\n"
+        "workflow_name: ncct_cta.train.workflow.SynthesisWorkflow\nconfig_file: train.yaml\n"
         f"train: {{num_epochs: many, output_dir: {tmp_path / 'run'}}}\nmodel: {{chanels: [4, 8]}}\n"
     )
     lines = stderr_of("monai.bundle", "run", "training", "--args_file", preset)

@@ -17,13 +17,13 @@ import yaml
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow, verify_metadata, verify_net_in_out
 
-from ncct_cta import keys
-from ncct_cta.handlers.checkpoint import BEST, LAST, SETTINGS
-from ncct_cta.hu import HUWindow
-from ncct_cta.infer import main as infer
-from ncct_cta.paths import bundle_config
-from ncct_cta.trained import TrainedModel
-from ncct_cta.workflow import SynthesisWorkflow
+from ncct_cta.common import keys
+from ncct_cta.common.hu import HUWindow
+from ncct_cta.infer.command import main as infer
+from ncct_cta.runs.files import BEST, LAST, SETTINGS
+from ncct_cta.runs.trained_model import TrainedModel
+from ncct_cta.settings.places import bundle_config
+from ncct_cta.train.workflow import SynthesisWorkflow
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SCHEMA = Path(__file__).parent / "files" / "metadata_schema.json"

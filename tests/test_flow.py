@@ -19,14 +19,14 @@ import yaml
 from same_tree import assert_same_tree
 from tiny_engine import same_weights
 
-from ncct_cta import keys
+from ncct_cta.common import keys
+from ncct_cta.common.hu import HUWindow
 from ncct_cta.handlers import CheckpointHandler
-from ncct_cta.handlers.checkpoint import BEST, LAST, PROGRESS, RANDOM, SETTINGS
-from ncct_cta.hu import HUWindow
-from ncct_cta.infer import main as infer
-from ncct_cta.losses import ReconstructionLoss
-from ncct_cta.train import main as train
-from ncct_cta.trained import TrainedModel
+from ncct_cta.infer.command import main as infer
+from ncct_cta.losses.reconstruction import ReconstructionLoss
+from ncct_cta.runs.files import BEST, LAST, PROGRESS, RANDOM, SETTINGS
+from ncct_cta.runs.trained_model import TrainedModel
+from ncct_cta.train.command import main as train
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 USERS_FILE = Path(__file__).parent / "fixtures" / "user_settings.yaml"
@@ -242,7 +242,7 @@ def test_the_users_file_runs_as_written_through_the_command(start, trained_run):
 
 @pytest.mark.slow
 def test_the_users_file_runs_as_written_through_monai(cohort, tiny_settings, trained_run, tmp_path):
-    command = ["monai.bundle", "run", "training", "--workflow_name", "ncct_cta.workflow.SynthesisWorkflow"]
+    command = ["monai.bundle", "run", "training", "--workflow_name", "ncct_cta.train.workflow.SynthesisWorkflow"]
     places = {
         "data::datalist": cohort / "datalist.json",
         "train::pretrained_G": trained_run / BEST,

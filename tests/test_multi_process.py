@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from ncct_cta import keys
-from ncct_cta.handlers.checkpoint import BEST, LAST
-from ncct_cta.paths import bundle_config
-from ncct_cta.train import main as train
+from ncct_cta.common import keys
+from ncct_cta.runs.files import BEST, LAST
+from ncct_cta.settings.places import bundle_config
+from ncct_cta.train.command import main as train
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 WIRING = "['bundles/ncct_cta/configs/train.yaml','bundles/ncct_cta/configs/multi_gpu_train.yaml']"

@@ -13,11 +13,11 @@ import pytest
 import torch
 import yaml
 
-from ncct_cta.config import Settings, section_types
-from ncct_cta.handlers.checkpoint import BEST, LAST
-from ncct_cta.infer import main as infer
-from ncct_cta.paths import presets_root
-from ncct_cta.train import main as train
+from ncct_cta.infer.command import main as infer
+from ncct_cta.runs.files import BEST, LAST
+from ncct_cta.settings.places import presets_root
+from ncct_cta.settings.sections import Settings, section_types
+from ncct_cta.train.command import main as train
 
 ROOT = Path(presets_root())
 PRESETS = sorted(ROOT.rglob("*.y*ml"))

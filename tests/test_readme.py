@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from dicom_phantom import write_series
 
-from ncct_cta.config import settings_table
-from ncct_cta.data.phantom import make_case, write_cohort
+from ncct_cta.phantom.cohort import make_case, write_cohort
+from ncct_cta.settings.sections import settings_table
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

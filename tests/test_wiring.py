@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import nn
 
-from ncct_cta.config import section_types
 from ncct_cta.handlers import (
     CheckpointHandler,
     DebugHandler,
@@ -20,7 +19,8 @@ from ncct_cta.handlers import (
     PreviewHandler,
     ValidationHandler,
 )
-from ncct_cta.workflow import SynthesisWorkflow
+from ncct_cta.settings.sections import section_types
+from ncct_cta.train.workflow import SynthesisWorkflow
 
 # Tiny, and every net is there.
 BASE: dict[str, Any] = {

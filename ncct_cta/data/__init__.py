@@ -1,16 +1,13 @@
-"""Case lists, reading and writing volumes, lung mask, volume store, datasets and the phantom."""
+"""Case lists, the volume store and the datasets over it."""
 
 from .cases import Case, read_case_list
-from .datasets import EpochSampler, InputCases, PairedCases, PatchDataset, VolumeDataset
-from .inputs import read_inputs
+from .datasets import EpochSampler, PairedCases, PatchDataset, VolumeDataset
 
 __all__ = [
     "Case",
     "EpochSampler",
-    "InputCases",
     "PairedCases",
     "PatchDataset",
     "VolumeDataset",
     "read_case_list",
-    "read_inputs",
 ]

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
-from .nifti import case_name, nifti_suffix
+from ..common.errors import InputError
+from ..volumes.nifti import case_name, nifti_suffix
 
 SPLITS = ("training", "validation", "testing")
 ALL_SPLITS = "all"

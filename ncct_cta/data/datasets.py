@@ -12,15 +12,12 @@ from monai.transforms import Compose
 from torch.utils.data import Dataset, DistributedSampler, IterableDataset
 from tqdm import tqdm
 
-from ..errors import InputError
-from ..hu import HUWindow
-from ..keys import BODY, CASE, CTA, LUNG, NCCT, VESSEL
-from ..pseudonyms import KEY_FILE
-from .cases import Case, read_case_list
-from .dicom_inputs import holds_dicom_only, read_dicom_inputs
-from .inputs import read_inputs
+from ..common.errors import InputError
+from ..common.hu import HUWindow
+from ..common.keys import BODY, CASE, CTA, LUNG, NCCT, VESSEL
+from .case_preparation import CasePreparation, paired_augmentation
+from .cases import read_case_list
 from .store import StoredCase, VolumeStore, check_patch_fits
-from .transforms import CasePreparation, paired_augmentation
 
 CACHE_FOLDER = ".ncct_cta_cache"
 TRAINING, VALIDATION = "training", "validation"
@@ -186,32 +183,3 @@ class VolumeDataset(IterableDataset):
                 for name in (NCCT, CTA, LUNG, VESSEL, BODY)
             }
             yield {**volumes, CASE: case.name}
-
-
-class InputCases:
-    """The scans of an inference; the source is read when they are first iterated over.
-
-    Args:
-        source: a NIfTI file, a folder of them, a case list, or a folder of DICOM files.
-        split: of a case list, or of the one in a folder; empty: testing, or all when there is no testing case.
-        series: of a DICOM folder: the pseudonyms of those wanted, or ``all``; empty: the only one.
-        key_file: of a DICOM folder: where the key table lies or is made (``read_dicom_inputs``).
-    """
-
-    def __init__(self, source: str, split: str = "", *, series: Sequence[str] = (), key_file: str = KEY_FILE) -> None:
-        self.source = source
-        self.split = split
-        self.series = series
-        self.key_file = key_file
-
-    def __iter__(self) -> Iterator[Case]:
-        """Give the cases with a progress bar over them.
-
-        Raises:
-            InputError: if there is nothing to synthesise.
-        """
-        if not self.split and (self.series or holds_dicom_only(Path(self.source))):
-            cases = read_dicom_inputs(Path(self.source), Path(self.key_file), self.series)
-        else:
-            cases = read_inputs(self.source, split=self.split or None)
-        return iter(tqdm(cases, desc="volumes", unit="volume", disable=len(cases) == 1))

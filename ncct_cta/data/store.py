@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
+from ..common.errors import InputError
 from .cases import Case
 
 # Raise when the stored arrays change meaning: older folders are then built anew.

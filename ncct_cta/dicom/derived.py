@@ -15,8 +15,8 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import format_number_as_ds
 
-from ..errors import InputError
-from ..hu import ANGIO_WINDOW_HU, LUNG_WINDOW_HU, MEDIASTINAL_WINDOW_HU
+from ..common.errors import InputError
+from ..common.hu import ANGIO_WINDOW_HU, LUNG_WINDOW_HU, MEDIASTINAL_WINDOW_HU
 from .geometry import Grid, grid_of
 from .headers import SOFTWARE, DicomFile, quiet_pydicom
 from .series import Series

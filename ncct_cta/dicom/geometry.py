@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import InputError
+from ..common.errors import InputError
 from .headers import DicomFile
 from .series import Series
 from .sorting import SAME_POSITION_MM, axes_of, positions_along_normal

@@ -15,7 +15,7 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import CTImageStorage, MediaStorageDirectoryStorage
 from tqdm import tqdm
 
-from ..errors import InputError
+from ..common.errors import InputError
 
 # All that finding, sorting and naming need: a large folder's headers must fit into memory together.
 # fmt: off

@@ -8,8 +8,8 @@ import unicodedata
 from collections.abc import Iterable
 from itertools import combinations
 
-from ..pseudonyms import KeyTable
 from .headers import DicomFile
+from .pseudonyms import KeyTable
 from .series import Series
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from ..errors import InputError
-from ..hu import AIR_HU, SYNTHRAD_RANGE_HU, to_int16_hu
+from ..common.errors import InputError
+from ..common.hu import AIR_HU, SYNTHRAD_RANGE_HU, to_int16_hu
 from .geometry import Grid, grid_of
 from .headers import DicomFile
 from .series import Series

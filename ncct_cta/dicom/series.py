@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError
+from ..common.errors import InputError
 from .headers import DicomFile, dicom_files
 from .sorting import part_images
 

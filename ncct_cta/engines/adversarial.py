@@ -13,11 +13,11 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
-from .. import keys
-from ..gan_losses import AdversarialLoss, FeatureMatchingLoss, mean_score
-from ..losses import Aligned, AlignedReconstruction
+from ..common import keys
+from ..common.precision import autocast
+from ..losses.adversarial import AdversarialLoss, FeatureMatchingLoss, mean_score
+from ..losses.alignment import Aligned, AlignedReconstruction
 from ..networks import Judgement, frozen
-from ..precision import autocast
 from .trainer import step_output, to_device
 from .updates import NetworkUpdate
 

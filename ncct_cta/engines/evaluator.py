@@ -11,10 +11,10 @@ from ignite.metrics import Metric
 from monai.engines import SupervisedEvaluator
 from torch import nn
 
-from .. import keys
-from ..inferers import VolumeInferer
+from ..common import keys
+from ..inferers.volume import VolumeInferer
 from ..metrics import mean_absolute_error
-from ..term_mean import TermMean
+from ..metrics.term_mean import TermMean
 
 REGIONS = {"mae": keys.BODY, "lung_mae": keys.LUNG, "vessel_mae": keys.VESSEL}
 

@@ -15,16 +15,16 @@ from monai.transforms import Spacing, SpatialResample
 from torch import nn
 from tqdm import tqdm
 
+from ..common.errors import InputError
+from ..common.hu import to_int16_hu
+from ..common.keys import CASE
+from ..common.tracing import describe, stage
 from ..data.cases import Case
-from ..data.nifti import Volume
-from ..data.nifti_write import write_like
-from ..data.orientation import from_ras, spacing_to_ras, to_ras
-from ..data.volumes import read_volume
-from ..debug import describe, stage
-from ..errors import InputError
-from ..hu import to_int16_hu
-from ..inferers import VolumeInferer
-from ..keys import CASE
+from ..inferers.volume import VolumeInferer
+from ..volumes.nifti import Volume
+from ..volumes.nifti_write import write_like
+from ..volumes.orientation import from_ras, spacing_to_ras, to_ras
+from ..volumes.reading import read_volume
 
 logger = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from monai.engines.utils import IterationEvents
 from monai.inferers import Inferer
 from torch import nn
 
-from ..keys import CTA, LOSS, LUNG, NCCT, STAGES, TERMS
-from ..losses import AlignedReconstruction
+from ..common.keys import CTA, LOSS, LUNG, NCCT, STAGES, TERMS
+from ..common.precision import autocast
+from ..losses.alignment import AlignedReconstruction
 from ..networks import Stages
-from ..precision import autocast
 from .updates import NetworkUpdate
 
 

@@ -16,15 +16,9 @@ from ignite.engine import Engine, Events
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from ..errors import InputError
-from ..keys import VAL_LOSS
-
-LAST = "checkpoint_last.pt"
-BEST = "checkpoint_best.pt"
-BEST_VAL_LOSS = "best_val_loss"
-PROGRESS = "trainer"
-RANDOM = "random"
-SETTINGS = "settings"
+from ..common.errors import InputError
+from ..common.keys import VAL_LOSS
+from ..runs.files import BEST, BEST_VAL_LOSS, LAST, PROGRESS, RANDOM, SETTINGS
 
 
 class CheckpointHandler:

@@ -8,8 +8,8 @@ import time
 from ignite.engine import Events
 from monai.engines.workflow import Workflow
 
-from .. import keys
-from ..debug import describe, memory
+from ..common import keys
+from ..common.tracing import describe, memory
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from ignite.engine import Events
 from monai.engines.utils import IterationEvents
 from monai.engines.workflow import Workflow
 
-from .. import keys
-from ..errors import InputError
+from ..common import keys
+from ..common.errors import InputError
 
 
 class DiagnosticsHandler:

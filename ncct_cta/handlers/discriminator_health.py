@@ -10,7 +10,7 @@ import torch
 from ignite.engine import Events
 from monai.engines.workflow import Workflow
 
-from .. import keys
+from ..common import keys
 
 logger = logging.getLogger(__name__)
 

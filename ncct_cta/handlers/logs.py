@@ -16,8 +16,8 @@ from monai.engines.workflow import Workflow
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from .. import keys
-from ..term_mean import TermMean
+from ..common import keys
+from ..metrics.term_mean import TermMean
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from ignite.engine import Events
 from monai.engines.workflow import Workflow
 from torch.utils.tensorboard import SummaryWriter
 
-from .. import keys
-from ..previews import axial, panel_figure, richest_slice, save_figure
+from ..common import keys
+from ..common.panels import axial, panel_figure, richest_slice, save_figure
 
 NAMES = {keys.NCCT: "NCCT", keys.COARSE: "G", keys.INTERMEDIATE: "NCCT * |G|", keys.PREDICTION: "Prediction"}
 STAGES = (keys.NCCT, keys.PREDICTION)

@@ -6,7 +6,7 @@ from ignite.engine import Engine, Events
 from monai.engines import Evaluator
 from monai.handlers import ValidationHandler as MonaiValidationHandler
 
-from ..keys import VALIDATION_TERMS
+from ..common.keys import VALIDATION_TERMS
 
 
 class ValidationHandler(MonaiValidationHandler):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ..hu import SYNTHRAD_RANGE_HU, to_int16_hu
+from ..common.hu import SYNTHRAD_RANGE_HU, to_int16_hu
 
 
 class HURemap:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from ..hu import BONE_LOWER_HU, CONTRAST_LOWER_HU, ENHANCEMENT_HU, LUNG_UPPER_HU, SOFT_TISSUE_HU
-from ..keys import BODY, LUNG, VESSEL
+from ..common.hu import BONE_LOWER_HU, CONTRAST_LOWER_HU, ENHANCEMENT_HU, LUNG_UPPER_HU, SOFT_TISSUE_HU
+from ..common.keys import BODY, LUNG, VESSEL
 
 NONVESSEL = "nonvessel"
 UNKNOWN_SPACING = (1.0, 1.0, 1.0)

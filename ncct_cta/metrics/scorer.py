@@ -7,16 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from scipy import ndimage
 
-from ..hu import AIR_HU, HUWindow
-from ..keys import BODY, LUNG, VESSEL
-from .regions import (
-    NONVESSEL,
-    body_mask,
-    bright_without_contrast,
-    named_regions,
-    thresholded_vessels,
-    tissue_beside,
-)
+from ..common.hu import AIR_HU, HUWindow
+from ..common.keys import BODY, LUNG, VESSEL
+from .regions import NONVESSEL, body_mask, bright_without_contrast, named_regions, thresholded_vessels, tissue_beside
 from .similarity import SYNTHRAD_RANGE, TAPS, ms_ssim, range_name, ssim_means
 from .vessels import (
     NAN,

@@ -13,7 +13,7 @@ import torch
 from scipy import ndimage
 from skimage.metrics import structural_similarity
 
-from ..hu import SYNTHRAD_RANGE_HU, HUWindow
+from ..common.hu import SYNTHRAD_RANGE_HU, HUWindow
 
 # Wang et al., IEEE TIP 2004: a Gaussian of 1.5 voxels, cut off at 11 taps, and what keeps quotients stable.
 SIGMA, TAPS = 1.5, 11

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.morphology import skeletonize
 
-from ..hu import ENHANCEMENT_HU
+from ..common.hu import ENHANCEMENT_HU
 
 NAN = float("nan")
 BLOCK_MM = 20.0  # regions of the recovery's spread: large against noise, small against the aorta

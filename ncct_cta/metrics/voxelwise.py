@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ..hu import HUWindow
+from ..common.hu import HUWindow
 
 NAN = float("nan")
 

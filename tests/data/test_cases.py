@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from monai.data import load_decathlon_datalist
 
+from ncct_cta.common.errors import InputError
 from ncct_cta.data.cases import Case, read_case_list
-from ncct_cta.data.inputs import read_inputs
-from ncct_cta.errors import InputError
+from ncct_cta.infer.scan_files import read_inputs
 
 WriteList = Callable[..., Path]
 

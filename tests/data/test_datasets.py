@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from ncct_cta.components import loader
+from ncct_cta.common.errors import InputError
+from ncct_cta.common.hu import HUWindow
+from ncct_cta.common.keys import BODY, CASE, CTA, LUNG, NCCT, VESSEL
 from ncct_cta.data import EpochSampler, PairedCases, PatchDataset, VolumeDataset
-from ncct_cta.data.datasets import CACHE_FOLDER, TRAINING, VALIDATION, InputCases
-from ncct_cta.data.nifti import read_ct
+from ncct_cta.data.datasets import CACHE_FOLDER, TRAINING, VALIDATION
 from ncct_cta.data.store import StoredCase
-from ncct_cta.errors import InputError
-from ncct_cta.hu import HUWindow
-from ncct_cta.keys import BODY, CASE, CTA, LUNG, NCCT, VESSEL
+from ncct_cta.infer.input_cases import InputCases
+from ncct_cta.train.builders import loader
+from ncct_cta.volumes.nifti import read_ct
 
 WINDOW = HUWindow(-1000.0, 1000.0)
 # Every voxel of a small volume gets an int16 of its own; this window keeps them all apart.

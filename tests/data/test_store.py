@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ncct_cta.common.errors import InputError
 from ncct_cta.data import store as store_module
 from ncct_cta.data.cases import Case
 from ncct_cta.data.store import STALE_SECONDS, StoredCase, VolumeStore, check_patch_fits, remove_stale
-from ncct_cta.errors import InputError
 
 SHAPE = (6, 5, 4)
 FORK = multiprocessing.get_context("fork")  # the modules are loaded already: a child starts at once

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from ncct_cta.common.errors import InputError
+from ncct_cta.common.keys import BODY, CTA, LUNG, NCCT, VESSEL
+from ncct_cta.data.case_preparation import CasePreparation, paired_augmentation
 from ncct_cta.data.cases import Case, read_case_list
-from ncct_cta.data.transforms import CasePreparation, paired_augmentation
-from ncct_cta.errors import InputError
-from ncct_cta.keys import BODY, CTA, LUNG, NCCT, VESSEL
 
 ROLES = ("ncct", "cta", "lung", "vessel")
 

@@ -12,11 +12,11 @@ from dicom_phantom import ORIGIN, SPACING, chest_hu, write_series
 from pydicom import Dataset
 from scipy import ndimage
 
-from ncct_cta.data.volumes import read_volume
+from ncct_cta.common.errors import InputError
 from ncct_cta.dicom.geometry import grid_of
 from ncct_cta.dicom.pixels import read_series
 from ncct_cta.dicom.series import choose_series
-from ncct_cta.errors import InputError
+from ncct_cta.volumes.reading import read_volume
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL = ROOT.parent / "shared" / "data" / "dicom" / "lungdx_a0002"

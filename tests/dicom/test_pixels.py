@@ -13,10 +13,10 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from ncct_cta.data.volumes import read_volume
+from ncct_cta.common.errors import InputError
 from ncct_cta.dicom.pixels import read_series
 from ncct_cta.dicom.series import choose_series, find_series
-from ncct_cta.errors import InputError
+from ncct_cta.volumes.reading import read_volume
 
 
 def test_a_plain_series_gives_its_hu_and_geometry(tmp_path: Path) -> None:

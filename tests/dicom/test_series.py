@@ -20,10 +20,10 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from ncct_cta.data.volumes import read_volume
+from ncct_cta.common.errors import InputError
 from ncct_cta.dicom.pixels import read_series
 from ncct_cta.dicom.series import find_series
-from ncct_cta.errors import InputError
+from ncct_cta.volumes.reading import read_volume
 
 
 def test_files_are_found_below_and_under_any_name_and_others_are_counted(tmp_path: Path) -> None:

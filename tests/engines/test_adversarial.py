@@ -14,12 +14,12 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
-from ncct_cta import keys
-from ncct_cta.components import lr_scheduler
+from ncct_cta.common import keys
 from ncct_cta.engines import AdversarialSynthesisTrainer, NetworkUpdate
-from ncct_cta.gan_losses import AdversarialLoss
 from ncct_cta.handlers import AveragedNetwork, DiagnosticsHandler, EMAHandler
-from ncct_cta.losses import Aligned, AlignedReconstruction, ReconstructionLoss
+from ncct_cta.losses.adversarial import AdversarialLoss
+from ncct_cta.losses.alignment import Aligned, AlignedReconstruction
+from ncct_cta.losses.reconstruction import ReconstructionLoss
 from ncct_cta.networks import (
     Generator,
     Judgement,
@@ -29,6 +29,7 @@ from ncct_cta.networks import (
     SynthesisCascade,
     warp,
 )
+from ncct_cta.train.builders import lr_scheduler
 
 D_TERMS = {keys.D_LOSS, keys.D_REAL, keys.D_FAKE, keys.GAN_G, keys.FEAT_MATCH, keys.GNORM_D}
 

@@ -8,11 +8,11 @@ import torch
 from ignite.engine import Events
 from tiny_engine import CPU, Identity, tiny_cascade
 
-from ncct_cta import keys
+from ncct_cta.common import keys
+from ncct_cta.common.hu import HUWindow
 from ncct_cta.engines import SynthesisEvaluator
-from ncct_cta.hu import HUWindow
-from ncct_cta.inferers import VolumeInferer
-from ncct_cta.losses import ReconstructionLoss
+from ncct_cta.inferers.volume import VolumeInferer
+from ncct_cta.losses.reconstruction import ReconstructionLoss
 
 WINDOW = HUWindow(-1000.0, 1000.0)
 SHAPE = (16, 18, 5)

@@ -11,10 +11,10 @@ from monai.engines.utils import IterationEvents
 from tiny_engine import CPU, Identity, make_trainer, same_weights, tiny_batch, tiny_cascade, weights_of
 from torch import nn
 
-from ncct_cta.components import loader, lr_scheduler
+from ncct_cta.common.keys import CASE, CTA, GNORM_G, L1, LOSS, LUNG, NCCT, SSIM, STAGES, TERMS
 from ncct_cta.data import EpochSampler
-from ncct_cta.keys import CASE, CTA, GNORM_G, L1, LOSS, LUNG, NCCT, SSIM, STAGES, TERMS
-from ncct_cta.losses import ReconstructionLoss
+from ncct_cta.losses.reconstruction import ReconstructionLoss
+from ncct_cta.train.builders import loader, lr_scheduler
 
 
 def loss_on(network: nn.Module, batch) -> float:

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from ncct_cta import config
-from ncct_cta.components import discriminator_optimizer, generator_optimizer, lr_scheduler, warmup_epochs
 from ncct_cta.engines import NetworkUpdate
 from ncct_cta.networks import Generator, RefineNet, RegistrationNet, SynthesisCascade
+from ncct_cta.settings.sections import DiscriminatorConfig, RefineConfig, RegistrationConfig
+from ncct_cta.train.builders import discriminator_optimizer, generator_optimizer, lr_scheduler, warmup_epochs
 
 
 def two_nets(grad_clip: float = 0.0, lr: float = 1.0) -> tuple[nn.Parameter, nn.Parameter, NetworkUpdate]:
@@ -82,8 +82,8 @@ def groups(network: SynthesisCascade, registration: nn.Module | None = None) -> 
         network,
         registration,
         lr=1e-3,
-        refine=config.RefineConfig(lr=2e-3),
-        registration=config.RegistrationConfig(lr=3e-3),
+        refine=RefineConfig(lr=2e-3),
+        registration=RegistrationConfig(lr=3e-3),
     )
     return {
         group["name"]: (group["lr"], sum(parameter.numel() for parameter in group["params"]))
@@ -125,4 +125,4 @@ def test_the_discriminator_has_an_optimiser_of_its_own_and_its_rate_ends_at_zero
 @pytest.mark.parametrize(("skip", "epochs"), [(True, 0), ("true", 0), (False, 7), ("false", 7)])
 def test_the_warm_up_is_skipped_when_it_is_meant_to_be(skip, epochs):
     """MONAI's command line gives ``false`` as a string, which is true for Python."""
-    assert warmup_epochs(config.DiscriminatorConfig(warmup_epochs=7), skip) == epochs
+    assert warmup_epochs(DiscriminatorConfig(warmup_epochs=7), skip) == epochs

@@ -13,20 +13,11 @@ import torch
 from ignite.engine import Events
 from tiny_engine import make_trainer, same_weights, tiny_batch, tiny_cascade, weights_of
 
-from ncct_cta.components import lr_scheduler
+from ncct_cta.common.keys import EMA, NETWORK, VAL_LOSS
 from ncct_cta.handlers import CheckpointHandler
-from ncct_cta.handlers.checkpoint import (
-    BEST,
-    BEST_VAL_LOSS,
-    LAST,
-    PROGRESS,
-    RANDOM,
-    SETTINGS,
-    load_progress,
-    random_state,
-    set_random_state,
-)
-from ncct_cta.keys import EMA, NETWORK, VAL_LOSS
+from ncct_cta.handlers.checkpoint import load_progress, random_state, set_random_state
+from ncct_cta.runs.files import BEST, BEST_VAL_LOSS, LAST, PROGRESS, RANDOM, SETTINGS
+from ncct_cta.train.builders import lr_scheduler
 
 SETTINGS_PLAIN = {"model": {"channels": [4, 8], "residual_output": True}, "data": {"spacing": None}}
 

@@ -7,8 +7,8 @@ import torch
 from ignite.engine import Events
 from tiny_engine import Identity, make_trainer, same_weights, tiny_batch, tiny_cascade, weights_of
 
-from ncct_cta import keys
-from ncct_cta.errors import InputError
+from ncct_cta.common import keys
+from ncct_cta.common.errors import InputError
 from ncct_cta.handlers import DiagnosticsHandler, EMAHandler
 from ncct_cta.handlers.ema import AveragedNetwork
 

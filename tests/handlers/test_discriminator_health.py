@@ -10,7 +10,7 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 
-from ncct_cta import keys
+from ncct_cta.common import keys
 from ncct_cta.handlers import DiscriminatorHealthHandler
 
 WINDOW = 10

@@ -11,7 +11,7 @@ from ignite.engine import Events
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_engine import make_trainer, tiny_batch, tiny_cascade
 
-from ncct_cta import keys
+from ncct_cta.common import keys
 from ncct_cta.handlers import DiagnosticsHandler, MetricsLogHandler, ProgressBarHandler
 
 MEASURED = {keys.LOSS, keys.L1, keys.SSIM, keys.GNORM_G, keys.RESIDUAL_MAG, keys.L1_VS_CTA, keys.LR}

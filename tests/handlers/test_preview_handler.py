@@ -9,7 +9,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
-from ncct_cta import keys
+from ncct_cta.common import keys
 from ncct_cta.handlers import PreviewHandler
 
 

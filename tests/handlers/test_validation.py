@@ -6,8 +6,8 @@ from ignite.engine import Events
 from monai.engines import Evaluator
 from tiny_engine import CPU, Identity, make_trainer, tiny_batch
 
+from ncct_cta.common.keys import VAL_LOSS, VAL_MAE_HU
 from ncct_cta.handlers import ValidationHandler
-from ncct_cta.keys import VAL_LOSS, VAL_MAE_HU
 
 
 class CountingEvaluator(Evaluator):

@@ -6,7 +6,6 @@ from scipy.ndimage import gaussian_filter
 from skimage.draw import ellipse
 from skimage.metrics import mean_squared_error
 
-from ncct_cta.data.phantom import PhantomCase, make_case
 from ncct_cta.metrics import (
     HURemap,
     body_mask,
@@ -16,6 +15,7 @@ from ncct_cta.metrics import (
     vessel_mask_from_pair,
 )
 from ncct_cta.metrics.vessels import high_frequency_energy, ratio
+from ncct_cta.phantom.cohort import PhantomCase, make_case
 
 
 def thorax(slices: int = 6) -> tuple[np.ndarray, dict[str, np.ndarray]]:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from ncct_cta.data.phantom import PhantomCase, make_case
-from ncct_cta.evaluation.columns import columns, headlines
-from ncct_cta.hu import HUWindow
+from ncct_cta.common.hu import HUWindow
+from ncct_cta.evaluate.columns import columns, headlines
 from ncct_cta.metrics import Scorer
 from ncct_cta.metrics.similarity import LEAST_SIDE_MS_SSIM
+from ncct_cta.phantom.cohort import PhantomCase, make_case
 
 SPACING = (1.65, 1.1, 12.0)
 WINDOW = HUWindow(-1000, 600)

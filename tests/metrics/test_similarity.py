@@ -9,7 +9,7 @@ from monai.metrics import MultiScaleSSIMMetric
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 
-from ncct_cta.hu import HUWindow
+from ncct_cta.common.hu import HUWindow
 from ncct_cta.metrics import similarity
 from ncct_cta.metrics.similarity import (
     LEAST_SIDE_MS_SSIM,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio
 
-from ncct_cta.hu import HUWindow
+from ncct_cta.common.hu import HUWindow
 from ncct_cta.metrics.similarity import SYNTHRAD_RANGE
 from ncct_cta.metrics.voxelwise import error_scores, psnr
 

@@ -4,14 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ncct_cta.networks import (
-    FUSION_CHANNELS,
-    Generator,
-    RefineNet,
-    SynthesisCascade,
-    Synthesizer,
-    intermediate_image,
-)
+from ncct_cta.networks import FUSION_CHANNELS, Generator, RefineNet, SynthesisCascade, Synthesizer, intermediate_image
 
 
 def small_generator(norm="batch"):

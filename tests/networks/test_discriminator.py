@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import is_parametrized
 
-from ncct_cta.gan_losses import AdversarialLoss, mean_score
-from ncct_cta.hu import HUWindow
+from ncct_cta.common.hu import HUWindow
+from ncct_cta.losses.adversarial import AdversarialLoss, mean_score
 from ncct_cta.networks import MultiScaleDiscriminator, frozen
 
 

@@ -1,0 +1,1 @@
+"""What every part uses: HU, errors, files, precision, names."""

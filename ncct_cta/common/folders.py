@@ -1,0 +1,51 @@
+"""Folders to write to: tried before hours of work, and kept by one process at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from .errors import InputError
+
+logger = logging.getLogger(__name__)
+
+# A killed process' workers share its lock, and look for their parent every 5 seconds.
+ORPHANS_SECONDS = 10
+
+
+def writable_folder(folder: str | Path, remedy: str = "choose another --output") -> Path:
+    """Make an output folder and try whether it can be written: at the start, not after hours of work.
+
+    Raises:
+        InputError: if it can't; the message ends with ``remedy``.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise InputError(f"the output folder {folder} can't be written ({error.strerror}); {remedy}") from error
+    return Path(folder)
+
+
+@contextlib.contextmanager
+def locked_folder(folder: Path, remedy: str = "choose another --output") -> Iterator[None]:
+    """Keep other processes out of an output folder; the system lifts the lock when this process ends, however it ends.
+
+    Where the file system knows no locks there is none.
+
+    Raises:
+        InputError: if another process holds it; the message ends with ``remedy``.
+    """
+    with contextlib.ExitStack() as holding:
+        try:
+            holding.enter_context(FileLock(folder / ".lock").acquire(timeout=ORPHANS_SECONDS))
+        except Timeout:
+            raise InputError(f"another process is writing to {folder}; wait until it ends, or {remedy}") from None
+        except (NotImplementedError, OSError) as error:
+            logger.debug("%s can't be locked: %s", folder, error)
+        yield

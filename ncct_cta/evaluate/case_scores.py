@@ -1,0 +1,151 @@
+"""One case: its files read and checked, and every method's prediction scored."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..common.errors import InputError
+from ..common.hu import CT_MUST_REACH_HU, LUNG_UPPER_HU, HUWindow
+from ..common.keys import BODY, VESSEL
+from ..data import Case
+from ..metrics import Scorer, dice
+from ..volumes.nifti import Volume, read_ct, read_mask, require_same_grid
+from ..volumes.orientation import oriented_like, spacing_to_ras, to_ras
+from .results import HU_REMAP, Method
+
+Row = Mapping[str, str | float]
+
+LEAST_RANGE_HU = 100  # of the middle 98 % of a body: lung and muscle lie 800 HU apart
+# Lung and gas in a body: a prediction that keeps a tenth of the NCCT's is in HU, however blurred or noisy it is.
+LEAST_AIR, KEPT_AIR = 0.02, 0.1
+SAME_ANATOMY_DICE = 0.9
+
+
+@dataclass
+class CaseScores:
+    """What scoring a case gives.
+
+    Args:
+        rows: one a method.
+        remarks: plain sentences.
+        digests: by method, of the prediction's voxels.
+        failure: why it couldn't be scored, or None.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    digests: dict[str, str] = field(default_factory=dict)
+    failure: str | None = None
+
+
+def score_case(
+    case: Case,
+    methods: Sequence[Method],
+    window: HUWindow,
+    advance: Callable[[int], object] = lambda count: None,
+) -> CaseScores:
+    """Score all methods on one case.
+
+    Args:
+        case: with CTA; a mask that is None leaves its scores n/a.
+        methods: each with a prediction of it.
+        window: the range of PSNR and SSIM beside SynthRAD's.
+        advance: called with 1 after each method.
+
+    Raises:
+        InputError: if a file can't be read, lies on another grid or isn't in HU, if a prediction is the NCCT itself,
+            or if NCCT and CTA are swapped.
+    """
+    ncct = read_ct(case.ncct)
+    scorer = _scorer(case, ncct, window)
+    scores = CaseScores()
+    if not scorer.masks[BODY].any():
+        scores.remarks.append(f"{case.name}: no body was found in the NCCT, so its scores are n/a.")
+    for method in methods:
+        path = method.predictions[case.name]
+        is_identity = path == case.ncct
+        prediction = ncct.array if is_identity else _prediction(path, ncct)
+        image = to_ras(prediction, ncct.affine)[0]
+        if not is_identity:
+            scores.remarks += _check_prediction(scorer.cut(image), scorer, method, case)
+            scores.digests[method.name] = hashlib.blake2b(prediction.tobytes("A")).hexdigest()
+        scores.rows.append({"case": case.name, "method": method.name, **scorer(image)})
+        advance(1)
+    return scores
+
+
+def _scorer(case: Case, ncct: Volume, window: HUWindow) -> Scorer:
+    if case.cta is None:
+        raise InputError(f"case {case.name}: there is no CTA; an evaluation needs NCCT and CTA")
+    cta = read_ct(case.cta)
+    require_same_grid(ncct, cta, case=case.name)
+    masks = (None if path is None else read_mask(path, ncct) for path in (case.lung, case.vessel))
+    lung, vessel = (None if mask is None else to_ras(mask, ncct.affine)[0] for mask in masks)
+    ncct_hu, orientation = to_ras(ncct.array, ncct.affine)
+    cta_hu = to_ras(cta.array, cta.affine)[0]
+    spacing = spacing_to_ras(ncct.spacing, orientation)
+    scorer = Scorer(ncct_hu, cta_hu, lung=lung, vessel=vessel, spacing=spacing, window=window)
+    _require_enhancement(scorer, case)
+    return scorer
+
+
+def _require_enhancement(scorer: Scorer, case: Case) -> None:
+    vessels = scorer.masks[VESSEL]
+    if not vessels.any():
+        return
+    ncct, cta = (float(image[vessels].mean(dtype=np.float64)) for image in (scorer.ncct, scorer.cta))
+    if cta <= ncct:
+        raise InputError(
+            f"case {case.name}: its vessels have {cta:.0f} HU in the CTA and {ncct:.0f} HU in the NCCT, expected more "
+            "in the CTA; the two are swapped or the same, or the vessel mask belongs to another scan"
+        )
+
+
+def _prediction(path: Path, ncct: Volume) -> np.ndarray:
+    prediction = oriented_like(read_ct(path), ncct)  # other programs may write RAS where the NCCT is LPS
+    require_same_grid(ncct, prediction, names=("the NCCT", f"the prediction {path}"))
+    return prediction.array
+
+
+def _require_hu(cut: np.ndarray, scorer: Scorer, path: Path) -> None:
+    """Look inside the body: around it other programs write -1024 whatever their values inside are."""
+    body = scorer.masks[BODY]
+    if not body.any():
+        return
+    low, high = np.percentile(cut[body], (1, 99))
+    air, expected = (float((image[body] < CT_MUST_REACH_HU).mean()) for image in (cut, scorer.ncct))
+    if high - low < LEAST_RANGE_HU or (expected > LEAST_AIR and air < KEPT_AIR * expected):
+        raise InputError(
+            f"{path}: the body's values lie in [{low:g}, {high:g}], {air:.0%} of them below {CT_MUST_REACH_HU} HU "
+            f"({expected:.0%} in the NCCT), expected HU from lung to bone; give the prediction in HU, not windowed, "
+            "not scaled to -1..1 or 0..255, not shifted by 1024"
+        )
+
+
+def _check_prediction(cut: np.ndarray, scorer: Scorer, method: Method, case: Case) -> list[str]:
+    """Refuse what isn't a prediction in HU; give remarks on what is odd. ``cut``: in the body's box."""
+    path = method.predictions[case.name]
+    made_elsewhere = method.run is None and method.name != HU_REMAP
+    if made_elsewhere:  # what is made here is in HU, however poor it is
+        _require_hu(cut, scorer, path)
+    if np.array_equal(cut, scorer.ncct):
+        if made_elsewhere:
+            raise InputError(
+                f"{path}: is the NCCT of {case.name}, voxel for voxel; give its prediction (the NCCT is in the table "
+                "as the identity anyway)"
+            )
+        return [f"{method.name} changes nothing in {case.name}: its prediction is the NCCT."]
+    if np.array_equal(cut, scorer.cta):
+        return [f"{method.name}'s prediction of {case.name} is the CTA itself, voxel for voxel: this proves nothing."]
+    overlap = dice(cut > LUNG_UPPER_HU, scorer.ncct > LUNG_UPPER_HU)
+    if overlap < SAME_ANATOMY_DICE:
+        return [
+            f"{method.name}'s prediction of {case.name} shows another anatomy than the NCCT (Dice of their tissue "
+            f"{overlap:.2f}): is it another patient's, or mirrored?"
+        ]
+    return []

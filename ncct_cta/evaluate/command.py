@@ -1,0 +1,202 @@
+"""``python -m ncct_cta.evaluate``: is the synthetic CTA better than doing nothing, where, and by how much?
+
+It scores predictions, NIfTI files in HU on the NCCT's grid, against the CTAs of a case list, beside two baselines: the
+identity (the NCCT as it is) and the HU remap (the mean CTA value of each NCCT value in the training pairs).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..common.errors import InputError, one_line_errors
+from ..common.files import to_json
+from ..common.folders import writable_folder
+from ..common.hu import HUWindow
+from ..runs.trained_model import sections_of_run
+from ..settings.sections import Settings
+from .comparison import evaluate
+from .predictions import predict, seen_in_training, training_pairs
+from .report.page import write_report
+from .results import DEFAULT_WINDOW, Evaluation
+from .score_files import SCORES, SUMMARY, SUMMARY_JSON, format_table, summary
+from .selection import Chosen, Source, choose_cases, find_predictions, listed, parse_source, require_unique_names
+
+OUTPUT = "./evaluation"
+PREDICTIONS, REPORT = "predictions", "report.html"
+EPILOG = """\
+for example
+  python -m ncct_cta.evaluate --run runs/g --run runs/g2
+  python -m ncct_cta.evaluate --datalist phantom --pred theirs=other_program/output --run G=runs/g --output comparison
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ncct_cta.evaluate",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    # One list for both: methods stand in the order they are given in.
+    add("--pred", dest="sources", action="append", default=[], metavar="[NAME=]DIR", type=partial(_word, False),
+        help="a folder of predictions, {case}_syncta.nii.gz or {case}.nii.gz, in HU; may be given again")  # fmt: skip
+    add("--run", dest="sources", action="append", metavar="[NAME=]RUN_DIR", type=partial(_word, True),
+        help="a training's folder: its cases are synthesised first; may be given again")  # fmt: skip
+    add("--datalist", default="", metavar="FILE_OR_FOLDER", help="the cases (default: those of the first run)")
+    add("--split", default="", help="training, validation, testing or all (default: testing, or the first with a CTA; "
+        "all of a folder without a case list if there is no run)")  # fmt: skip
+    add("--output", default=OUTPUT, metavar="DIR", help=f"the folder to write to (default: {OUTPUT})")
+    add("--window", type=float, nargs=2, metavar=("LOWER", "UPPER"),
+        help="second range of PSNR and SSIM in HU (default: the first run's window)")  # fmt: skip
+    add("--device", default="auto", help="of a run: cpu, cuda, cuda:1; auto: cuda if there is one (default)")
+    add("--batch-size", type=int, default=0, help="of a run: slices or patches a pass (default: as trained)")
+    add("--jobs", type=int, default=0, help="cases scored side by side (default: as cores and memory allow)")
+    add("--json", action="store_true", help="print the summary as JSON and nothing else")
+    add("--no-report", action="store_true", help="write no report.html")
+    return parser
+
+
+@one_line_errors()
+def main(argv: Sequence[str] | None = None) -> None:
+    """Evaluate."""
+    arguments = build_parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    evaluation = run_evaluation(
+        [parse_source(word, is_run=is_run) for is_run, word in arguments.sources],
+        datalist=arguments.datalist,
+        split=arguments.split,
+        output=arguments.output,
+        window=arguments.window,
+        device=arguments.device,
+        batch_size=arguments.batch_size,
+        jobs=arguments.jobs,
+        report=not arguments.no_report,
+    )
+    if arguments.json:
+        print(to_json(summary(evaluation)), end="")
+    else:
+        show(evaluation, arguments.output, report=not arguments.no_report)
+
+
+@one_line_errors()
+def run_bundle(*, pred: str | Sequence[str] = (), run: str | Sequence[str] = (), **options: Any) -> None:
+    """What the bundle's ``evaluate.yaml`` runs: one or several of each kind of method; see ``run_evaluation``."""
+    sources = [
+        parse_source(word, is_run=is_run)
+        for is_run, words in ((False, pred), (True, run))
+        for word in ([words] if isinstance(words, str) else words)
+        if word
+    ]
+    if not sources:  # MONAI drops keys that the YAML doesn't use, such as the command's --run, without a word
+        raise InputError("neither pred nor run_dir is given; give folders of predictions, of trainings, or both")
+    evaluation = run_evaluation(sources, **options)
+    show(evaluation, options["output"], report=options["report"])
+
+
+def run_evaluation(
+    sources: Sequence[Source],
+    *,
+    datalist: str = "",
+    split: str = "",
+    output: str = OUTPUT,
+    window: Sequence[float] | None = None,
+    device: str = "auto",
+    batch_size: int = 0,
+    jobs: int = 0,
+    report: bool = True,
+) -> Evaluation:
+    """Choose the cases, synthesise what is missing, score, and write tables and report.
+
+    Args:
+        sources: the methods.
+        datalist: a case list or a folder of cases; empty: the first run's.
+        split: of it; empty: testing, or else the first that has a CTA; see ``choose_cases``.
+        output: the folder to write to.
+        window: (lower, upper) of the second range of PSNR and SSIM in HU; None: the first run's window.
+        device: that runs synthesise on.
+        batch_size: slices or patches a forward pass; 0: as trained.
+        jobs: cases scored side by side; 0: as many as cores and memory allow.
+        report: whether to write ``report.html``.
+
+    Raises:
+        InputError: if anything given can't be used.
+    """
+    if jobs < 0 or batch_size < 0:
+        raise InputError(f"jobs is {jobs}, batch_size {batch_size}; expected 0 (automatic) or more")
+    require_unique_names(sources)
+    runs = {source.name: Settings.parse(sections_of_run(source.path)) for source in sources if source.is_run}
+    chosen = _choose(datalist, split, next(iter(runs.values()), None))
+    folder = writable_folder(output)
+    second_range = _window(window, runs)
+    methods = [
+        predict(source, chosen.cases, folder / PREDICTIONS / source.name, device=device, batch_size=batch_size)
+        if source.is_run
+        else find_predictions(source.name, source.path, chosen.cases)
+        for source in sources
+    ]
+    seen = [seen_in_training(name, settings, chosen.cases) for name, settings in runs.items()]
+    remarks = [*chosen.remarks, *(remark for remark in seen if remark)]
+    if window is None:
+        remarks += _on_windows(runs)
+    evaluation = evaluate(
+        chosen.cases, methods, output=folder, training=chosen.training, window=second_range, jobs=jobs, remarks=remarks
+    )
+    if report:
+        write_report(evaluation, folder / REPORT)
+    return evaluation
+
+
+def show(evaluation: Evaluation, output: str, *, report: bool) -> None:
+    """Print the table and where everything lies."""
+    folder = Path(output)
+    print(format_table(evaluation))
+    print(f"figures  {folder / SUMMARY}, {folder / SUMMARY_JSON}, of each case {folder / SCORES}")
+    if report:
+        print(f"report   {folder / REPORT}")
+
+
+def _word(is_run: bool, word: str) -> tuple[bool, str]:
+    return is_run, word
+
+
+def _choose(datalist: str, split: str, run: Settings | None) -> Chosen:
+    """The cases, with a folder's split as the first run made it."""
+    if run is None:
+        if not datalist:
+            raise InputError("neither --datalist nor --run is given; say which cases to score")
+        return choose_cases(datalist, split)
+    if not datalist and not Path(run.data.datalist).exists():
+        raise InputError(f"the case list of the run, {run.data.datalist}, isn't there; give the cases with --datalist")
+    return choose_cases(
+        datalist or run.data.datalist,
+        split,
+        has_run=True,
+        val_fraction=run.data.val_fraction,
+        seed=run.train.seed,
+        run_training=training_pairs(run),
+    )
+
+
+def _window(given: Sequence[float] | None, runs: Mapping[str, Settings]) -> HUWindow:
+    if given is None:
+        return HUWindow(*next(iter(runs.values())).data.window) if runs else DEFAULT_WINDOW
+    if len(given) != 2 or not given[0] < given[1]:
+        raise InputError(f"window is {list(given)}, expected the lower and the upper end in HU")
+    return HUWindow(*given)
+
+
+def _on_windows(runs: Mapping[str, Settings]) -> list[str]:
+    """A remark if a run was trained in another HU window than the first, whose window all are scored in."""
+    windows = {name: "[{:g}, {:g}]".format(*settings.data.window) for name, settings in runs.items()}
+    first = next(iter(windows.values()), "")
+    others = [f"{name} ({window})" for name, window in windows.items() if window != first]
+    remark = f"PSNR and SSIM are also taken in the first run's window, {first} HU; not trained in it: {listed(others)}."
+    return [remark] if others else []

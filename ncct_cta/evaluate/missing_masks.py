@@ -1,0 +1,98 @@
+"""The masks that a case list doesn't give: computed, written, and said so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ..common.errors import InputError
+from ..common.hu import ENHANCEMENT_HU
+from ..data import Case
+from ..metrics import vessel_mask_from_pair
+from ..transforms.lung_mask import compute_lung_mask
+from ..volumes.nifti import Volume, read_ct, require_same_grid
+from ..volumes.nifti_write import write_mask_like
+from ..volumes.orientation import from_ras, spacing_to_ras, to_ras
+from .provenance import Stamps
+from .selection import listed
+
+
+def complete_masks(cases: Sequence[Case], folder: Path) -> tuple[list[Case], list[str]]:
+    """Compute lung masks and vessel masks where none is given.
+
+    Args:
+        cases: with NCCT and CTA.
+        folder: where ``{case}_lung.nii.gz`` and ``{case}_vessel.nii.gz`` go; those that are up to date are used.
+
+    Returns:
+        the cases with their masks, None where nothing was found (no lung, no enhancement), and remarks that say so.
+
+    Raises:
+        InputError: if a file can't be read or written, or if NCCT and CTA are swapped.
+    """
+    lacking = [case for case in cases if case.lung is None or case.vessel is None]
+    if not lacking:
+        return list(cases), []
+    stamps = Stamps(folder)
+    completed, remarks = {case.name: case for case in cases}, []
+    with tqdm(lacking, desc="masks", unit="case", leave=False) as bar:
+        for case in bar:
+            lung = case.lung or _computed(case, folder / f"{case.name}_lung.nii.gz", _lung, [case.ncct], stamps)
+            pair = [case.ncct, _cta(case)]
+            vessel = case.vessel or _computed(case, folder / f"{case.name}_vessel.nii.gz", _vessel, pair, stamps)
+            completed[case.name] = replace(case, lung=lung, vessel=vessel)
+    for kind, meaning in (("lung", "computed from the NCCT"), ("vessel", "where the CTA enhances by over 80 HU")):
+        given = [case.name for case in lacking if getattr(case, kind) is None]
+        found = [name for name in given if getattr(completed[name], kind) is not None]
+        if found:
+            remarks.append(f"No {kind} mask was given for {listed(found)}: {meaning}.")
+        if len(found) < len(given):
+            none = [name for name in given if name not in found]
+            remarks.append(
+                f"No {kind} mask was given for {listed(none)}, and none was found: its scores are n/a there."
+            )
+    return list(completed.values()), remarks
+
+
+def _computed(
+    case: Case, path: Path, compute: Callable[[Case, Volume], np.ndarray], sources: list[Path], stamps: Stamps
+) -> Path | None:
+    if stamps.is_current(path, sources):
+        return path
+    volume = read_ct(case.ncct)
+    mask = compute(case, volume)
+    if not mask.any():
+        return None
+    write_mask_like(mask, volume, path)
+    stamps.add(path, sources)
+    return path
+
+
+def _lung(case: Case, ncct: Volume) -> np.ndarray:
+    ras, orientation = to_ras(ncct.array, ncct.affine)
+    try:
+        return from_ras(compute_lung_mask(ras, spacing_to_ras(ncct.spacing, orientation)), orientation)
+    except InputError:  # no lung in this scan, which the remarks say
+        return np.zeros(ncct.shape, np.uint8)
+
+
+def _vessel(case: Case, ncct: Volume) -> np.ndarray:
+    cta = read_ct(_cta(case))
+    require_same_grid(ncct, cta, case=case.name)
+    vessel = vessel_mask_from_pair(ncct.array, cta.array)
+    if not vessel.any() and vessel_mask_from_pair(cta.array, ncct.array).any():
+        raise InputError(
+            f"case {case.name}: nothing enhances by over {ENHANCEMENT_HU} HU from NCCT to CTA, but vessels do from CTA "
+            "to NCCT; the two are swapped: exchange ncct and cta in the case list"
+        )
+    return vessel
+
+
+def _cta(case: Case) -> Path:
+    if case.cta is None:
+        raise InputError(f"case {case.name}: there is no CTA; an evaluation needs NCCT and CTA")
+    return case.cta

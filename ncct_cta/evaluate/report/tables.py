@@ -1,0 +1,143 @@
+"""The report's tables: every figure as the words that stand in a cell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..columns import Column
+from ..results import HU_REMAP, IDENTITY, SHOWN_NAMES, Evaluation, Method, Statistic
+from ..score_files import probability
+from ..statistics import first_method
+
+BASELINES = (IDENTITY, HU_REMAP)
+NOT_AVAILABLE = "n/a"
+DIRECTIONS = {
+    "lower": "lower is better",
+    "higher": "higher is better",
+    "one": "1 is best",
+    "zero": "0 is best",
+    "neither": "no best; read it beside the others",
+}
+# From the best there can be; the least of it is the best of the methods.
+DISTANCES: dict[str, Callable[[float], float]] = {
+    "lower": lambda value: value,
+    "higher": lambda value: -value,
+    "one": lambda value: abs(value - 1),
+    "zero": abs,
+}
+# What a column means to someone who hasn't read the metric contract; by the column's metric.
+MEANINGS = {
+    "MAE": "mean absolute error against the CTA",
+    "RMSE": "root mean square error against the CTA: large errors weigh more",
+    "bias": "mean of prediction - CTA: below 0 is too dark",
+    "PSNR": "peak signal-to-noise ratio, in the range given; the same error gives another figure in another range",
+    "SSIM": "structural similarity, in the range given",
+    "MS-SSIM": "structural similarity over several scales, in the range given",
+    "recovery": "mean(prediction - NCCT) / mean(CTA - NCCT) in the vessels: 0 adds no contrast, 1 adds all of it",
+    "spread": "how unevenly the contrast is recovered: standard deviation over regions of the vessels",
+    "CNR": "contrast of the vessels over the noise around them",
+    "CNR/CTA's": "contrast-to-noise ratio of the vessels over the CTA's; blurring raises it above 1",
+    "Dice": "overlap of the vessels that one threshold finds in prediction and CTA",
+    "clDice": "the same overlap along the vessels' centrelines: small vessels count as much as large ones",
+    "sharpness": "fine detail at the vessels in the lungs over the CTA's: below 1 is blurred",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One statistic as words.
+
+    Args:
+        mean: or ``n/a``.
+        interval: the 95 % interval in brackets, or empty.
+        best: whether no other method's mean is better.
+        p_identity: p-value against the identity, or ``n/a``.
+        p_first: against the first method that is no baseline.
+        tests: cases, standard deviation and p-values in a sentence.
+    """
+
+    mean: str
+    interval: str
+    best: bool
+    p_identity: str
+    p_first: str
+    tests: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method in the table of headline scores."""
+
+    name: str
+    baseline: bool
+    cells: tuple[Cell, ...]
+
+
+def shown_name(method: str) -> str:
+    """A method's name as tables and pictures show it."""
+    return SHOWN_NAMES.get(method, method)
+
+
+def first_trained(methods: Sequence[Method]) -> Method:
+    """The first method that is no baseline; the identity if all are."""
+    first = first_method([method.name for method in methods])
+    return next((method for method in methods if method.name == first), methods[0])
+
+
+def table(evaluation: Evaluation, columns: Sequence[Column]) -> tuple[Row, ...]:
+    """A row for every method, a cell for every column."""
+    best = {column.name: _best(evaluation, column) for column in columns}
+    first = shown_name(first_trained(evaluation.methods).name)
+    rows = []
+    for method in evaluation.methods:
+        found = evaluation.summary[method.name]
+        cells = (_cell(found[c.name], c, method.name in best[c.name], first) for c in columns)
+        rows.append(Row(shown_name(method.name), method.name in BASELINES, tuple(cells)))
+    return tuple(rows)
+
+
+def heading(column: Column) -> str:
+    """A column's title with its unit and its direction, for people who see it the first time."""
+    unit = f" in {column.unit}" if column.unit else ""
+    meaning = MEANINGS.get(column.metric, column.title)
+    return f"{column.title}{unit}: {meaning}. {DIRECTIONS[column.better].capitalize()}."
+
+
+def figure(value: float, decimals: int) -> str:
+    """A number with a real minus sign, ``∞``, or ``n/a``.
+
+    >>> figure(-0.25, 1), figure(float("inf"), 1), figure(float("nan"), 1)
+    ('−0.2', '∞', 'n/a')
+    """
+    return NOT_AVAILABLE if math.isnan(value) else f"{value:.{decimals}f}".replace("-", "−").replace("inf", "∞")
+
+
+def _best(evaluation: Evaluation, column: Column) -> set[str]:
+    """The methods whose means none is better than: several that agree, none if there is no figure.
+
+    A mean over fewer cases than another method's isn't compared: what it leaves out may be the hard ones.
+    """
+    if column.better == "neither":
+        return set()
+    distance = DISTANCES[column.better]
+    found = {method.name: evaluation.summary[method.name][column.name] for method in evaluation.methods}
+    most = max(statistic.cases for statistic in found.values())
+    distances = {
+        name: distance(own.mean) for name, own in found.items() if own.cases == most and not math.isnan(own.mean)
+    }
+    least = min(distances.values(), default=math.nan)
+    return {name for name, value in distances.items() if value == least}
+
+
+def _cell(statistic: Statistic, column: Column, best: bool, first: str) -> Cell:
+    decimals = column.decimals
+    low, high = figure(statistic.low, decimals), figure(statistic.high, decimals)
+    interval = "" if math.isnan(statistic.low) else f"[{low}, {high}]"
+    p_identity, p_first = probability(statistic.p_identity), probability(statistic.p_first)
+    tests = (
+        f"n = {statistic.cases}, SD {figure(statistic.std, decimals)}; paired Wilcoxon test: p {p_identity} against "
+        f"{IDENTITY}, {p_first} against {first}"
+    )
+    return Cell(figure(statistic.mean, decimals), interval, best, p_identity, p_first, tests)

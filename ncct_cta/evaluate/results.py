@@ -1,0 +1,87 @@
+"""What an evaluation found: plain data that the tables, the files and the report are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..common.hu import HUWindow
+from ..data import Case
+from ..settings.sections import DataConfig
+from .columns import Column, columns, headlines
+
+IDENTITY, HU_REMAP = "identity", "hu_remap"
+SHOWN_NAMES = {HU_REMAP: "HU remap"}
+DEFAULT_WINDOW = HUWindow(*DataConfig().window)
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to get a CTA.
+
+    Args:
+        name: as tables show it.
+        predictions: by case name, the NIfTI file in HU on the NCCT's grid; the identity's are the NCCTs.
+        run: the training's folder, if it is one of ours: its ``metrics.csv`` holds the curves.
+    """
+
+    name: str
+    predictions: Mapping[str, Path]
+    run: Path | None = None
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """One score of one method over the cases.
+
+    Args:
+        cases: the cases in which the score exists; all figures below are over them.
+        mean: NaN without any.
+        std: standard deviation with n - 1; NaN with fewer than two cases.
+        low: lower end of the bootstrap 95 % interval of the mean; NaN with fewer than two cases.
+        high: its upper end.
+        p_identity: two-sided paired Wilcoxon test against the identity; NaN where it can't be taken.
+        p_first: the same against the first method that is no baseline.
+    """
+
+    cases: int
+    mean: float
+    std: float
+    low: float
+    high: float
+    p_identity: float
+    p_first: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that the tables, the files and the report are made of.
+
+    Args:
+        cases: with NCCT and CTA, and the masks that were given or computed; None where there is none, so that its
+            scores are n/a.
+        methods: the identity first, the HU remap if there was something to fit it on, then what the user gave, in
+            that order.
+        rows: one for each case and method: ``case``, ``method`` and every score by its column's name (NaN: n/a).
+        summary: by method and column.
+        remarks: plain sentences on what the figures can't show, such as too few cases.
+        window: the second range of PSNR and SSIM, beside SynthRAD's.
+    """
+
+    cases: tuple[Case, ...]
+    methods: tuple[Method, ...]
+    rows: tuple[Mapping[str, str | float], ...]
+    summary: Mapping[str, Mapping[str, Statistic]]
+    remarks: tuple[str, ...] = ()
+    window: HUWindow = DEFAULT_WINDOW
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What ``rows`` and ``summary`` hold, in order."""
+        return columns(self.window)
+
+    @property
+    def headlines(self) -> tuple[Column, ...]:
+        """The handful that come first."""
+        return headlines(self.window)

@@ -1,0 +1,149 @@
+"""An evaluation as files (scores.csv, summary.csv, summary.json) and as a table for the terminal."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from ..common.files import to_json, write_table, write_text
+from .columns import Column
+from .results import IDENTITY, SHOWN_NAMES, Evaluation, Statistic
+from .statistics import first_method
+
+WIDTH = 100  # of a terminal
+SCORES, SUMMARY, SUMMARY_JSON = "scores.csv", "summary.csv", "summary.json"
+NAME_WIDTH = 16
+VESSEL_ERROR = "vessel_mae_hu"
+
+
+def write_tables(evaluation: Evaluation, folder: Path) -> None:
+    """Write ``scores.csv`` (a row for each case and method), ``summary.csv`` and ``summary.json``.
+
+    Numbers are written in full. What is n/a is empty in CSV and null in JSON; the infinite PSNR of equal images is
+    ``inf`` in CSV and null in JSON.
+
+    Raises:
+        InputError: if a file can't be written.
+    """
+    names = ["case", "method", *(column.name for column in evaluation.columns)]
+    write_table(folder / SCORES, map(_csv_row, evaluation.rows), names)
+    lines = (
+        _csv_row({"method": method, "column": name, **asdict(statistic)})
+        for method, statistics in evaluation.summary.items()
+        for name, statistic in statistics.items()
+    )
+    write_table(folder / SUMMARY, lines, ["method", "column", *(field.name for field in fields(Statistic))])
+    write_text(to_json(summary(evaluation)), folder / SUMMARY_JSON)
+
+
+def summary(evaluation: Evaluation) -> dict[str, Any]:
+    """The figures of every method and score, the cases, and the remarks, as plain data."""
+    return {
+        "cases": [case.name for case in evaluation.cases],
+        "methods": {
+            method: {name: asdict(statistic) for name, statistic in statistics.items()}
+            for method, statistics in evaluation.summary.items()
+        },
+        "columns": {
+            column.name: {"title": column.title, "unit": column.unit, "better": column.better}
+            for column in evaluation.columns
+        },
+        "remarks": list(evaluation.remarks),
+    }
+
+
+def format_table(evaluation: Evaluation) -> str:
+    """The headlines of every method, the error in the vessels in detail, and the remarks; at most 100 columns."""
+    count = len(evaluation.cases)
+    parts = [
+        f"Means over {count} case{'s' * (count != 1)}",
+        _headline_table(evaluation),
+        _wrapped(
+            "MAE in HU (lower is better); PSNR in dB and SSIM in the range [-1024, 3071] HU (higher); recovery of the "
+            "enhancement (1 is perfect, 0 is the identity); clDice of the vessels above a threshold (higher); "
+            "sharpness of the lungs' vessels (1 is the CTA's)."
+        ),
+        _detail_table(evaluation),
+        "\n".join(_wrapped(f"* {remark}", indent="  ") for remark in evaluation.remarks),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _headline_table(evaluation: Evaluation) -> str:
+    heads = [_head(column) for column in evaluation.headlines]
+    rows = [
+        [_figure(statistics[column.name].mean, column) for column in evaluation.headlines]
+        for statistics in evaluation.summary.values()
+    ]
+    return _aligned(["", "method"], list(evaluation.summary), heads, rows)
+
+
+def _detail_table(evaluation: Evaluation) -> str:
+    column = next(column for column in evaluation.columns if column.name == VESSEL_ERROR)
+    heads = [["", "cases"], ["", "mean"], ["", "SD"], ["bootstrap", "95 % interval"], ["p against", IDENTITY]]
+    first = first_method(evaluation.summary)
+    if first is not None:
+        heads.append(["p against", shortened(first, NAME_WIDTH)])
+    rows = []
+    for statistics in evaluation.summary.values():
+        own = statistics[VESSEL_ERROR]
+        interval = f"{_figure(own.low, column)} - {_figure(own.high, column)}" if own.cases > 1 else "n/a"
+        tests = [probability(p) for p in (own.p_identity, own.p_first)]
+        figures = [str(own.cases), _figure(own.mean, column), _figure(own.std, column), interval, *tests]
+        rows.append(figures[: len(heads)])
+    return _aligned(["MAE in HU,", "vessels"], list(evaluation.summary), heads, rows)
+
+
+def _aligned(corner: Sequence[str], methods: Sequence[str], heads: list[list[str]], rows: list[list[str]]) -> str:
+    """Right-aligned columns behind the methods' names."""
+    names = [*corner, *(shortened(SHOWN_NAMES.get(name, name), NAME_WIDTH) for name in methods)]
+    cells = [[head[line] for head in heads] for line in range(len(corner))] + rows
+    name_width = max(map(len, names))
+    widths = [max(len(line[i]) for line in cells) for i in range(len(heads))]
+    lines = (
+        "  ".join([f"{name:<{name_width}}", *(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True))])
+        for name, line in zip(names, cells, strict=True)
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _head(column: Column) -> list[str]:
+    """Two lines, the second at most nine characters wide: nine columns and a name fit the terminal."""
+    where = {"body without vessels": "rest"}.get(column.region, column.region)
+    return [column.metric, where]
+
+
+def _figure(value: float, column: Column) -> str:
+    if math.isnan(value):
+        return "n/a"
+    return f"{value:.{column.decimals if abs(value) < 100 else min(column.decimals, 1)}f}"
+
+
+def probability(p: float) -> str:
+    """A p-value as journals print it: ``0.031``, ``< 0.001``, or ``n/a``."""
+    if math.isnan(p):
+        return "n/a"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def shortened(name: str, most: int) -> str:
+    """A name of at most so many characters, without its middle: variants differ at the end, families at the start.
+
+    >>> shortened("unet_baseline_wide", 12)
+    'unet_...wide'
+    """
+    end = (most - 3) // 2
+    return name if len(name) <= most else f"{name[: most - 3 - end]}...{name[-end:]}"
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    return textwrap.fill(text, WIDTH, subsequent_indent=indent)
+
+
+def _csv_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of CSV: what is n/a is empty."""
+    return {name: "" if isinstance(cell, float) and math.isnan(cell) else cell for name, cell in row.items()}

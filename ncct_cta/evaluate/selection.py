@@ -1,0 +1,186 @@
+"""Which cases are scored, and which files are whose prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..common.errors import InputError
+from ..data import Case, read_case_list
+from ..data.cases import ALL_SPLITS, DATALIST, SPLITS
+from .results import HU_REMAP, IDENTITY, SHOWN_NAMES, Method
+
+# In the order of preference: as this software names them, and as others may.
+PREDICTION_NAMES = ("{case}_syncta.nii.gz", "{case}_syncta.nii", "{case}.nii.gz", "{case}.nii")
+SHOWN_CASES = 5
+IMAGES = ("NCCT", "CTA")  # what the report shows beside the methods
+
+
+@dataclass(frozen=True)
+class Source:
+    """A method as the user gives it.
+
+    Args:
+        name: of the method.
+        path: a folder of predictions, or a run's.
+        is_run: whether it is a run, whose predictions are made first.
+    """
+
+    name: str
+    path: Path
+    is_run: bool
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The cases of an evaluation.
+
+    Args:
+        cases: what is scored; each has a CTA.
+        training: pairs that are not scored, to fit the HU remap on; may be empty.
+        remarks: plain sentences on the choice.
+    """
+
+    cases: tuple[Case, ...]
+    training: tuple[Case, ...]
+    remarks: tuple[str, ...]
+
+
+def parse_source(word: str, *, is_run: bool) -> Source:
+    """``NAME=DIR`` or ``DIR``, whose last part is then the name.
+
+    Raises:
+        InputError: if there is no such folder, or the name can't be that of a folder.
+    """
+    name, given, rest = word.partition("=")
+    if not given or Path(word).is_dir():  # a folder's name may hold the sign
+        name, rest = Path(word).resolve().name, word
+    path = Path(rest)
+    if not path.is_dir():
+        raise InputError(f"{rest}: there is no such folder; give a folder of {'a run' if is_run else 'predictions'}")
+    if name in ("", ".", "..") or "/" in name or "\\" in name:
+        raise InputError(f"{word!r}: {name!r} can't name a method; expected NAME=DIR with a name without slashes")
+    return Source(name, path, is_run)
+
+
+def require_unique_names(sources: Iterable[Source]) -> None:
+    """Two methods of one name couldn't be told apart.
+
+    Raises:
+        InputError: if a name comes twice, or is that of a baseline or an image.
+    """
+    seen = dict.fromkeys((IDENTITY, HU_REMAP, *SHOWN_NAMES.values()), "a baseline's")
+    seen |= dict.fromkeys(IMAGES, "an image's in the report")
+    for source in sources:
+        if source.name in seen:
+            raise InputError(
+                f"{source.path}: the name {source.name!r} is {seen[source.name]}; give it another: NAME={source.path}"
+            )
+        seen[source.name] = f"that of {source.path.parent / source.path.name} already"
+
+
+def choose_cases(
+    datalist: str | Path,
+    split: str = "",
+    *,
+    has_run: bool = False,
+    val_fraction: float = 0.15,
+    seed: int = 0,
+    run_training: Sequence[Case] = (),
+) -> Chosen:
+    """The cases that have a CTA: of the split given, or else of testing, of validation, or of all.
+
+    Without a run, a folder that has no case list was split by nobody: all of it is scored unless a split is given.
+
+    Args:
+        datalist: a case list, or a folder of cases; see ``read_case_list``.
+        split: a name in ``SPLITS``, ``all``, or empty.
+        has_run: whether a run is among the methods.
+        val_fraction: share of a folder's cases that is validation, as in training.
+        seed: of that split.
+        run_training: pairs to fit the HU remap on where the list has none: those that a run was trained on.
+
+    Raises:
+        InputError: if there is no such list or split, or no pair in it.
+    """
+    if split and split not in (*SPLITS, ALL_SPLITS):
+        raise InputError(f"split {split!r}: expected {', '.join(SPLITS)} or {ALL_SPLITS}")
+    splits = read_case_list(datalist, val_fraction=val_fraction, seed=seed)
+    splits[ALL_SPLITS] = [case for name in SPLITS for case in splits[name]]
+    by_chance = Path(datalist).is_dir() and not (Path(datalist) / DATALIST).exists()
+    preferred = (ALL_SPLITS,) if by_chance and not has_run else ("testing", "validation", ALL_SPLITS)
+    wanted = (split,) if split else preferred
+    name = next((name for name in wanted if _pairs(splits[name])), None)
+    if name is None:
+        raise InputError(
+            f"{datalist}: no case of {wanted[-1]} has a CTA to compare with; list its cta, or choose another"
+        )
+    cases = _pairs(splits[name])
+    training = [] if name in ("training", ALL_SPLITS) else _pairs(splits["training"])
+    remarks = [_on_choice(name, len(cases), len(_pairs(splits[ALL_SPLITS])), by_chance=by_chance, has_run=has_run)]
+    without = [case.name for case in splits[name] if case.cta is None]
+    if without:
+        remarks.append(f"Left out, because they have no CTA: {listed(without)}.")
+    if not training:
+        scored = {case.ncct.resolve() for case in cases}
+        training = [case for case in _pairs(run_training) if case.ncct.resolve() not in scored]
+        remarks.append(_on_remap(len(training)))
+    return Chosen(tuple(cases), tuple(training), tuple(remark for remark in remarks if remark))
+
+
+def find_predictions(name: str, folder: Path, cases: Sequence[Case]) -> Method:
+    """A method whose predictions lie in a folder, named as in ``PREDICTION_NAMES``.
+
+    Raises:
+        InputError: if a case has none, or the NCCT itself lies in its place.
+    """
+    found: dict[str, Path] = {}
+    for case in cases:
+        candidates = (folder / pattern.format(case=case.name) for pattern in PREDICTION_NAMES)
+        path = next((path for path in candidates if path.is_file()), None)
+        if path is None:
+            continue
+        if path.resolve() == case.ncct.resolve():
+            raise InputError(f"method {name}: {path} is the NCCT of case {case.name}; give a folder of predictions")
+        found[case.name] = path
+    missing = [case.name for case in cases if case.name not in found]
+    if missing:
+        raise InputError(
+            f"method {name}: {folder} holds no prediction of {listed(missing)} ({len(missing)} of {len(cases)} cases); "
+            "expected {case}_syncta.nii.gz or {case}.nii.gz"
+        )
+    return Method(name, found)
+
+
+def listed(names: Sequence[str]) -> str:
+    """A few names, and how many more there are."""
+    more = len(names) - SHOWN_CASES
+    return ", ".join(names[:SHOWN_CASES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _pairs(cases: Iterable[Case]) -> list[Case]:
+    return [case for case in cases if case.cta is not None]
+
+
+def _on_choice(split: str, scored: int, pairs: int, *, by_chance: bool, has_run: bool) -> str:
+    """What the choice of a split means for the figures; empty for test cases."""
+    if split == "testing":
+        return ""
+    if split == ALL_SPLITS and by_chance:
+        return "These are all cases of a folder that has no splits: networks trained on them have seen the answers."
+    share = f"{scored} of {pairs} cases: the folder's random {split} share; --split all scores all. "
+    words = share if by_chance else ""
+    if split == "validation":
+        chosen_by = ": the best checkpoint was chosen by them, so the figures flatter it" if has_run else ""
+        return f"{words}These are validation cases{chosen_by}."
+    which = "all splits" if split == ALL_SPLITS else split
+    return f"{words}These are the cases of {which}: networks trained on them have seen the answers."
+
+
+def _on_remap(pairs: int) -> str:
+    """Where the HU remap was fitted, if it wasn't on the list's own training pairs."""
+    if not pairs:
+        return "HU remap: n/a, because there are no training pairs beside the cases scored to fit it on."
+    those = "the training pair" if pairs == 1 else f"the {pairs} training pairs"
+    return f"HU remap: fitted on {those} of the first run, because the list has none beside the cases scored."

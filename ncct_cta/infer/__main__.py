@@ -1,0 +1,5 @@
+"""``python -m ncct_cta.infer``; see ``command.py``."""
+
+from .command import main
+
+main()

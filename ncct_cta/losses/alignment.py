@@ -1,0 +1,72 @@
+"""The reconstruction loss of a pair that may be misaligned: R warps the prediction onto the CTA first."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from ..common.keys import LOSS, SMOOTHNESS
+from ..networks import SmoothnessLoss, warp
+from .reconstruction import ReconstructionLoss
+
+
+class Aligned(NamedTuple):
+    """NCCT, prediction and CTA on the CTA's anatomy, each (B, 1, *spatial) in [-1, 1]: what D may see."""
+
+    ncct: torch.Tensor
+    prediction: torch.Tensor
+    cta: torch.Tensor
+
+
+class AlignedReconstruction(nn.Module):
+    """The reconstruction loss of the prediction, warped onto the CTA by R first if there is one.
+
+    ``loss = reconstruction(warp(prediction, d), cta) + smoothness_weight * penalty(d)`` with
+    ``d = R(prediction, cta)``. R learns from the warped prediction alone: its input is detached, or the generator
+    could lower the loss by steering R.
+
+    Args:
+        reconstruction: the loss.
+        registration_net: R; None: nothing is warped.
+        smoothness_weight: weight of the penalty on R's displacement.
+        penalty: ``diffusion`` or ``bending``.
+    """
+
+    def __init__(
+        self,
+        reconstruction: ReconstructionLoss,
+        registration_net: nn.Module | None = None,
+        smoothness_weight: float = 1.0,
+        penalty: str = "diffusion",
+    ) -> None:
+        super().__init__()
+        self.reconstruction = reconstruction
+        self.registration_net = registration_net
+        self.smoothness_weight = smoothness_weight
+        self.smoothness = SmoothnessLoss(penalty)
+
+    def forward(
+        self, ncct: torch.Tensor, prediction: torch.Tensor, cta: torch.Tensor, lung: torch.Tensor
+    ) -> tuple[dict[str, torch.Tensor], Aligned]:
+        """Compute the loss and its parts, and the aligned images.
+
+        Args:
+            ncct: the input x, (B, 1, *spatial) in [-1, 1].
+            prediction: the synthetic CTA, same shape and range.
+            cta: the real CTA.
+            lung: lung mask on the NCCT's anatomy, 0 or 1.
+        """
+        prediction = prediction.float()
+        if self.registration_net is None:
+            return self.reconstruction(prediction, cta, lung), Aligned(ncct, prediction, cta)
+        displacement = self.registration_net(prediction.detach(), cta)
+        fixed = displacement.detach()
+        terms = self.reconstruction(warp(prediction, displacement), cta, warp(lung, fixed))
+        # One field for all: D would take a difference in alignment for the mark of the synthesis. And a fixed one: D's
+        # verdict must not teach R, which could please it by displacing less, because a warp blurs.
+        aligned = Aligned(warp(ncct, fixed), warp(prediction, fixed), cta)
+        smoothness = self.smoothness(displacement)
+        terms[LOSS] = terms[LOSS] + self.smoothness_weight * smoothness
+        return {**terms, SMOOTHNESS: smoothness.detach()}, aligned

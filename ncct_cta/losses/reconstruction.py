@@ -1,0 +1,68 @@
+"""The reconstruction loss: lung-weighted L1 and SSIM."""
+
+from __future__ import annotations
+
+import ignite.distributed as idist
+import torch
+from monai.losses import SSIMLoss
+from torch import nn
+
+from ..common.keys import L1, LOSS, SSIM
+
+NORMALISED_RANGE = 2.0  # the width of [-1, 1]: SSIM's dynamic range
+
+
+class ReconstructionLoss(nn.Module):
+    """``l1_weight * L1_w(prediction, cta) + ssim_weight * (1 - SSIM(prediction, cta))``.
+
+    ``L1_w = sum_i w_i |prediction_i - cta_i| / sum_i w_i`` with ``w_i = 1 + (lung_weight - 1) * lung_i``;
+    SSIM (Wang et al., IEEE TIP 2004) with an 11-voxel Gaussian window and a dynamic range of 2.
+
+    Args:
+        spatial_dims: 2 or 3.
+        l1_weight: weight of the lung-weighted L1.
+        ssim_weight: weight of 1 - SSIM; at 0 SSIM is not computed.
+        lung_weight: weight of a lung voxel in the L1; other voxels weigh 1.
+    """
+
+    def __init__(
+        self, spatial_dims: int = 2, l1_weight: float = 1.0, ssim_weight: float = 0.2, lung_weight: float = 2.0
+    ) -> None:
+        super().__init__()
+        self.l1_weight = l1_weight
+        self.ssim_weight = ssim_weight
+        self.lung_weight = lung_weight
+        self.ssim_loss = SSIMLoss(spatial_dims=spatial_dims, data_range=NORMALISED_RANGE)
+
+    def forward(self, prediction: torch.Tensor, cta: torch.Tensor, lung: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Compute the loss and its parts.
+
+        Args:
+            prediction: (B, 1, *spatial) in [-1, 1].
+            cta: the real CTA, same shape and range.
+            lung: lung mask, same shape, 0 or 1.
+
+        Returns:
+            scalars: ``loss`` (carries the gradient), ``l1`` (the lung-weighted L1) and ``ssim`` (the index, 1 is
+            perfect).
+        """
+        # Half precision has too few digits for SSIM's variances.
+        prediction, cta = prediction.float(), cta.float()
+        weight = 1 + (self.lung_weight - 1) * lung.float()
+        l1 = (weight * (prediction - cta).abs()).sum() / _mean_over_processes(weight.sum()).clamp_min(1)
+        loss = self.l1_weight * l1
+        terms = {L1: l1.detach()}
+        if self.ssim_weight > 0:
+            dissimilarity = self.ssim_loss(prediction, cta)
+            loss = loss + self.ssim_weight * dissimilarity
+            terms[SSIM] = 1 - dissimilarity.detach()
+        return {LOSS: loss, **terms}
+
+
+def _mean_over_processes(value: torch.Tensor) -> torch.Tensor:
+    """So that the mean of the processes' losses is the loss of the whole batch, wherever its lung voxels lie."""
+    # In validation each process has cases of its own, maybe none: waiting for the others would never end.
+    if idist.get_world_size() == 1 or not torch.is_grad_enabled():
+        return value
+    reduced: torch.Tensor = idist.all_reduce(value.detach().clone())  # type: ignore[assignment]
+    return reduced / idist.get_world_size()

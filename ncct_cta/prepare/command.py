@@ -1,0 +1,59 @@
+"""``python -m ncct_cta.prepare``: from folders of CT scans to aligned training pairs with masks and a case list.
+
+``scan FOLDER`` lists what is there and proposes pairs of NCCT and CTA in pairs.csv, which you check and edit.
+``pairs pairs.csv --output DIR`` registers each CTA with its NCCT, measures how well that went, and writes the case
+list.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from ..common.errors import EXIT_BAD_INPUT, one_line_errors
+from .pairs import all_pairs
+from .scan import listing
+
+EXIT_INTERRUPTED = 130  # as shells have it: 128 + SIGINT
+PAIRS_HELP = """\
+Each CTA is registered with its NCCT, rigidly and then by a deformable field, and resampled once, from its own voxels,
+onto the NCCT's grid; where that doesn't raise their mutual information, the CTA stays where the scanner's coordinates
+put it. Written are {case}_{ncct,cta,lung,vessel}.nii.gz, the case list datalist.json, qc.html and qc.csv
+(how well each pair lies), and failures.csv.
+
+The columns ncct and cta of PAIRS_CSV are series that scan has named, or paths relative to it. A pair that quality
+control flags is left out of the case list unless you accept it: --accept CASE, or yes in a column accept.
+
+The split goes by patient and depends on the seed and the patients' names: the same patient is never in two splits, and
+a patient more moves at most two others. Run the same command again to go on where it stopped.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m ncct_cta.prepare", description=__doc__, formatter_class=plain)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    scanning = commands.add_parser("scan", help="list scans and propose pairs", description=listing.__doc__)
+    listing.add_arguments(scanning)
+    scanning.set_defaults(run=listing.run)
+    pairing = commands.add_parser("pairs", help="align pairs", description=PAIRS_HELP, formatter_class=plain)
+    all_pairs.add_arguments(pairing)
+    pairing.set_defaults(run=all_pairs.run)
+    return parser
+
+
+@one_line_errors()
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a command; exit status 2 if the input can't be used, or a pair failed; 130 after Ctrl-C."""
+    options = build_parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        failed = options.run(options)
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted; run the same command again: what is finished is not done again\n")
+        raise SystemExit(EXIT_INTERRUPTED) from None
+    if failed:
+        raise SystemExit(EXIT_BAD_INPUT)

@@ -1,0 +1,1 @@
+"""``prepare pairs``: alignment, quality control, masks and the case list."""

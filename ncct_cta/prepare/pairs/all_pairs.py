@@ -1,0 +1,200 @@
+"""All pairs of a list: prepared in bulk, and what is written of them together."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ...common.errors import InputError
+from ...common.files import to_json, write_table, write_text
+from ...common.folders import locked_folder, writable_folder
+from ...data.cases import DATALIST, KINDS, SPLITS
+from ...volumes.nifti import nifti_suffix
+from .bulk import GIB, Job, machine_memory_gb, run_jobs
+from .one_pair import QC_FOLDER, Settings, Task, prepare_case
+from .pair_list import Pair, PairList, Source, Sources, read_pairs
+from .qc_report import write_csv, write_html
+from .records import FLAGGED, Record
+from .splits import check_shares, split_patients
+
+FAILURES_FILE, REPORT_FILE, TABLE_FILE = "failures.csv", "qc.html", "qc.csv"
+FAILURE_COLUMNS = ("case", "reason", "remedy")
+DEFAULT_SHARES = (0.7, 0.15, 0.15)
+# Peak of a case, measured: so much for the libraries, and so many bytes for each voxel of NCCT and CTA.
+BASE_GB, BYTES_A_VOXEL = 0.9, 40.0
+# Voxels behind a byte on disk: int16 in a file that may be compressed.
+VOXELS_A_BYTE = 1.0
+
+
+@dataclass(frozen=True)
+class Bulk:
+    """How many cases are worked on at a time.
+
+    Args:
+        jobs: processes at most.
+        memory_gb: what all may take together.
+    """
+
+    jobs: int
+    memory_gb: float
+
+    def __post_init__(self) -> None:
+        if self.jobs < 1 or not self.memory_gb > 0:
+            raise InputError(f"--jobs {self.jobs} --memory-gb {self.memory_gb:g}: expected 1 job or more, and memory")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a list.
+
+    Args:
+        records: of the finished cases.
+        failures: why the others failed.
+        skipped: how many were finished before.
+    """
+
+    records: tuple[Record, ...]
+    failures: Mapping[str, str]
+    skipped: int
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``pairs`` to its parser."""
+    parser.add_argument("pairs", type=Path, metavar="PAIRS_CSV", help="columns case, patient, ncct, cta, status")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="gets the cases and the case list")
+    parser.add_argument("--no-deformable", action="store_true", help="rigid registration only")
+    parser.add_argument(
+        "--keep-grid", action="store_true", help="keep the NCCT's whole grid (default: cropped to what both scans show)"
+    )
+    parser.add_argument(
+        "--spacing",
+        type=float,
+        nargs=3,
+        metavar=("X", "Y", "Z"),
+        help="resample to this voxel size in mm (default: NCCT's)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the registration and of the split (default: 0)")
+    parser.add_argument(
+        "--split", type=float, nargs=3, default=DEFAULT_SHARES, metavar=("TRAINING", "VALIDATION", "TESTING"),
+        help="shares of the patients (default: 0.7 0.15 0.15)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--accept", nargs="+", default=[], metavar="CASE", help="take these cases although quality control flags them"
+    )
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="cases at a time (default: processors)")
+    parser.add_argument(
+        "--memory-gb", type=float, default=machine_memory_gb(), help="for all of them (default: 70 %% of the machine's)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prepare all pairs of ``options.pairs``; give the number of those that failed.
+
+    Raises:
+        InputError: if the list or an option can't be used.
+    """
+    check_shares(options.split)
+    settings = Settings(
+        deformable=not options.no_deformable,
+        keep_grid=options.keep_grid,
+        spacing=tuple(options.spacing) if options.spacing else None,
+        seed=options.seed,
+    )
+    bulk = Bulk(options.jobs, options.memory_gb)
+    pairs = read_pairs(options.pairs, options.accept)
+    with locked_folder(writable_folder(options.output)):
+        outcome = prepare_all(pairs, options.output, settings, bulk)
+        write_outcome(outcome, options.output, shares=options.split, seed=options.seed)
+    print(summary(outcome, pairs, options.output))
+    return len(outcome.failures)
+
+
+def prepare_all(pairs: PairList, output: Path, settings: Settings, bulk: Bulk) -> Outcome:
+    """Prepare every pair that isn't finished with these settings and sources; one that fails stops no other."""
+    sources = Sources(pairs.folder)
+    failures: dict[str, str] = {}
+    tasks: list[Task] = []
+    for pair in tqdm(pairs.pairs, desc="sources", unit="case", disable=None):
+        try:
+            tasks.append(_task(pair, sources, output, settings))
+        except InputError as error:
+            failures[pair.case] = str(error)
+    waiting = [task for task in tasks if task.finished() is None]
+    jobs = [Job(task.case, task, _estimate_gb(task)) for task in waiting]
+    failures |= run_jobs(jobs, prepare_case, processes=bulk.jobs, memory_gb=bulk.memory_gb)
+    accepted = {pair.case for pair in pairs.pairs if pair.accepted}
+    found = [task.finished() for task in tasks if task.case not in failures]
+    records = [Record.from_file(record, accepted=record["case"] in accepted) for record in found if record is not None]
+    return Outcome(tuple(records), failures, len(tasks) - len(waiting))
+
+
+def write_outcome(outcome: Outcome, output: Path, *, shares: Sequence[float], seed: int) -> None:
+    """Write the case list, quality control's table and page, and the failures.
+
+    Raises:
+        InputError: if they can't be written.
+    """
+    write_text(to_json(datalist(outcome.records, shares=shares, seed=seed)), output / DATALIST)
+    write_csv(outcome.records, output / TABLE_FILE)
+    pictures = {record.case: output / QC_FOLDER / f"{record.case}.png" for record in outcome.records}
+    write_html(outcome.records, outcome.failures, pictures, output / REPORT_FILE)
+    failures = []
+    for case, failure in sorted(outcome.failures.items()):
+        reason, _, remedy = failure.rpartition("; ")
+        failures.append({"case": case, "reason": reason or remedy, "remedy": remedy if reason else ""})
+    write_table(output / FAILURES_FILE, failures, FAILURE_COLUMNS)
+
+
+def datalist(records: Sequence[Record], *, shares: Sequence[float], seed: int) -> dict[str, list[dict[str, str]]]:
+    """MONAI's case list of the cases that aren't flagged, or are accepted; paths are relative to it.
+
+    All cases of a patient stand in one split, see ``splits.split_patients``.
+    """
+    used = sorted((record for record in records if record.state != FLAGGED), key=lambda record: record.case)
+    split_of = split_patients([record.patient for record in used], shares=shares, seed=seed)
+    entries: dict[str, list[dict[str, str]]] = {split: [] for split in SPLITS}
+    for record in used:
+        files = {kind: f"{record.case}_{kind}.nii.gz" for kind in KINDS}
+        entries[split_of[record.patient]].append({"case": record.case, "patient": record.patient, **files})
+    return entries
+
+
+def summary(outcome: Outcome, pairs: PairList, output: Path) -> str:
+    """What the user is told in the end."""
+    flagged = [record for record in outcome.records if record.state == FLAGGED]
+    listed = len(outcome.records) - len(flagged)
+    lines = [
+        f"{listed} of {len(pairs.pairs)} pairs are in {output / DATALIST} ({outcome.skipped} finished earlier)",
+        *(f"flagged, left out: {record.case}: {'; '.join(record.flags)}" for record in flagged),
+        *(f"failed: {case}: {reason}" for case, reason in sorted(outcome.failures.items())),
+        *(f"not used: {case}: {why}" for case, why in pairs.unused),
+        f"quality: {output / REPORT_FILE}, {output / TABLE_FILE}",
+    ]
+    if flagged:
+        lines.append("a flagged pair that looks right can be taken with --accept CASE")
+    if outcome.failures:
+        lines.append(f"failures: {output / FAILURES_FILE}")
+    return "\n".join(lines)
+
+
+def _task(pair: Pair, sources: Sources, output: Path, settings: Settings) -> Task:
+    found = (sources.find(getattr(pair, kind), case=pair.case, kind=kind) for kind in ("ncct", "cta"))
+    ncct, cta = map(sources.with_slices, found)
+    return Task(pair.case, pair.patient, ncct, cta, output, settings)
+
+
+def _estimate_gb(task: Task) -> float:
+    """What a case takes at most."""
+    return BASE_GB + BYTES_A_VOXEL * sum(_most_voxels(source) for source in (task.ncct, task.cta)) / GIB
+
+
+def _most_voxels(source: Source) -> float:
+    """Of a series as its headers say, of another file from its size."""
+    if source.voxels or not source.path.is_file():
+        return source.voxels
+    return source.path.stat().st_size * (0.5 if nifti_suffix(source.path) == ".nii" else VOXELS_A_BYTE)

@@ -1,0 +1,219 @@
+"""``pairs.csv``: which NCCT belongs to which CTA, as ``prepare scan`` proposes it or a user writes it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ...common.errors import InputError
+from ...dicom.pseudonyms import KEY_FILE, KeyTable
+from ...dicom.series import Inventory, find_series
+
+REQUIRED = CASE, NCCT, CTA = ("case", "ncct", "cta")
+PATIENT, STATUS, WHY, ACCEPT = "patient", "status", "why", "accept"
+USED = ("ok", "")  # what the status says of a pair that is to be prepared
+YES, NO = ("yes", "true", "1", "x"), ("no", "false", "0", "")
+CASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A row of the list.
+
+    Args:
+        case: names the output files.
+        patient: all pairs of a patient go to one split.
+        ncct: what the row says: a series' pseudonym or a path.
+        cta: likewise.
+        accepted: take the pair into the case list although quality control flags it.
+    """
+
+    case: str
+    patient: str
+    ncct: str
+    cta: str
+    accepted: bool = False
+
+
+@dataclass(frozen=True)
+class PairList:
+    """The pairs to prepare, and the others.
+
+    Args:
+        pairs: to prepare.
+        unused: by the case's name, why a row isn't used: its status and its remark.
+        folder: what relative paths are relative to.
+    """
+
+    pairs: tuple[Pair, ...]
+    unused: tuple[tuple[str, str], ...]
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a scan lies.
+
+    Args:
+        path: file or folder.
+        series: the key of the DICOM series in the folder, see ``data.volumes.read_volume``.
+        label: how outputs and messages call it; the path may hold a patient's name.
+        slices: the series' own files; the folder may hold other patients' too.
+        voxels: of the series.
+    """
+
+    path: Path
+    series: str | None
+    label: str
+    slices: tuple[Path, ...] = ()
+    voxels: int = 0
+
+    def stamps(self) -> list[list[str | int | None]]:
+        """The series' key, then size and time of every file; names say no more, and may hold a patient's name."""
+        stamps: list[list[str | int | None]] = [[self.series]]
+        for file in sorted(self.slices or (self.path,)):
+            if file.is_file():
+                stamps.append([file.stat().st_size, file.stat().st_mtime_ns])
+        return stamps
+
+    def hide(self, message: str) -> str:
+        """A message with the label in place of the path and of the file's name."""
+        spellings = [str(self.path.resolve()), str(self.path.absolute()), str(self.path)]
+        if self.path.suffix:  # a folder's name may be a common word, and messages name folders by their path
+            spellings.append(self.path.name)
+        for spelling in spellings:
+            message = message.replace(spelling, self.label)
+        return message
+
+
+def read_pairs(path: Path, accept: Sequence[str] = ()) -> PairList:
+    """Read the list.
+
+    Args:
+        path: a CSV file with the columns case, ncct and cta, and if need be patient (by default the case), status
+            (rows other than ok are not used), why, and accept (yes or no).
+        accept: cases to accept beside those that the list accepts.
+
+    Raises:
+        InputError: if it can't be read, lacks a column, or has a case twice or one that can't name a file.
+    """
+    rows = _rows(path)
+    used = [row for row in rows if row[STATUS].lower() in USED]
+    pairs = [_pair(path, row, accept) for row in used]
+    names = [pair.case for pair in pairs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"{path}: the case {twice[0]} stands twice; give every pair a name of its own")
+    unknown = sorted(set(accept) - set(names))
+    if unknown:
+        raise InputError(
+            f"--accept {unknown[0]}: {path} has no such case with the status ok; expected one of its names"
+        )
+    unused = tuple((row[CASE], row[WHY] or row[STATUS]) for row in rows if row not in used)
+    if not pairs:
+        raise InputError(
+            f"{path}: none of its {len(rows)} rows has the status ok; choose the pairs, and set their status to ok"
+        )
+    return PairList(tuple(pairs), unused, path.parent)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with io.StringIO(_text(path), newline="") as file:
+            # Spreadsheets of some countries write semicolons.
+            separator = ";" if ";" in file.readline() else ","
+            file.seek(0)
+            reader = csv.DictReader(file, delimiter=separator, restval="")
+            missing = [name for name in REQUIRED if name not in (reader.fieldnames or ())]
+            if missing:
+                raise InputError(
+                    f"{path}: has no column {missing[0]}, expected {', '.join(REQUIRED)}; python -m ncct_cta.prepare "
+                    "scan writes such a list"
+                )
+            rows = [
+                {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)} for row in reader
+            ]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"{path}: can't be read as a CSV file ({reason}); check the path, or save it as CSV UTF-8"
+        ) from error
+    optional = dict.fromkeys((PATIENT, STATUS, WHY, ACCEPT), "")
+    return [{**optional, **row} for row in rows if any(row.values())]
+
+
+def _text(path: Path) -> str:
+    content = path.read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252")  # as Excel saves "CSV" in western Europe and America
+
+
+def _pair(path: Path, row: Mapping[str, str], accept: Sequence[str]) -> Pair:
+    name = row[CASE]
+    if not CASE_NAME.fullmatch(name):
+        raise InputError(f"{path}: the case {name!r} can't name files; expected letters, digits, dots, - and _")
+    for column in (NCCT, CTA):
+        if not row[column]:
+            raise InputError(f"{path}: case {name} has no {column}; give a series of keys.csv or a path")
+    answer = row[ACCEPT].lower()
+    if answer not in YES + NO:
+        raise InputError(f"{path}: case {name}: accept is {row[ACCEPT]!r}, expected yes or no")
+    return Pair(name, row[PATIENT] or name, row[NCCT], row[CTA], answer in YES or name in accept)
+
+
+class Sources:
+    """Finds the scans of a list: paths that are there, else series of the key table beside the list.
+
+    Args:
+        folder: of the list.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._keys = KeyTable.read(folder / KEY_FILE) if (folder / KEY_FILE).exists() else None
+        self._inventories: dict[Path, Inventory] = {}  # headers take minutes to read: once a folder
+
+    def find(self, given: str, *, case: str, kind: str) -> Source:
+        """The scan that a row gives.
+
+        Args:
+            given: a path or a series' pseudonym.
+            case: for the label and the error.
+            kind: ncct or cta, likewise.
+
+        Raises:
+            InputError: if it is neither.
+        """
+        path = self.folder / given  # an absolute path stays itself
+        if path.exists():
+            return Source(path, None, f"{case} {kind}")
+        if self._keys is None or not re.fullmatch(r"s[0-9a-f]+", given):
+            raise InputError(
+                f"{case} {kind}: what the list gives is neither a file or folder nor a series of {KEY_FILE} beside it; "
+                "correct the path (relative ones count from the list's folder)"
+            )
+        source, series = self._keys.source_of(given)
+        return Source(source, series, given)
+
+    def with_slices(self, source: Source) -> Source:
+        """The scan with the files of its DICOM series, if it is one.
+
+        Raises:
+            InputError: if the folder doesn't hold that series.
+        """
+        if not source.path.is_dir():
+            return source
+        try:
+            if source.path not in self._inventories:
+                self._inventories[source.path] = find_series(source.path)
+            slices = self._inventories[source.path].choose(source.series).slices
+        except InputError as error:
+            raise InputError(source.hide(str(error))) from None
+        voxels = sum(round(file.number("Rows") * file.number("Columns")) for file in slices)
+        return replace(source, slices=tuple(file.path for file in slices), voxels=voxels)

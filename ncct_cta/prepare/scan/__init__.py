@@ -1,0 +1,1 @@
+"""``prepare scan``: what a folder holds, and which scans could make pairs."""

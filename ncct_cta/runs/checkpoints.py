@@ -1,0 +1,135 @@
+"""Read checkpoints safely, and say in words what is wrong with one."""
+
+from __future__ import annotations
+
+import logging
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..common.errors import InputError
+from ..common.keys import EMA, NETWORK
+
+logger = logging.getLogger(__name__)
+
+WRAPPERS = ("module", "_orig_mod")  # of DistributedDataParallel, of torch.compile
+
+
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint's plain data and tensors; nothing in the file is executed (``weights_only``).
+
+    All lies on the CPU, where the random states belong; ``load_state_dict`` moves the rest to its network.
+
+    Raises:
+        InputError: if the file is missing, damaged, or not a checkpoint.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, expected a checkpoint; of a run give {path / 'checkpoint_best.pt'}")
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such checkpoint")
+    try:
+        if zipfile.is_zipfile(path):  # the format before PyTorch 1.6 isn't one
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()  # PyTorch doesn't compare the checksums
+            if damaged:
+                raise ValueError(f"the checksum of {damaged} is wrong")
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged bytes make the unpickler raise anything
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise InputError(f"{path}: not a readable checkpoint, or damaged ({reason}); take another one") from error
+    if not isinstance(checkpoint, Mapping):
+        raise InputError(
+            f"{path}: holds a {type(checkpoint).__name__}, expected a checkpoint of this software or a state dict"
+        )
+    return dict(checkpoint)
+
+
+def check_settings(
+    trained: Mapping[str, Mapping[str, Any]],
+    given: Mapping[str, Mapping[str, Any]],
+    names: Sequence[str],
+    path: str | Path,
+) -> None:
+    """Compare the settings that a checkpoint was trained with to those given; a plain state dict has none.
+
+    Args:
+        trained: the checkpoint's settings by section, as plain data; what an older version didn't have isn't compared.
+        given: the settings by section.
+        names: ``section.key`` of what must be equal; ``data.spacing`` beside them only gives a warning.
+        path: the checkpoint.
+
+    Raises:
+        InputError: naming every setting that differs, with both values.
+    """
+    differing = {}
+    for name in (*names, "data.spacing"):
+        section, key = name.split(".")
+        if key in trained.get(section, {}) and trained[section][key] != given[section][key]:
+            differing[name] = f"{name} is {given[section][key]}, expected {trained[section][key]}"
+    spacing = differing.pop("data.spacing", "")
+    if differing:
+        listed = "; ".join(differing.values())
+        raise InputError(f"{path}: trained with other settings: {listed}; set it so, or start without this checkpoint")
+    if spacing:
+        logger.warning("%s: trained on another grid: %s", path, spacing)
+
+
+def network_weights(checkpoint: Mapping[str, Any], path: str | Path) -> dict[str, torch.Tensor]:
+    """The cascade's weights in a checkpoint, the averaged ones if it has any; or those of a plain state dict.
+
+    The state dict may be the file itself or lie in it, beside counters and optimisers (``{"state_dict": ...}``).
+
+    Raises:
+        InputError: if there are none, or those of several networks.
+    """
+    named = {str(name): value for name, value in checkpoint.items() if _is_state_dict(value)}
+    weights = named.get(EMA) or named.get(NETWORK) or (checkpoint if _is_state_dict(checkpoint) else None)
+    if weights is None and len(named) > 1:
+        raise InputError(f"{path}: holds several networks ({', '.join(named)}); save the one to start from alone")
+    if weights is None and not named:
+        raise InputError(f"{path}: holds no network weights (entries: {', '.join(map(str, list(checkpoint)[:8]))})")
+    return dict(weights or next(iter(named.values())))
+
+
+def _is_state_dict(content: Any) -> bool:
+    is_filled = isinstance(content, Mapping) and bool(content)
+    return is_filled and all(isinstance(value, torch.Tensor) for value in content.values())
+
+
+def part_weights(checkpoint: Mapping[str, Any], part: str, path: str | Path) -> dict[str, torch.Tensor]:
+    """The weights of G (``generator``) or G2 (``refine_net``) in a checkpoint, or in a state dict of that net alone.
+
+    Prefixes that wrappers add (``module.``, ``_orig_mod.``) are taken off, in any order.
+    """
+    weights = {
+        ".".join(word for word in name.split(".") if word not in WRAPPERS): value
+        for name, value in network_weights(checkpoint, path).items()
+    }
+    own = {name.removeprefix(f"{part}."): value for name, value in weights.items() if name.startswith(f"{part}.")}
+    return own or weights
+
+
+def load_weights(network: nn.Module, weights: Mapping[str, torch.Tensor], path: str | Path) -> None:
+    """Load weights completely or not at all.
+
+    Raises:
+        InputError: naming the layers that are missing, unexpected, or of another shape.
+    """
+    own = network.state_dict()
+    missing = [name for name in own if name not in weights]
+    unexpected = [name for name in weights if name not in own]
+    differing = [
+        f"{name} is {tuple(weights[name].shape)}, expected {tuple(own[name].shape)}"
+        for name in own
+        if name in weights and weights[name].shape != own[name].shape
+    ]
+    if missing or unexpected or differing:
+        parts = (("missing", missing), ("unexpected", unexpected), ("of another shape", differing))
+        listed = "; ".join(f"{len(names)} {what}: {', '.join(names[:3])}" for what, names in parts if names)
+        raise InputError(f"{path}: the weights are of another architecture than the model settings ({listed})")
+    network.load_state_dict(dict(weights))

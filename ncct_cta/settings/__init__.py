@@ -1,0 +1,31 @@
+"""Settings: where each is declared, how they are checked, and where presets lie."""
+
+from . import places
+from .sections import (
+    DataConfig,
+    DiscriminatorConfig,
+    EmaConfig,
+    LossConfig,
+    ModelConfig,
+    RefineConfig,
+    RegistrationConfig,
+    Settings,
+    TrainConfig,
+    section_types,
+    settings_of,
+)
+
+__all__ = [
+    "DataConfig",
+    "DiscriminatorConfig",
+    "EmaConfig",
+    "LossConfig",
+    "ModelConfig",
+    "RefineConfig",
+    "RegistrationConfig",
+    "Settings",
+    "TrainConfig",
+    "places",
+    "section_types",
+    "settings_of",
+]

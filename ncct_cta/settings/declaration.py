@@ -1,0 +1,154 @@
+"""A section of the settings: a frozen dataclass that is built from plain values and says what is wrong with them."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import yaml
+
+from ..common.errors import InputError
+
+SectionT = TypeVar("SectionT", bound="Section")
+
+
+def setting(
+    default: Any,
+    meaning: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: Sequence[Any] | None = None,
+) -> Any:
+    """Declare a setting: its default, what it means, and what it may be (``low <= value <= high``, or a choice)."""
+    return dataclasses.field(
+        default=default, metadata={"meaning": meaning, "low": low, "high": high, "choices": choices}
+    )
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the settings; ``parse`` builds it from a mapping and checks names, types and ranges."""
+
+    @classmethod
+    def parse(cls: type[SectionT], values: Mapping[str, Any] | None = None, /, **more: Any) -> SectionT:
+        """Build the section from plain values.
+
+        Raises:
+            InputError: naming every unknown key with its nearest valid name, and every value that doesn't fit.
+        """
+        section, problems = cls.check({**(values or {}), **more})
+        if problems:
+            raise InputError("; ".join(problems))
+        return section
+
+    @classmethod
+    def check(cls: type[SectionT], values: Mapping[str, Any]) -> tuple[SectionT, list[str]]:
+        """Build the section and list what is wrong with ``values``; wrong values keep their defaults."""
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        hints = typing.get_type_hints(cls)
+        good: dict[str, Any] = {}
+        problems: list[str] = []
+        for key, value in values.items():
+            name = f"{cls.section_name()}.{key}"
+            if key not in fields:
+                problems.append(f"unknown setting {name}{nearest(key, fields)}")
+                continue
+            try:
+                good[key] = _convert(_as_text(value, fields[key]) if hints[key] is str else value, hints[key])
+                _check_range(good[key], fields[key].metadata)
+            except ValueError as problem:
+                good.pop(key, None)
+                problems.append(f"{name} is {value!r}, expected {problem}")
+        return cls(**good), problems
+
+    @classmethod
+    def section_name(cls) -> str:
+        """The section's name in YAML: ``DataConfig`` -> ``data``."""
+        return cls.__name__.removesuffix("Config").lower()
+
+    @classmethod
+    def rows(cls) -> Iterator[str]:
+        """Each setting, its default as YAML writes it and its meaning: a row of a Markdown table."""
+        for field in dataclasses.fields(cls):
+            words = (("low", "at least"), ("high", "at most"))
+            limits = [f"{word} {field.metadata[key]:g}" for key, word in words if field.metadata[key] is not None]
+            meaning = ", ".join([field.metadata["meaning"], *limits]).replace("|", "\\|")
+            plain = list(field.default) if isinstance(field.default, tuple) else field.default
+            default = yaml.safe_dump(plain, default_flow_style=True, width=1000).removesuffix("...\n").strip()
+            yield f"| `{cls.section_name()}.{field.name}` | `{default}` | {meaning} |"
+
+
+def nearest(name: str, valid: typing.Iterable[str], further: typing.Iterable[str] = ()) -> str:
+    """Say which name the user probably meant: a valid one, or one of ``further``, which are not listed."""
+    close = difflib.get_close_matches(str(name), [*valid, *further], n=1, cutoff=0.5)
+    return f" (did you mean {close[0]}?)" if close else f" (valid: {', '.join(sorted(valid))})"
+
+
+def _convert(value: Any, hint: Any) -> Any:
+    """Give ``value`` the type ``hint``; raises ValueError with what was expected.
+
+    YAML reads ``2e-4`` as a string (YAML 1.1 wants a dot), so numbers in strings are taken where a number is meant.
+    """
+    origin = typing.get_origin(hint)
+    if origin is types.UnionType or origin is typing.Union:
+        if value is None:
+            return None
+        return _convert(value, next(a for a in typing.get_args(hint) if a is not type(None)))
+    if origin is tuple:
+        item = typing.get_args(hint)[0]
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise ValueError(f"a list of {item.__name__}")
+        return tuple(_convert(entry, item) for entry in value)
+    if hint is bool:
+        # MONAI's command line gives `true` as a string.
+        known = {True: True, False: False, "true": True, "false": False}
+        if not isinstance(value, (bool, str)) or value not in known:
+            raise ValueError("true or false")
+        return known[value]
+    if hint in (int, float):
+        return _convert_number(value, hint)
+    if not isinstance(value, str):
+        raise ValueError("a text (in quotes)")
+    return value
+
+
+def _as_text(value: Any, field: dataclasses.Field) -> Any:
+    """Give back the text that YAML read as something else: ``off`` as False, ``2024`` as a number, nothing as None."""
+    if value is False and "off" in (field.metadata["choices"] or ()):
+        return "off"
+    if value is None and field.default == "":
+        return ""
+    return str(value) if type(value) is int else value
+
+
+def _convert_number(value: Any, kind: type) -> Any:
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        number = float(value)
+        if not math.isfinite(number):
+            raise ValueError
+        if kind is int and not number.is_integer():
+            raise ValueError
+        return kind(number)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError("a whole number" if kind is int else "a number") from None
+
+
+def _check_range(value: Any, metadata: Mapping[str, Any]) -> None:
+    low, high, choices = metadata["low"], metadata["high"], metadata["choices"]
+    if choices is not None and value not in choices:
+        raise ValueError("one of " + ", ".join(repr(choice) for choice in choices))
+    for entry in value if isinstance(value, tuple) else (value,):
+        if entry is None or isinstance(entry, str):
+            continue
+        # `not (low <= entry)` also rejects NaN.
+        if (low is not None and not low <= entry) or (high is not None and not entry <= high):
+            raise ValueError(f"{'' if low is None else f'at least {low}'}{'' if high is None else f' at most {high}'}")

@@ -1,0 +1,63 @@
+"""Where the bundle and the presets lie: beside the package in a checkout, inside it in a wheel."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from ..common.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def bundle_root() -> str:
+    """The folder of the MONAI bundle, with ``configs/train.yaml`` in it."""
+    return str(_first_folder(_PACKAGE / "bundle", _PACKAGE.parent / "bundles" / "ncct_cta"))
+
+
+def presets_root() -> str:
+    """The folder of the presets."""
+    return str(_first_folder(_PACKAGE / "presets", _PACKAGE.parent / "configs"))
+
+
+def bundle_config(name: str) -> str:
+    """A file of the bundle's ``configs`` folder."""
+    return str(Path(bundle_root()) / "configs" / name)
+
+
+def find_config(path: str) -> str:
+    """A settings file as given, a shipped one by its name, or the ``config.yaml`` of a run's folder.
+
+    A shipped one is ``g``, ``g.yaml``, ``configs/g.yaml`` or ``bundles/ncct_cta/configs/train.yaml``, from any folder.
+    No other path falls back to it: a mistyped one would train something else.
+
+    Raises:
+        InputError: if there is none.
+    """
+    given = Path(path)
+    name = given.name if given.suffix in (".yaml", ".yml", ".json") else f"{given.name}.yaml"
+    bundled = Path(bundle_config(name))
+    presets_first = (Path(presets_root()) / name, bundled)
+    folders = {"": presets_first, "configs": presets_first, "bundles/ncct_cta/configs": (bundled,)}
+    # os.path keeps what Path drops: `./g` and `g/` are no bare names.
+    shipped = folders.get(os.path.dirname(path), ())
+    for candidate in (given, *shipped, given / "config.yaml"):
+        if candidate.is_file():
+            return str(candidate)
+    presets = ", ".join(sorted(preset.stem for preset in Path(presets_root()).glob("*.yaml")))
+    raise InputError(
+        f"there is no settings file {path}; give a YAML file, the folder of a run or one of the presets {presets}"
+    )
+
+
+def _first_folder(*candidates: Path) -> Path:
+    for candidate in candidates:
+        if candidate.is_dir():
+            return candidate
+    raise InputError(
+        f"neither {' nor '.join(map(str, candidates))} is there; the installation is incomplete: reinstall ncct-cta"
+    )

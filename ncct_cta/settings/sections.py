@@ -1,0 +1,246 @@
+"""Settings: one dataclass a section, the only home of a setting's name, type, default, range and meaning.
+
+``Settings.parse`` takes plain mappings (as YAML gives them) and reports every wrong key and value at once;
+``python -m ncct_cta.settings`` prints all settings as a table.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..common.errors import InputError
+from .declaration import Section, nearest, setting
+
+SCHEDULES = ("cosine", "constant")
+DISCRIMINATOR_KERNEL = 4
+
+
+@dataclass(frozen=True)
+class DataConfig(Section):
+    """Which volumes, on which grid, in which HU window."""
+
+    datalist: str = setting("./phantom", "case list (datalist.json) or folder of {case}_{ncct,cta,lung,vessel}.nii.gz")
+    window: tuple[float, ...] = setting((-1000.0, 600.0), "HU window scaled to [-1, 1]; must hold the CTA's vessels")
+    spacing: tuple[float, ...] | None = setting(
+        None, "voxel size in mm to train on; null keeps each scan's own", low=0.1
+    )
+    patch_size: tuple[int, ...] = setting((256, 256), "size of a training patch in voxels, 2 or 3 values", low=16)
+    augment: bool = setting(True, "random small rotations, scalings and shifts, the same for all of a case's images")
+    val_fraction: float = setting(0.15, "share of a folder's cases kept for validation", low=0.0, high=0.9)
+    cache_dir: str = setting("", "where decompressed volumes are kept; empty: .ncct_cta_cache beside the data")
+    num_workers: int = setting(0, "processes that load training data beside the main one", low=0)
+
+
+@dataclass(frozen=True)
+class ModelConfig(Section):
+    """The generator G: MONAI's UNet."""
+
+    spatial_dims: int = setting(2, "2: axial slices, 3: patches of the volume", choices=(2, 3))
+    channels: tuple[int, ...] = setting((64, 128, 256, 512, 1024, 1024), "features per level", low=1)
+    num_res_units: int = setting(2, "residual units per level; 0: plain convolutions", low=0)
+    norm: str = setting("instance", "normalisation layer", choices=("instance", "batch"))
+    residual_output: bool = setting(True, "G predicts the change: coarse = clamp(x + net(x), -1, 1)")
+
+
+@dataclass(frozen=True)
+class LossConfig(Section):
+    """The generator's reconstruction loss."""
+
+    l1_weight: float = setting(1.0, "weight of the lung-weighted L1", low=0.0)
+    ssim_weight: float = setting(0.2, "weight of 1 - SSIM", low=0.0)
+    lung_weight: float = setting(2.0, "weight of a lung voxel in the L1; other voxels weigh 1", low=0.0)
+
+
+@dataclass(frozen=True)
+class RegistrationConfig(Section):
+    """The registration net R: forgives misaligned pairs during training, never warps what is saved."""
+
+    enabled: bool = setting(False, "warp the prediction onto the CTA before the reconstruction loss")
+    smoothness_weight: float = setting(1.0, "weight of the penalty on a rough displacement", low=0.0)
+    penalty: str = setting("diffusion", "roughness: first or second derivatives", choices=("diffusion", "bending"))
+    max_displacement: float = setting(10.0, "largest displacement of R in voxels", low=0.1)
+    lr: float = setting(1.0e-4, "learning rate of R at its peak; scheduled like the net it helps", low=0.0)
+
+
+@dataclass(frozen=True)
+class RefineConfig(Section):
+    """The refinement net G2, fed with x * |G(x)|."""
+
+    enabled: bool = setting(False, "refine G's prediction with G2")
+    hidden_dim: int = setting(64, "features of every block", low=1)
+    num_blocks: int = setting(6, "number of residual blocks", low=1)
+    fusion: str = setting(
+        "product", "what G2 sees: x * |G|; or that, x and G as channels (concat)", choices=("product", "concat")
+    )
+    freeze_G: bool = setting(True, "keep G as it is; false: it trains on with train.lr")
+    lr: float = setting(1.0e-4, "learning rate of G2 at its peak", low=0.0)
+    lr_scheduler: str = setting("cosine", "after the warm-up: cosine to zero, or constant", choices=SCHEDULES)
+    warmup_steps: int = setting(200, "steps of linear warm-up", low=0)
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig(Section):
+    """The discriminator D, conditional on the NCCT."""
+
+    enabled: bool = setting(False, "train against D")
+    gan_weight: float = setting(1.0, "weight of the generator's adversarial term", low=0.0)
+    feat_match_weight: float = setting(1.0, "weight of the feature matching", low=0.0)
+    mode: str = setting("least_squares", "adversarial loss", choices=("least_squares", "hinge"))
+    num_scales: int = setting(3, "scales, each on a 2x average-pooled input of the one before", low=1)
+    num_layers: int = setting(3, "layers of each scale that halve the grid", low=1)
+    hidden_dim: int = setting(64, "features of each scale's first layer", low=1)
+    steps: int = setting(1, "steps of D a generator step", low=1)
+    warmup_epochs: int = setting(5, "epochs of reconstruction alone before D joins (train.skip_warmup: none)", low=0)
+    lr: float = setting(2.0e-4, "learning rate of D at its peak", low=0.0)
+    lr_scheduler: str = setting("cosine", "after the warm-up: cosine to zero, or constant", choices=SCHEDULES)
+    warmup_steps: int = setting(200, "steps of linear warm-up", low=0)
+
+
+@dataclass(frozen=True)
+class EmaConfig(Section):
+    """Exponential moving average of the trained weights; validation, best checkpoint and inference use it."""
+
+    enabled: bool = setting(True, "keep the average")
+    decay: float = setting(0.999, "share of the old average kept at each step, after a warm-up", low=0.0, high=1.0)
+
+
+@dataclass(frozen=True)
+class TrainConfig(Section):
+    """How long, how fast, where to."""
+
+    num_epochs: int = setting(100, "epochs in all", low=1)
+    steps_per_epoch: int = setting(250, "optimiser steps an epoch", low=1)
+    batch_size: int = setting(8, "slices or patches a step, over all processes", low=1)
+    lr: float = setting(1.0e-4, "learning rate of G at its peak; a frozen G takes no step", low=0.0)
+    lr_scheduler: str = setting(
+        "cosine",
+        "after the warm-up: cosine to zero, or constant; with G2 refine.lr_scheduler counts",
+        choices=SCHEDULES,
+    )
+    warmup_steps: int = setting(200, "steps of linear warm-up; with G2 refine.warmup_steps counts", low=0)
+    weight_decay: float = setting(0.0, "AdamW's weight decay", low=0.0)
+    grad_clip: float = setting(1.0, "largest norm of a net's gradient; 0 doesn't clip", low=0.0)
+    amp: str = setting("off", "mixed precision: bf16 (CPU, CUDA) or fp16 (CUDA)", choices=("off", "bf16", "fp16"))
+    device: str = setting("auto", "auto: cuda if there is one; or cpu, cuda, cuda:1")
+    seed: int = setting(0, "seed of weights, sampling and augmentation", low=0)
+    val_every: int = setting(1, "epochs between validations", low=1)
+    checkpoint_every: int = setting(10, "epochs between kept checkpoints (last and best are always kept)", low=1)
+    output_dir: str = setting("./outputs", "the run's folder")
+    pretrained_G: str = setting("", "checkpoint or state dict that G starts from")
+    pretrained_G2: str = setting("", "checkpoint or state dict that G2 starts from")
+    skip_warmup: bool = setting(False, "let D join in the first epoch")
+    resume: bool = setting(False, "go on from output_dir/checkpoint_last.pt if it is there")
+    debug: bool = setting(False, "log shapes, ranges, timings and memory of every stage")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every section."""
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    registration: RegistrationConfig = RegistrationConfig()
+    refine: RefineConfig = RefineConfig()
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    ema: EmaConfig = EmaConfig()
+    train: TrainConfig = TrainConfig()
+
+    @classmethod
+    def parse(cls, sections: Mapping[str, Any]) -> Settings:
+        """Build all sections from plain mappings.
+
+        Raises:
+            InputError: one line with every problem: unknown sections and keys, wrong types, ranges and combinations.
+        """
+        kinds = section_types()
+        built: dict[str, Any] = {}
+        names = [f"{name}::{field}" for name, kind in kinds.items() for field in kind.__dataclass_fields__]
+        problems = [f"unknown section {key}{nearest(key, kinds, names)}" for key in sections if key not in kinds]
+        for name, kind in kinds.items():
+            values = sections.get(name) or {}
+            if not isinstance(values, Mapping):
+                problems.append(f"section {name} is {values!r}, expected settings below it (key: value)")
+                continue
+            built[name], found = kind.check(values)
+            problems += found
+        settings = cls(**built)
+        problems = problems or check_combinations(settings)
+        if problems:
+            raise InputError("; ".join(problems))
+        return settings
+
+    def as_plain(self) -> dict[str, Any]:
+        """Every section as plain data that YAML and ``Settings.parse`` take."""
+        return {
+            name: {key: list(value) if isinstance(value, tuple) else value for key, value in section.items()}
+            for name, section in dataclasses.asdict(self).items()
+        }
+
+
+def section_types() -> dict[str, type[Section]]:
+    """The section classes by their name in YAML."""
+    return typing.get_type_hints(Settings)
+
+
+def settings_of(bundle: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The settings in the content of a bundle's YAML, without its wiring."""
+    return {
+        name: {key: value for key, value in bundle.get(name, {}).items() if key in kind.__dataclass_fields__}
+        for name, kind in section_types().items()
+    }
+
+
+def smallest_side(num_scales: int) -> int:
+    """The shortest side that D can judge, in voxels: its coarsest scale must see one kernel's width, not padding."""
+    return DISCRIMINATOR_KERNEL * 2 ** (num_scales - 1)
+
+
+def check_combinations(settings: Settings) -> list[str]:
+    """List what is wrong between sections, though each value is fine alone."""
+    data, model = settings.data, settings.model
+    problems = _check_scales(data.patch_size, settings.discriminator)
+    if len(data.window) != 2 or not data.window[1] > data.window[0]:
+        problems.append(f"data.window is {list(data.window)}, expected [lower, upper] in HU, lower below upper")
+    if data.spacing is not None and len(data.spacing) != 3:
+        problems.append(f"data.spacing is {list(data.spacing)}, expected 3 values in mm, or null")
+    if len(data.patch_size) != model.spatial_dims:
+        problems.append(
+            f"data.patch_size is {list(data.patch_size)}, expected {model.spatial_dims} values (model.spatial_dims)"
+        )
+    if len(model.channels) < 2:
+        problems.append(f"model.channels is {list(model.channels)}, expected at least 2 levels")
+        return problems
+    multiple = 2 ** (len(model.channels) - 1)
+    if model.norm == "instance" and all(size <= multiple for size in data.patch_size):
+        problems.append(
+            f"data.patch_size is {list(data.patch_size)}, expected more than {multiple} one way: the "
+            f"{len(model.channels)} levels of model.channels leave one voxel, which instance norm can't normalise"
+        )
+    if any(size % multiple for size in data.patch_size):
+        problems.append(
+            f"data.patch_size is {list(data.patch_size)}, expected multiples of {multiple} "
+            f"for the {len(model.channels)} levels of model.channels"
+        )
+    return problems
+
+
+def _check_scales(patch_size: tuple[int, ...], discriminator: DiscriminatorConfig) -> list[str]:
+    num_scales, shortest = discriminator.num_scales, min(patch_size, default=0)
+    if not discriminator.enabled or shortest >= smallest_side(num_scales):
+        return []
+    fitting = [number for number in range(1, num_scales) if smallest_side(number) <= shortest]
+    return [
+        f"discriminator.num_scales is {num_scales}, which needs patches of {smallest_side(num_scales)} voxels a side; "
+        f"data.patch_size is {list(patch_size)}, expected larger ones, or {len(fitting)} scales at most"
+    ]
+
+
+def settings_table() -> str:
+    """All settings as a Markdown table."""
+    rows = ["| setting | default | meaning |", "|---|---|---|"]
+    return "\n".join([*rows, *(row for kind in section_types().values() for row in kind.rows())])

@@ -1,0 +1,92 @@
+"""The workflow that ``monai.bundle`` runs from a preset: settings merged key by key and checked first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+from ..common.errors import one_line_errors
+from ..settings import Settings
+from ..settings.places import find_config
+from ..settings.sections import settings_of
+
+# MONAI's own arguments of a workflow; everything else that is given must be a setting.
+_PLACES = ("bundle_root", "dataset_dir")
+
+
+class SynthesisWorkflow(ConfigWorkflow):
+    """MONAI's workflow with settings merged key by key and checked before anything is built.
+
+    A preset names it (``workflow_name: ncct_cta.train.workflow.SynthesisWorkflow``), because MONAI's own workflow lets
+    a section of the preset replace the bundle's whole section, and takes unknown keys silently.
+
+    Args:
+        config_file: the bundle's YAML, or several; the shipped one of that name if there is none at that path.
+        overrides: sections (``{"train": {"lr": 1.0e-4}}``), single settings (``train::lr``), and what MONAI's
+            ``ConfigWorkflow`` takes.
+    """
+
+    @one_line_errors()
+    def __init__(self, config_file: str | Sequence[str] = "train.yaml", **overrides: Any) -> None:
+        files = [find_config(file) for file in ([config_file] if isinstance(config_file, str) else config_file)]
+        own = {key: overrides.pop(key) for key in list(overrides) if key in _CONFIG_WORKFLOW_ARGUMENTS}
+        own.setdefault("run_id", "training")
+        flat = flatten(overrides)
+        checked = check_overrides(ConfigParser.load_config_files(files), flat)
+        super().__init__(config_file=files if len(files) > 1 else files[0], **own)
+        self.parser.update(flat | checked)
+
+
+def check_overrides(bundle: Mapping[str, Any], flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Check settings together with those that the bundle's YAML gives.
+
+    Args:
+        bundle: the YAML's content.
+        flat: settings as ``section::key``.
+
+    Returns:
+        all the settings given, as ``section::key``, with the types they are meant to have: YAML reads ``2e-4`` as a
+        string, and PyTorch's optimisers would get it as that.
+
+    Raises:
+        InputError: one line with every problem.
+    """
+    sections: dict[str, Any] = settings_of(bundle)
+    for key, value in flat.items():
+        name, _, inner = key.partition("::")
+        if name in _PLACES:
+            continue
+        if not inner:  # no settings below it: `parse` says so
+            sections[name] = value
+        elif isinstance(sections.setdefault(name, {}), dict):
+            sections[name][inner] = value
+    plain = Settings.parse(sections).as_plain()
+    return {f"{name}::{key}": plain[name][key] for name, values in sections.items() for key in values}
+
+
+_CONFIG_WORKFLOW_ARGUMENTS = (
+    "meta_file",
+    "logging_file",
+    "init_id",
+    "run_id",
+    "final_id",
+    "tracking",
+    "workflow_type",
+    "properties_path",
+)
+
+
+def flatten(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"train": {"lr": 1}, "train#seed": 2}`` -> ``{"train::lr": 1, "train::seed": 2}``."""
+    flat: dict[str, Any] = {}
+    for key, value in overrides.items():
+        name = key.replace("#", "::")
+        if isinstance(value, Mapping) and "::" not in name:
+            flat |= {f"{name}::{inner}": v for inner, v in value.items()}
+        elif value is None and "::" not in name:
+            continue  # an empty section
+        else:
+            flat[name] = value
+    return flat

@@ -1,0 +1,1 @@
+"""From a case's files to arrays, masks and augmented patches."""

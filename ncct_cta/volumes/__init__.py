@@ -1,0 +1,1 @@
+"""CT volumes in files: NIfTI, NRRD, MHA and DICOM in, NIfTI out."""

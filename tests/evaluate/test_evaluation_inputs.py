@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ncct_cta.common.errors import InputError
+from ncct_cta.data import Case
+from ncct_cta.evaluate.selection import choose_cases, find_predictions, listed, parse_source
+
+
+def datalist(folder: Path, **splits: dict[str, bool]) -> Path:
+    """A case list, by split and case whether there is a CTA; the files are empty."""
+    entries = {}
+    for split, cases in splits.items():
+        entries[split] = [
+            {"case": name, "ncct": f"{name}_ncct.nii.gz", **({"cta": f"{name}_cta.nii.gz"} if has_cta else {})}
+            for name, has_cta in cases.items()
+        ]
+        for entry in entries[split]:
+            for kind in ("ncct", "cta"):
+                (folder / entry.get(kind, "unused")).touch()
+    path = folder / "datalist.json"
+    path.write_text(json.dumps(entries))
+    return path
+
+
+def names(cases: tuple[Case, ...]) -> list[str]:
+    return [case.name for case in cases]
+
+
+def test_test_cases_are_scored_and_training_pairs_fit_the_baseline(tmp_path: Path) -> None:
+    chosen = choose_cases(datalist(tmp_path, training={"a": True}, validation={"b": True}, testing={"c": True}))
+    assert (names(chosen.cases), names(chosen.training), chosen.remarks) == (["c"], ["a"], ())
+
+
+def test_without_test_pairs_the_validation_pairs_are_scored_which_is_said(tmp_path: Path) -> None:
+    chosen = choose_cases(datalist(tmp_path, training={"a": True}, validation={"b": True}, testing={"c": False}))
+    assert (names(chosen.cases), names(chosen.training)) == (["b"], ["a"])
+    assert "These are validation cases" in chosen.remarks[0]
+
+
+def test_cases_without_a_cta_are_left_out_which_is_said(tmp_path: Path) -> None:
+    chosen = choose_cases(datalist(tmp_path, training={"a": True}, testing={"c": False, "d": True}))
+    assert names(chosen.cases) == ["d"]
+    assert chosen.remarks == ("Left out, because they have no CTA: c.",)
+
+
+@pytest.mark.parametrize("split", ["training", "all"])
+def test_pairs_that_are_scored_fit_no_baseline(tmp_path: Path, split: str) -> None:
+    chosen = choose_cases(datalist(tmp_path, training={"a": True}, testing={"c": True}), split)
+    assert "a" in names(chosen.cases)
+    assert chosen.training == ()
+    assert any("HU remap: n/a" in remark for remark in chosen.remarks)
+
+
+def test_the_baseline_is_fitted_on_a_runs_training_pairs_where_the_list_has_none(tmp_path: Path) -> None:
+    a, b, c = (Case(name, tmp_path / f"{name}_ncct.nii.gz", tmp_path / f"{name}_cta.nii.gz") for name in "abc")
+    chosen = choose_cases(datalist(tmp_path, testing={"a": True}), has_run=True, run_training=[a, b, c])
+    assert names(chosen.training) == ["b", "c"]  # what is scored fits nothing
+    assert chosen.remarks == (
+        "HU remap: fitted on the 2 training pairs of the first run, because the list has none beside the cases scored.",
+    )
+
+
+def folder_of_pairs(folder: Path) -> Path:
+    """Eight pairs without a case list."""
+    datalist(folder, training=dict.fromkeys("abcdefgh", True)).unlink()
+    return folder
+
+
+def test_a_folder_is_split_as_the_training_split_it(tmp_path: Path) -> None:
+    folder = folder_of_pairs(tmp_path)
+    one, other = (choose_cases(folder, has_run=True, val_fraction=0.5, seed=seed) for seed in (0, 1))
+    assert len(one.cases) == len(one.training) == 4
+    assert names(one.cases) != names(other.cases)
+    assert one.remarks[0].startswith("4 of 8 cases: the folder's random validation share; --split all scores all.")
+
+
+def test_all_of_a_folder_that_no_training_split_is_scored(tmp_path: Path) -> None:
+    chosen = choose_cases(folder_of_pairs(tmp_path))
+    assert sorted(names(chosen.cases)) == list("abcdefgh")
+    assert "These are all cases of a folder that has no splits" in chosen.remarks[0]
+    assert "HU remap: n/a, because there are no training pairs" in chosen.remarks[1]
+
+
+def test_a_checkpoint_was_chosen_by_validation_cases_only_if_there_is_a_run(tmp_path: Path) -> None:
+    path = datalist(tmp_path, training={"a": True}, validation={"b": True})
+    without, with_run = (choose_cases(path, has_run=has_run).remarks[0] for has_run in (False, True))
+    assert without == "These are validation cases."
+    assert "the best checkpoint was chosen by them" in with_run
+
+
+def test_a_split_without_a_pair_is_refused(tmp_path: Path) -> None:
+    path = datalist(tmp_path, training={"a": True}, testing={"c": False})
+    with pytest.raises(InputError, match="no case of testing has a CTA"):
+        choose_cases(path, "testing")
+
+
+def test_the_first_of_the_names_is_taken(tmp_path: Path) -> None:
+    for name in ("p.nii", "p.nii.gz", "p_syncta.nii.gz"):
+        (tmp_path / name).touch()
+    case = Case("p", tmp_path / "elsewhere.nii.gz")
+    assert find_predictions("G", tmp_path, [case]).predictions == {"p": tmp_path / "p_syncta.nii.gz"}
+
+
+def test_a_folder_of_nccts_is_no_folder_of_predictions(tmp_path: Path) -> None:
+    (tmp_path / "p.nii.gz").touch()
+    with pytest.raises(InputError, match=r"method G: .*p\.nii\.gz is the NCCT of case p"):
+        find_predictions("G", tmp_path, [Case("p", tmp_path / "p.nii.gz")])
+
+
+def test_missing_predictions_are_counted_and_a_few_are_named(tmp_path: Path) -> None:
+    (tmp_path / "p0.nii.gz").touch()
+    cases = [Case(f"p{i}", tmp_path / f"p{i}_ncct.nii.gz") for i in range(9)]
+    with pytest.raises(InputError, match=r"of p1, p2, p3, p4, p5 and 3 more \(8 of 9 cases\)"):
+        find_predictions("G", tmp_path, cases)
+
+
+def test_a_method_is_named_by_its_folder_or_before_the_equals_sign(tmp_path: Path) -> None:
+    (tmp_path / "a=b").mkdir()
+    assert parse_source(f"G={tmp_path}", is_run=True).name == "G"
+    assert parse_source(str(tmp_path), is_run=False).name == tmp_path.name
+    assert parse_source(str(tmp_path / "a=b"), is_run=False).name == "a=b"
+    with pytest.raises(InputError, match="can't name a method"):
+        parse_source(f"runs/g={tmp_path}", is_run=True)
+
+
+def test_a_list_that_fits_is_whole() -> None:
+    assert listed(["a", "b"]) == "a, b"

@@ -1,0 +1,345 @@
+"""The inference contract, end to end: NIfTI in HU in, NIfTI in HU on the same grid out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+import yaml
+from left_as_found import logging_left_as_found
+from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
+from scipy.spatial.transform import Rotation
+
+from ncct_cta.infer.command import main
+from ncct_cta.runs.trained_model import TrainedModel
+from ncct_cta.train.command import main as train
+
+SHAPE = (40, 36, 34)  # no side smaller than the patch, whichever becomes the slice's
+NOT_SET = (None, 0)
+
+
+def synthesise(source: Path, output: Path, *words: str | Path) -> dict[str, Path]:
+    """Run the command and give the files it leaves, by name."""
+    main(["--input", str(source), "--output", str(output), "--device", "cpu", *map(str, words)])
+    return {path.name: path for path in sorted(output.iterdir())}
+
+
+def chest(shape: tuple[int, int, int] = SHAPE, seed: int = 0) -> np.ndarray:
+    """Smooth HU with air and bone, a part of them outside the window."""
+    random = np.random.default_rng(seed)
+    waves = np.indices(shape).transpose(1, 2, 3, 0) @ random.uniform(0.05, 0.2, 3)
+    return (1500 * np.sin(waves) + random.normal(0, 20, shape)).astype(np.int16)
+
+
+def save(
+    path: Path,
+    hu: np.ndarray,
+    sform: tuple[np.ndarray | None, int] = (np.eye(4), 1),
+    qform: tuple[np.ndarray | None, int] = NOT_SET,
+    units: tuple[str, str] = ("mm", "sec"),
+) -> Path:
+    """Write a NIfTI with exactly these forms."""
+    image = nib.Nifti1Image(hu, None, dtype=hu.dtype)
+    image.header.set_sform(*sform)
+    image.header.set_qform(*qform)
+    image.header.set_xyzt_units(*units)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(image, path)
+    return path
+
+
+def hu_of(path: Path) -> np.ndarray:
+    return np.asanyarray(nib.load(path).dataobj)
+
+
+def _rigid(spacing: tuple[float, float, float], *, mirrored: bool = False) -> np.ndarray:
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler("xyz", (8, -14, 21), degrees=True).as_matrix() * spacing
+    affine[:3, 0] *= -1 if mirrored else 1
+    affine[:3, 3] = -113.5, 81.25, -310.0
+    return affine
+
+
+OBLIQUE = _rigid((0.75, 0.75, 1.5))
+LEFT_HANDED = _rigid((0.75, 0.75, 1.5), mirrored=True)
+ANISOTROPIC = np.diag([0.6, 0.9, 5.0, 1.0])
+SAGITTAL = np.array([[0, 0, 2.5, -80.0], [-0.7, 0, 0, 120.0], [0, -0.7, 0, 10.0], [0, 0, 0, 1]])
+FORMS: dict[str, dict] = {
+    "oblique": {"sform": (OBLIQUE, 1), "qform": (OBLIQUE, 1)},
+    "left_handed": {"sform": (LEFT_HANDED, 2), "qform": (LEFT_HANDED, 1)},
+    "not_axial": {"sform": (SAGITTAL, 1), "qform": (SAGITTAL, 1)},
+    "anisotropic": {"sform": (ANISOTROPIC, 1), "qform": (ANISOTROPIC, 1)},
+    "sform_only": {"sform": (OBLIQUE, 4)},
+    "qform_only": {"sform": NOT_SET, "qform": (OBLIQUE, 3)},
+    "two_forms": {"sform": (OBLIQUE, 2), "qform": (ANISOTROPIC, 1)},
+    "microns": {"sform": (np.diag([700.0, 700, 1500, 1]), 1), "units": ("micron", "unknown")},
+}
+
+
+@pytest.fixture(scope="module")
+def geometries(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The folder of one scan a geometry, and that of their synthetic CTAs."""
+    folder = tmp_path_factory.mktemp("geometries")
+    for name, forms in FORMS.items():
+        save(folder / "in" / f"{name}.nii.gz", chest(), **forms)
+    synthesise(folder / "in", folder / "out", "--run", trained_run)
+    return folder / "in", folder / "out"
+
+
+def edited(run: Path, folder: Path, *, weights: Callable[[torch.Tensor], torch.Tensor] | None = None, **data) -> Path:
+    """A copy of a run's settings and best weights, changed."""
+    folder.mkdir()
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["data"] |= data
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    checkpoint = torch.load(run / "checkpoint_best.pt", weights_only=True)
+    if weights is not None:
+        checkpoint["ema"] = {name: weights(value) for name, value in checkpoint["ema"].items()}
+    torch.save(checkpoint, folder / "checkpoint_best.pt")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def identity_run(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose network changes nothing: with zeros for weights the residual is zero."""
+    return edited(trained_run, tmp_path_factory.mktemp("runs") / "identity", weights=torch.zeros_like)
+
+
+@pytest.fixture(scope="module")
+def run_3d(cohort: Path, tiny_settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "g_3d"
+    words = ["--data::datalist", str(cohort), "--train::output_dir", str(folder), "--model::spatial_dims", "3"]
+    with logging_left_as_found():
+        train(["g_small", *tiny_settings, *words, "--data::patch_size", "[16, 16, 16]", "--train::batch_size", "2"])
+    return folder
+
+
+@pytest.fixture
+def scan(cohort: Path) -> Path:
+    return cohort / "phantom003_ncct.nii.gz"
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_the_header_says_the_same_to_nibabel(geometries: tuple[Path, Path], name: str) -> None:
+    source, synthetic = (nib.load(next(folder.glob(f"{name}*"))) for folder in geometries)
+    assert synthetic.shape == source.shape
+    assert synthetic.get_data_dtype() == np.int16
+    for field in ("sform_code", "qform_code", "xyzt_units", "srow_x", "srow_y", "srow_z", "pixdim"):
+        assert np.array_equal(synthetic.header[field], source.header[field]), field
+    for field in ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"):
+        assert synthetic.header[field] == source.header[field], field
+    assert np.array_equal(synthetic.affine, source.affine)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_the_grid_is_the_same_for_simpleitk(geometries: tuple[Path, Path], name: str) -> None:
+    source, synthetic = (sitk.ReadImage(str(next(folder.glob(f"{name}*")))) for folder in geometries)
+    assert synthetic.GetSize() == source.GetSize()
+    assert synthetic.GetSpacing() == source.GetSpacing()
+    assert synthetic.GetOrigin() == source.GetOrigin()
+    assert synthetic.GetDirection() == source.GetDirection()
+    assert synthetic.GetPixelID() == sitk.sitkInt16
+
+
+def test_the_voxels_are_the_same_for_nibabel_and_simpleitk(geometries: tuple[Path, Path]) -> None:
+    path = next(geometries[1].glob("oblique*"))
+    assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))).T, hu_of(path))
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "PIR", "SAL", "IRA"])
+def test_a_turned_copy_of_a_scan_gives_the_same_synthesis(
+    codes: str, trained_run: Path, scan: Path, tmp_path: Path
+) -> None:
+    source = nib.load(scan)
+    turn = ornt_transform(io_orientation(source.affine), axcodes2ornt(codes))
+    turned = source.as_reoriented(turn)
+    nib.save(turned, tmp_path / "turned.nii.gz")
+    outputs = synthesise(tmp_path / "turned.nii.gz", tmp_path / "out", "--run", trained_run)
+    expected = synthesise(scan, tmp_path / "straight", "--run", trained_run)["phantom003_syncta.nii.gz"]
+    back = ornt_transform(axcodes2ornt(codes), io_orientation(source.affine))
+    result = nib.load(outputs["turned_syncta.nii.gz"])
+    assert np.array_equal(result.affine, turned.affine)
+    assert np.array_equal(np.asanyarray(result.as_reoriented(back).dataobj), hu_of(expected))
+    assert not np.array_equal(hu_of(expected), hu_of(scan))  # else nothing was synthesised
+
+
+def test_a_network_that_changes_nothing_gives_the_input_exactly(identity_run: Path, tmp_path: Path) -> None:
+    hu = chest()
+    assert (hu < -1000).any()
+    assert (hu > 1000).any()
+    save(tmp_path / "a.nii.gz", hu, sform=(OBLIQUE, 1))
+    outputs = synthesise(tmp_path / "a.nii.gz", tmp_path / "out", "--run", identity_run)
+    assert np.array_equal(hu_of(outputs["a_syncta.nii.gz"]), hu)
+
+
+def test_the_output_is_the_input_plus_the_networks_change(trained_run: Path, tmp_path: Path) -> None:
+    hu = chest((32, 34, 4))
+    save(tmp_path / "a.nii.gz", hu)
+    outputs = synthesise(tmp_path / "a.nii.gz", tmp_path / "out", "--run", trained_run)
+    model = TrainedModel(str(trained_run), device="cpu")
+    low, high = model.settings.data.window
+    normalised = (np.clip(hu, low, high) - low) / (high - low) * 2 - 1
+    ncct = torch.from_numpy(normalised).float().permute(2, 0, 1)[:, None]
+    with torch.inference_mode():
+        change = (model.network(ncct) - ncct)[:, 0].permute(1, 2, 0).double().numpy() * (high - low) / 2
+    assert np.abs(change).mean() > 1
+    assert np.abs(hu_of(outputs["a_syncta.nii.gz"]) - (hu + change)).max() < 0.51
+
+
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [
+        ("plain.nii.gz", "plain"),
+        ("plain.nii", "plain"),
+        ("patient.1.2.840_ncct.nii.gz", "patient.1.2.840"),
+        ("a_ncct_b_ncct.nii", "a_ncct_b"),
+        ("ncct.nii.gz", "ncct"),
+        ("B-12 (second).NII.GZ", "B-12 (second)"),
+    ],
+)
+def test_the_output_is_named_after_the_case(name: str, case: str, identity_run: Path, tmp_path: Path) -> None:
+    save(tmp_path / "whole.nii" if ".gz" not in name.lower() else tmp_path / "whole.nii.gz", chest((32, 32, 2)))
+    source = next(tmp_path.glob("whole*")).rename(tmp_path / name)
+    outputs = synthesise(source, tmp_path / "out", "--run", identity_run)
+    assert list(outputs) == [f"{case}_syncta.nii.gz"]
+    assert hu_of(outputs[f"{case}_syncta.nii.gz"]).shape == (32, 32, 2)
+
+
+def test_one_channel_in_a_fourth_axis_stays_there(identity_run: Path, tmp_path: Path) -> None:
+    hu = chest((32, 32, 3))
+    save(tmp_path / "a.nii.gz", hu[..., None])
+    (path,) = synthesise(tmp_path / "a.nii.gz", tmp_path / "out", "--run", identity_run).values()
+    assert np.array_equal(hu_of(path), hu[..., None])
+
+
+@pytest.mark.parametrize(
+    ("split", "cases"),
+    [
+        ((), ["phantom003"]),
+        (("--split", "validation"), ["phantom002"]),
+        (("--split", "all"), ["phantom000", "phantom001", "phantom002", "phantom003"]),
+    ],
+)
+def test_a_case_lists_split_is_chosen(
+    split: tuple[str, ...], cases: list[str], cohort: Path, identity_run: Path, tmp_path: Path
+) -> None:
+    outputs = synthesise(cohort / "datalist.json", tmp_path / "out", "--run", identity_run, *split)
+    assert list(outputs) == [f"{case}_syncta.nii.gz" for case in cases]
+
+
+def test_a_folders_ncct_are_taken_and_its_masks_and_ctas_left(cohort: Path, identity_run: Path, tmp_path: Path) -> None:
+    for kind in ("ncct", "cta", "lung", "vessel"):
+        shutil.copy(cohort / f"phantom000_{kind}.nii.gz", tmp_path)
+    shutil.copy(cohort / "phantom001_ncct.nii.gz", tmp_path / "other.nii.gz")
+    outputs = synthesise(tmp_path, tmp_path / "out", "--run", identity_run)
+    assert list(outputs) == ["other_syncta.nii.gz", "phantom000_syncta.nii.gz"]
+
+
+def test_outputs_that_are_there_are_skipped_unless_told_otherwise(
+    trained_run: Path, scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = tmp_path / "phantom003_syncta.nii.gz"
+    mine.write_text("mine")
+    synthesise(scan, tmp_path, "--run", trained_run)
+    assert mine.read_text() == "mine"
+    assert "1 were there already and were left (--overwrite replaces them): phantom003_syncta.nii.gz" in caplog.text
+    synthesise(scan, tmp_path, "--run", trained_run, "--overwrite")
+    assert hu_of(mine).shape == hu_of(scan).shape
+
+
+def test_a_case_without_its_intermediates_is_made_again_and_a_whole_one_is_not(
+    trained_run: Path, scan: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    synthesise(scan, tmp_path, "--run", trained_run)
+    outputs = synthesise(scan, tmp_path, "--run", trained_run, "--save-intermediates")
+    assert list(outputs) == [f"phantom003_{stage}.nii.gz" for stage in ("coarse", "intermediate", "syncta")]
+    assert "1 were there already" not in caplog.text
+    synthesise(scan, tmp_path, "--run", trained_run, "--save-intermediates")
+    assert "1 were there already" in caplog.text
+
+
+def test_a_checkpoint_alone_is_as_good_as_its_run(trained_run: Path, scan: Path, tmp_path: Path) -> None:
+    shutil.copy(trained_run / "checkpoint_best.pt", tmp_path / "sent_by_mail.pt")
+    (by_run,) = synthesise(scan, tmp_path / "run", "--run", trained_run).values()
+    (alone,) = synthesise(scan, tmp_path / "alone", "--checkpoint", tmp_path / "sent_by_mail.pt").values()
+    assert alone.read_bytes() == by_run.read_bytes()
+
+
+def test_the_averaged_weights_are_used(trained_run: Path, identity_run: Path, scan: Path, tmp_path: Path) -> None:
+    # Only the average is zero in it; the network's own weights are those of the trained run.
+    checkpoint = torch.load(identity_run / "checkpoint_best.pt", weights_only=True)
+    assert any(value.any() for value in checkpoint["network"].values())
+    (path,) = synthesise(scan, tmp_path / "out", "--run", identity_run).values()
+    assert np.array_equal(hu_of(path), hu_of(scan))
+
+
+def test_with_a_spacing_of_its_own_a_network_that_changes_nothing_gives_the_input_exactly(
+    identity_run: Path, tmp_path: Path
+) -> None:
+    run = edited(identity_run, tmp_path / "spaced", spacing=[0.9, 0.85, 2.0])
+    hu = chest((50, 44, 20))
+    save(tmp_path / "a.nii.gz", hu, sform=(_rigid((0.75, 0.75, 1.5), mirrored=True), 1))
+    (path,) = synthesise(tmp_path / "a.nii.gz", tmp_path / "out", "--run", run).values()
+    assert np.array_equal(hu_of(path), hu)
+
+
+def test_with_a_spacing_of_its_own_the_change_lies_where_it_belongs(trained_run: Path, tmp_path: Path) -> None:
+    # The same anatomy, sampled twice as densely, and a network that sees the coarse grid in both cases.
+    run = edited(trained_run, tmp_path / "spaced", spacing=[2.0, 2.0, 2.0])
+    waves = np.sin(np.indices((80, 76, 30)).transpose(1, 2, 3, 0) @ np.array([0.11, 0.09, 0.13]))
+    fine = (900 * waves).astype(np.int16)
+    coarse = fine[::2, ::2, ::2]
+    save(tmp_path / "in" / "fine.nii.gz", fine, sform=(np.diag([1.0, 1, 1, 1]), 1))
+    save(tmp_path / "in" / "coarse.nii.gz", np.ascontiguousarray(coarse), sform=(np.diag([2.0, 2, 2, 1]), 1))
+    outputs = synthesise(tmp_path / "in", tmp_path / "out", "--run", run)
+    change = {name: hu_of(outputs[f"{name}_syncta.nii.gz"]) - hu for name, hu in (("fine", fine), ("coarse", coarse))}
+    assert np.abs(change["coarse"]).mean() > 5
+    inner = (slice(4, -4), slice(4, -4), slice(2, -2))
+    assert np.abs(change["fine"][::2, ::2, ::2] - change["coarse"])[inner].max() <= 3
+    assert nib.load(outputs["fine_syncta.nii.gz"]).shape == fine.shape
+
+
+@pytest.mark.parametrize("batch_size", ["1", "7", "100"])
+def test_the_batch_size_does_not_change_the_output(
+    batch_size: str, trained_run: Path, scan: Path, tmp_path: Path
+) -> None:
+    (expected,) = synthesise(scan, tmp_path / "as_trained", "--run", trained_run).values()
+    (path,) = synthesise(scan, tmp_path / "out", "--run", trained_run, "--batch-size", batch_size).values()
+    # Other batches may be summed in another order: a value at .5 may be rounded the other way.
+    assert np.abs(hu_of(path) - hu_of(expected)).max() <= 1
+
+
+def test_half_precision_stays_close(trained_run: Path, scan: Path, tmp_path: Path) -> None:
+    (full,) = synthesise(scan, tmp_path / "off", "--run", trained_run, "--amp", "off").values()
+    (half,) = synthesise(scan, tmp_path / "bf16", "--run", trained_run, "--amp", "bf16").values()
+    difference = np.abs(hu_of(full).astype(int) - hu_of(half))
+    assert 0 < difference.mean() < 5
+
+
+def test_a_network_of_patches_infers(run_3d: Path, scan: Path, tmp_path: Path) -> None:
+    (path,) = synthesise(scan, tmp_path / "out", "--run", run_3d).values()
+    change = hu_of(path).astype(int) - hu_of(scan)
+    assert nib.load(path).shape == nib.load(scan).shape
+    assert np.abs(change).mean() > 1
+
+
+def test_a_network_of_patches_that_changes_nothing_gives_the_input_exactly(
+    run_3d: Path, scan: Path, tmp_path: Path
+) -> None:
+    run = edited(run_3d, tmp_path / "identity", weights=torch.zeros_like)
+    (path,) = synthesise(scan, tmp_path / "out", "--run", run).values()
+    assert np.array_equal(hu_of(path), hu_of(scan))
+
+
+def test_debug_logs_stages_and_goes_on(
+    identity_run: Path, scan: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert len(synthesise(scan, tmp_path / "out", "--run", identity_run, "--debug")) == 1
+    for part in ("phantom003: read: ", "(48, 48, 24) int16", "peak memory"):
+        assert part in caplog.text

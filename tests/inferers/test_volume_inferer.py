@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from ncct_cta.common.hu import HUWindow
+from ncct_cta.inferers.volume import VolumeInferer
+from ncct_cta.networks import Stages
+
+WINDOW = HUWindow(-1000, 1000)
+
+
+class Network(nn.Module):
+    """A cascade that adds a constant, and remembers what it saw."""
+
+    def __init__(self, change: float = 0.0) -> None:
+        super().__init__()
+        self.change = nn.Parameter(torch.tensor(change))
+        self.seen: list[torch.Tensor] = []
+
+    def forward(self, ncct: torch.Tensor) -> Stages:
+        self.seen.append(ncct.clone())
+        refined = ncct + self.change
+        return Stages(refined, refined, refined)
+
+
+def volume_hu(*shape: int, seed: int = 0) -> torch.Tensor:
+    """(1, 1, X, Y, Z) whole HU, a good part of them outside the window."""
+    return torch.randint(-1500, 2500, (1, 1, *shape), generator=torch.Generator().manual_seed(seed)).float()
+
+
+def slices(**arguments: object) -> VolumeInferer:
+    return VolumeInferer(**{"window": WINDOW, "patch_size": (16, 16), "multiple": 16, "batch_size": 4, **arguments})
+
+
+def windows(**arguments: object) -> VolumeInferer:
+    return VolumeInferer(**{"window": WINDOW, "patch_size": (16, 16, 8), "batch_size": 3, **arguments})
+
+
+def test_slices_are_padded_to_multiples_by_repeating_the_border_and_cropped_again() -> None:
+    hu, network = volume_hu(20, 35, 5), Network(0.1)
+    synthetic = slices()(hu, network)
+    assert synthetic.shape == hu.shape
+    seen = torch.cat(network.seen)
+    assert seen.shape == (5, 1, 32, 48)
+    assert torch.equal(seen[..., :20, :35], WINDOW.normalise(hu[0]).permute(3, 0, 1, 2))
+    assert torch.equal(seen[..., 20:, :35], seen[..., 19:20, :35].expand(-1, -1, 12, -1))
+    assert torch.equal(seen[..., 35:], seen[..., 34:35].expand(-1, -1, -1, 13))
+
+
+def test_sizes_that_fit_are_not_padded() -> None:
+    network = Network()
+    slices()(volume_hu(32, 16, 2), network)
+    assert torch.cat(network.seen).shape == (2, 1, 32, 16)
+
+
+@pytest.mark.parametrize(("depth", "batch_size"), [(10, 4), (8, 4), (3, 4), (5, 1), (2, 100)])
+def test_slabs_cover_every_slice_once_and_in_place(depth: int, batch_size: int) -> None:
+    hu = volume_hu(16, 16, depth)[0, 0]
+    covered = torch.zeros(depth)
+    for slab in slices(batch_size=batch_size).slabs(hu, Network(0.5)):
+        ncct, refined = slab.volume(slab.ncct), slab.volume(slab.stages.refined)
+        part = slice(slab.first, slab.first + ncct.shape[-1])
+        assert ncct.shape[-1] <= batch_size
+        assert torch.equal(ncct, WINDOW.normalise(hu[..., part]))
+        assert torch.equal(refined, ncct + 0.5)
+        covered[part] += 1
+    assert (covered == 1).all()
+
+
+def test_slices_that_run_side_by_side_come_back_in_order() -> None:
+    class LastFirst(Network):
+        """Takes longest for the darkest slice, and says how many threads it may use."""
+
+        def forward(self, ncct: torch.Tensor) -> Stages:
+            time.sleep(0.02 * float(1 - ncct.mean()))
+            self.seen.append(torch.tensor(torch.get_num_threads()))
+            return Stages(ncct, ncct, ncct)
+
+    hu, network, threads = torch.arange(-800.0, 800, 200).expand(16, 16, 8), LastFirst(), torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        slabs = list(slices(batch_size=8).slabs(hu, network))
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(slabs[0].volume(slabs[0].stages.refined), WINDOW.normalise(hu))
+    assert {int(used) for used in network.seen} == {1}
+
+
+@pytest.mark.parametrize("inferer", [slices(), windows()])
+def test_a_network_that_changes_nothing_gives_the_input(inferer: VolumeInferer) -> None:
+    hu = volume_hu(21, 18, 11)
+    synthetic = inferer(hu, Network())
+    assert synthetic.dtype == torch.float32
+    # Blending divides by the sum of the Gaussian weights, which costs the last digits.
+    assert (synthetic - hu).abs().max() < 1e-3
+    assert torch.equal(synthetic.round(), hu)
+
+
+@pytest.mark.parametrize("inferer", [slices(), windows()])
+def test_a_change_is_half_the_window_a_unit(inferer: VolumeInferer) -> None:
+    hu = volume_hu(21, 18, 11)
+    assert inferer(hu, Network(0.25)) - hu == pytest.approx(250, abs=1e-2)
+
+
+def test_windows_have_the_patchs_size_and_overlap() -> None:
+    network = Network()
+    windows(overlap=0.5, batch_size=100)(volume_hu(24, 16, 8), network)
+    (seen,) = network.seen
+    assert seen.shape == (2, 1, 16, 16, 8)
+    assert torch.equal(seen[0, 0, 8:], seen[1, 0, :8])
+
+
+def test_overlapping_windows_are_blended_with_gaussian_weights() -> None:
+    class EdgesWrong(Network):
+        """Right in the middle of a window, wrong at its two ends, as networks are."""
+
+        def forward(self, ncct: torch.Tensor) -> Stages:
+            error = torch.zeros_like(ncct)
+            error[..., 0, :, :], error[..., -1, :, :] = 1, 1
+            return Stages(*[ncct + error] * 3)
+
+    hu = torch.zeros(1, 1, 28, 16, 8)
+    change = windows(overlap=0.25)(hu, EdgesWrong())[0, 0, :, 8, 4]
+    # Windows start at 0 and 12: where the second begins, wrong, the first is nearer to its middle, and right.
+    assert change[0] == pytest.approx(1000, abs=1)
+    assert 0 < change[12] < 100  # equal weights would give 500
+    assert change[8].abs() < 1e-3
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+@pytest.mark.parametrize("build", [slices, windows])
+def test_the_batch_size_does_not_change_the_result(build: type, batch_size: int) -> None:
+    hu, network = volume_hu(20, 18, 9), Network(0.1)
+    assert (build(batch_size=batch_size)(hu, network) - build(batch_size=2)(hu, network)).abs().max() < 1e-3
+
+
+def test_the_network_runs_in_eval_mode_and_without_gradient() -> None:
+    network = Network(0.1).train()
+    synthetic = slices()(volume_hu(16, 16, 2), network)
+    assert not network.training
+    assert not synthetic.requires_grad
+
+
+def test_mixed_precision_comes_back_as_float32() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 1, 1), Network())
+    seen = network[1].seen
+    (slab,) = slices(amp="bf16").slabs(volume_hu(16, 16, 2)[0, 0], network)
+    assert seen[0].dtype == torch.bfloat16
+    assert slab.stages.refined.dtype == slab.ncct.dtype == torch.float32

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import structural_similarity
+
+from ncct_cta.losses.alignment import AlignedReconstruction
+from ncct_cta.losses.reconstruction import ReconstructionLoss
+from ncct_cta.networks import RegistrationNet
+
+SSIM_RADIUS = 5  # of the 11-voxel window: MONAI takes whole windows only, scikit-image also those over the border
+
+
+def images(*shape: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A prediction and a CTA in [-1, 1] that resemble each other, and a mask."""
+    generator = torch.Generator().manual_seed(seed)
+    cta = torch.rand(shape, generator=generator) * 2 - 1
+    prediction = (cta + 0.3 * torch.randn(shape, generator=generator)).clamp(-1, 1)
+    return prediction, cta, (torch.rand(shape, generator=generator) < 0.4).float()
+
+
+@pytest.mark.parametrize("lung_weight", [0.0, 1.0, 2.0, 5.0])
+def test_l1_is_numpys_weighted_average(lung_weight: float) -> None:
+    prediction, cta, lung = images(3, 1, 16, 20)
+    weights = np.where(lung.numpy() > 0, lung_weight, 1.0)
+    expected = np.average(np.abs(prediction.numpy() - cta.numpy()), weights=weights)
+    terms = ReconstructionLoss(l1_weight=0.7, ssim_weight=0, lung_weight=lung_weight)(prediction, cta, lung)
+    assert terms["l1"].item() == pytest.approx(expected, rel=1e-5)
+    assert terms["loss"].item() == pytest.approx(0.7 * expected, rel=1e-5)
+    assert "ssim" not in terms
+
+
+@pytest.mark.parametrize(("dims", "shape"), [(2, (24, 20)), (3, (18, 16, 14))])
+def test_ssim_is_scikit_images(dims: int, shape: tuple[int, ...]) -> None:
+    prediction, cta, lung = images(2, 1, *shape)
+    inner = (slice(SSIM_RADIUS, -SSIM_RADIUS),) * dims
+    expected = np.mean(
+        [
+            structural_similarity(
+                a.numpy().astype(np.float64),
+                b.numpy().astype(np.float64),
+                gaussian_weights=True,
+                sigma=1.5,
+                use_sample_covariance=False,
+                data_range=2.0,
+                full=True,
+            )[1][inner].mean()
+            for a, b in zip(prediction[:, 0], cta[:, 0], strict=True)
+        ]
+    )
+    terms = ReconstructionLoss(dims, l1_weight=0, ssim_weight=0.2)(prediction, cta, lung)
+    assert 0.2 < expected < 0.95  # else the comparison says nothing
+    assert terms["ssim"].item() == pytest.approx(expected, abs=1e-5)
+    assert terms["loss"].item() == pytest.approx(0.2 * (1 - expected), abs=1e-5)
+
+
+def test_a_perfect_prediction_costs_nothing() -> None:
+    _, cta, lung = images(1, 1, 16, 16)
+    terms = ReconstructionLoss()(cta, cta, lung)
+    assert terms["loss"].item() == pytest.approx(0, abs=1e-6)
+    assert terms["ssim"].item() == pytest.approx(1, abs=1e-6)
+
+
+def test_an_error_in_the_lung_costs_more_than_the_same_outside() -> None:
+    cta, lung = torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 16, 16)
+    lung[..., :8] = 1
+    inside, outside = cta.clone(), cta.clone()
+    inside[..., 4], outside[..., 12] = 0.5, 0.5
+    loss = ReconstructionLoss(ssim_weight=0, lung_weight=3)
+    assert loss(inside, cta, lung)["loss"].item() == pytest.approx(3 * loss(outside, cta, lung)["loss"].item())
+
+
+def test_half_precision_is_computed_in_float32() -> None:
+    prediction, cta, lung = images(1, 1, 16, 16)
+    half = prediction.bfloat16()
+    terms = ReconstructionLoss()(half, cta.bfloat16(), lung.bfloat16())
+    expected = ReconstructionLoss()(half.float(), cta.bfloat16().float(), lung)
+    assert terms["loss"].dtype == torch.float32
+    assert terms["loss"].item() == expected["loss"].item()
+    assert terms["ssim"].item() == expected["ssim"].item()
+
+
+def test_only_the_loss_carries_the_gradient() -> None:
+    prediction, cta, lung = images(1, 1, 16, 16)
+    terms = ReconstructionLoss()(prediction.requires_grad_(), cta, lung)
+    assert terms["loss"].requires_grad
+    assert not terms["l1"].requires_grad
+    assert not terms["ssim"].requires_grad
+    terms["loss"].backward()
+    assert prediction.grad is not None
+    assert prediction.grad.isfinite().all()
+
+
+def test_a_patch_of_lung_alone_without_lung_weight_is_no_nan() -> None:
+    image = torch.zeros(1, 1, 16, 16)
+    terms = ReconstructionLoss(lung_weight=0.0)(image, image, torch.ones_like(image))
+    assert float(terms["loss"]) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_what_d_sees_teaches_the_generator_and_not_r() -> None:
+    prediction, cta, lung = images(1, 1, 32, 32)
+    registration = RegistrationNet(2)
+    objective = AlignedReconstruction(ReconstructionLoss(), registration)
+    terms, aligned = objective(cta, prediction.requires_grad_(), cta, lung)
+    aligned.prediction.sum().backward(retain_graph=True)
+    assert prediction.grad is not None
+    assert all(parameter.grad is None for parameter in registration.parameters())
+    terms["loss"].backward()
+    assert any(parameter.grad is not None for parameter in registration.parameters())
