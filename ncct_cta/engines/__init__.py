@@ -1,6 +1,7 @@
 """Ignite engines: what happens in one iteration."""
 
 from .adversarial import AdversarialSynthesisTrainer
+from .adversary import Adversary
 from .evaluator import SynthesisEvaluator
 from .inference import InferenceEngine, synthesise
 from .trainer import SynthesisTrainer
@@ -8,6 +9,7 @@ from .updates import NetworkUpdate
 
 __all__ = [
     "AdversarialSynthesisTrainer",
+    "Adversary",
     "InferenceEngine",
     "NetworkUpdate",
     "SynthesisEvaluator",

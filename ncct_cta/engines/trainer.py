@@ -7,22 +7,19 @@ from typing import Any
 
 import torch
 from monai.engines import SupervisedTrainer
-from monai.engines.utils import IterationEvents
 from monai.inferers import Inferer
 from torch import nn
 
-from ..common.keys import CTA, LOSS, LUNG, NCCT, STAGES, TERMS
-from ..common.precision import autocast
-from ..losses.alignment import AlignedReconstruction
-from ..networks import Stages
+from ..losses import AlignedReconstruction
+from .generator_step import GeneratorStep, to_device
 from .updates import NetworkUpdate
 
 
-class SynthesisTrainer(SupervisedTrainer):
+class SynthesisTrainer(GeneratorStep, SupervisedTrainer):
     """Train the cascade to turn an NCCT into the CTA.
 
-    A step leaves in ``engine.state.output`` the batch on the device, the cascade's ``stages`` (detached) and the
-    ``terms``: scalars by their name in the logs, among them each net's gradient norm before clipping.
+    MONAI's network, optimiser, loss function and inferer are really used; its ``amp`` is not, because it knows no bf16
+    without a gradient scaler and computes the loss in half precision.
 
     Args:
         device: where the network lies.
@@ -67,27 +64,4 @@ class SynthesisTrainer(SupervisedTrainer):
         self._register_handlers(train_handlers or [])
 
     def _iteration(self, engine: Any, batchdata: Mapping[str, Any]) -> dict[str, Any]:
-        batch = self.prepare_batch(batchdata, self.state.device, self.non_blocking)
-        self.network.train()
-        with autocast(self.state.device, self.precision):
-            stages = self.inferer(batch[NCCT], self.network)
-        terms, _ = self.objective(batch[NCCT], stages.refined, batch[CTA], batch[LUNG])
-        loss = terms[LOSS]
-        self.state.output = step_output(batch, stages, terms)
-        self.fire_event(IterationEvents.LOSS_COMPLETED)
-        self.state.output[TERMS] |= self.update(loss)
-        return self.state.output
-
-
-def step_output(batch: Mapping[str, Any], stages: Stages, terms: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    """What a step leaves behind: nothing in it holds the graph."""
-    detached = Stages(*(image.detach() for image in stages))
-    return {**batch, STAGES: detached, TERMS: {name: value.detach() for name, value in terms.items()}}
-
-
-def to_device(batch: Mapping[str, Any], device: torch.device, non_blocking: bool = False) -> dict[str, Any]:
-    """Move a batch's tensors; names stay."""
-    return {
-        key: value.to(device, non_blocking=non_blocking) if isinstance(value, torch.Tensor) else value
-        for key, value in batch.items()
-    }
+        return self.descend(self.reconstruct(batchdata, self.network, self.inferer))

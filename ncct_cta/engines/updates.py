@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.optim import Optimizer
@@ -53,3 +55,11 @@ class NetworkUpdate:
             self.lr_scheduler.step()
         self.optimizer.zero_grad(set_to_none=True)
         return norms
+
+    def parts(self, prefix: str = "") -> dict[str, Any]:
+        """What has a state to save, by its name in a checkpoint."""
+        return {
+            f"{prefix}optimizer": self.optimizer,
+            f"{prefix}lr_scheduler": self.lr_scheduler,
+            f"{prefix}scaler": self.scaler,
+        }

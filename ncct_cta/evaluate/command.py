@@ -17,7 +17,7 @@ from ..common.errors import InputError, one_line_errors
 from ..common.files import to_json
 from ..common.folders import writable_folder
 from ..common.hu import HUWindow
-from ..runs.trained_model import sections_of_run
+from ..runs.record import read_record
 from ..settings.sections import Settings
 from .comparison import evaluate
 from .predictions import predict, seen_in_training, training_pairs
@@ -132,7 +132,7 @@ def run_evaluation(
     if jobs < 0 or batch_size < 0:
         raise InputError(f"jobs is {jobs}, batch_size {batch_size}; expected 0 (automatic) or more")
     require_unique_names(sources)
-    runs = {source.name: Settings.parse(sections_of_run(source.path)) for source in sources if source.is_run}
+    runs = {source.name: Settings.parse(read_record(source.path)) for source in sources if source.is_run}
     chosen = _choose(datalist, split, next(iter(runs.values()), None))
     folder = writable_folder(output)
     second_range = _window(window, runs)

@@ -5,34 +5,45 @@ from __future__ import annotations
 import ignite.distributed as idist
 import torch
 from monai.losses import SSIMLoss
+from monai.networks.layers.factories import Pool
 from torch import nn
 
 from ..common.keys import L1, LOSS, SSIM
+from .adversarial import total
 
 NORMALISED_RANGE = 2.0  # the width of [-1, 1]: SSIM's dynamic range
 
 
 class ReconstructionLoss(nn.Module):
-    """``l1_weight * L1_w(prediction, cta) + ssim_weight * (1 - SSIM(prediction, cta))``.
+    """``l1_weight * L1_w(prediction, cta) + ssim_weight * (1 - SSIM(prediction, cta))``, the mean over ``scales``.
 
     ``L1_w = sum_i w_i |prediction_i - cta_i| / sum_i w_i`` with ``w_i = 1 + (lung_weight - 1) * lung_i``;
-    SSIM (Wang et al., IEEE TIP 2004) with an 11-voxel Gaussian window and a dynamic range of 2.
+    SSIM (Wang et al., IEEE TIP 2004) with an 11-voxel Gaussian window and a dynamic range of 2. Each further scale
+    sees images and weights that are 2x average-pooled: its errors are those of shapes, not of edges and noise.
 
     Args:
         spatial_dims: 2 or 3.
         l1_weight: weight of the lung-weighted L1.
         ssim_weight: weight of 1 - SSIM; at 0 SSIM is not computed.
         lung_weight: weight of a lung voxel in the L1; other voxels weigh 1.
+        scales: number of resolutions; 1: the images' own.
     """
 
     def __init__(
-        self, spatial_dims: int = 2, l1_weight: float = 1.0, ssim_weight: float = 0.2, lung_weight: float = 2.0
+        self,
+        spatial_dims: int = 2,
+        l1_weight: float = 1.0,
+        ssim_weight: float = 0.2,
+        lung_weight: float = 2.0,
+        scales: int = 1,
     ) -> None:
         super().__init__()
         self.l1_weight = l1_weight
         self.ssim_weight = ssim_weight
         self.lung_weight = lung_weight
+        self.scales = scales
         self.ssim_loss = SSIMLoss(spatial_dims=spatial_dims, data_range=NORMALISED_RANGE)
+        self.pool = Pool[Pool.AVG, spatial_dims](kernel_size=2)
 
     def forward(self, prediction: torch.Tensor, cta: torch.Tensor, lung: torch.Tensor) -> dict[str, torch.Tensor]:
         """Compute the loss and its parts.
@@ -43,12 +54,21 @@ class ReconstructionLoss(nn.Module):
             lung: lung mask, same shape, 0 or 1.
 
         Returns:
-            scalars: ``loss`` (carries the gradient), ``l1`` (the lung-weighted L1) and ``ssim`` (the index, 1 is
-            perfect).
+            scalars: ``loss`` (carries the gradient), and of the images' own resolution ``l1`` (the lung-weighted L1)
+            and ``ssim`` (the index, 1 is perfect).
         """
         # Half precision has too few digits for SSIM's variances.
-        prediction, cta = prediction.float(), cta.float()
-        weight = 1 + (self.lung_weight - 1) * lung.float()
+        images = [prediction.float(), cta.float(), 1 + (self.lung_weight - 1) * lung.float()]
+        terms = self._at_one_scale(*images)
+        losses = [terms[LOSS]]
+        for _ in range(1, self.scales):
+            images = [self.pool(image) for image in images]
+            losses.append(self._at_one_scale(*images)[LOSS])
+        return {**terms, LOSS: total(losses) / self.scales}
+
+    def _at_one_scale(
+        self, prediction: torch.Tensor, cta: torch.Tensor, weight: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
         l1 = (weight * (prediction - cta).abs()).sum() / _mean_over_processes(weight.sum()).clamp_min(1)
         loss = self.l1_weight * l1
         terms = {L1: l1.detach()}

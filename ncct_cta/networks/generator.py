@@ -1,17 +1,18 @@
-"""The generator G: MONAI's UNet that predicts the CTA, or the change towards it."""
+"""The generator G: a network that predicts the CTA, or the change towards it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from monai.networks.nets import UNet
 from torch import nn
+
+from .architectures import ARCHITECTURES, is_own_class, own_class
 
 
 class Generator(nn.Module):
-    """UNet (Ronneberger et al., MICCAI 2015; residual units: Kerfoot et al., STACOM 2018) from NCCT to coarse CTA.
+    """From NCCT to coarse CTA, by a network of ``architectures.py`` or one of the user's own.
 
     Args:
         spatial_dims: 2 or 3.
@@ -19,6 +20,10 @@ class Generator(nn.Module):
         num_res_units: residual units per level.
         norm: MONAI's name of the normalisation layer: ``instance`` or ``batch``.
         residual_output: if true ``coarse = clamp(x + net(x), -1, 1)``, else ``clamp(net(x), -1, 1)``.
+        architecture: the network: a name in ``ARCHITECTURES``, or ``package.module.Class`` of the user's own: called
+            with ``arguments`` alone, from (B, 1, *spatial) to the same. Its attribute ``multiple`` says what the sides
+            of its input must divide by (default 1); its method ``zero_top()``, if it has one, makes it return zeros.
+        arguments: keyword arguments of a class of the user's own.
     """
 
     def __init__(
@@ -28,39 +33,24 @@ class Generator(nn.Module):
         num_res_units: int = 2,
         norm: str = "instance",
         residual_output: bool = True,
+        architecture: str = "unet",
+        arguments: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.spatial_dims = spatial_dims
-        self.multiple = 2 ** (len(channels) - 1)
         self.residual_output = residual_output
-        self.net = UNet(
-            spatial_dims=spatial_dims,
-            in_channels=1,
-            out_channels=1,
-            channels=list(channels),
-            strides=[2] * (len(channels) - 1),
-            num_res_units=num_res_units,
-            norm=norm,
-        )
-        if num_res_units > 0:
-            # MONAI normalises the one-channel output of the top up-convolution: with instance norm every slice's
-            # change would be forced to one mean and spread, with vessels in it or without.
-            self._top[0].adn.N = nn.Identity()
-        if residual_output:
-            self._start_as_identity()
-
-    def _start_as_identity(self) -> None:
-        """Zero what the top level adds up, so that training starts from "no change" rather than from noise."""
-        for layer in self._top.modules():
-            if isinstance(layer, nn.modules.conv._ConvNd):
-                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-                if layer.transposed:
-                    nn.init.zeros_(layer.weight)
-
-    @property
-    def _top(self) -> Any:
-        """The level that works at full resolution on the way up."""
-        return self.net.model[2]  # type: ignore[index]
+        if is_own_class(architecture):
+            self.net = own_class(architecture)(**(arguments or {}))
+            self.multiple = int(getattr(self.net, "multiple", 1))
+            zero_top = getattr(self.net, "zero_top", None)
+        else:
+            entry = ARCHITECTURES[architecture]
+            self.net = entry.build(spatial_dims, channels, num_res_units, norm)
+            self.multiple = entry.multiple(channels)
+            zero_top = lambda: entry.zero_top(self.net)  # noqa: E731
+        if residual_output and zero_top is not None:
+            # Training starts from "no change" rather than from noise.
+            zero_top()
 
     def forward(self, ncct: torch.Tensor) -> torch.Tensor:
         """Predict the coarse CTA.

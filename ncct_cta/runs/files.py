@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 CONFIG = "config.yaml"
+LOG = "train.log"
 LAST = "checkpoint_last.pt"
 BEST = "checkpoint_best.pt"
 BEST_VAL_LOSS = "best_val_loss"

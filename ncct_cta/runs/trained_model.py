@@ -1,22 +1,24 @@
-"""A trained model, rebuilt from a run's folder or from a checkpoint alone, by the same wiring that trained it."""
+"""A trained model, rebuilt in Python from the settings in a run's folder or in a checkpoint; nothing is evaluated."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from monai.bundle import ConfigParser
 from torch import nn
 
 from ..common.errors import InputError
-from ..inferers.volume import VolumeInferer
-from ..settings.places import bundle_config
-from ..settings.sections import Settings, settings_of
+from ..common.precision import check_amp, resolve_device
+from ..inferers.builders import build_inferer
+from ..networks.architectures import ARCHITECTURES, is_own_class
+from ..networks.builders import build_cascade, build_generator, build_refine_net, build_synthesizer
+from ..settings import Settings, settings_of
 from .checkpoints import load_checkpoint, load_weights, network_weights
-from .files import BEST, CONFIG, LAST, SETTINGS
+from .files import BEST, LAST, SETTINGS
+from .record import read_record
 
 HASH_BLOCK_BYTES = 2**20
 
@@ -31,26 +33,41 @@ class TrainedModel:
         checkpoint: a checkpoint; without ``run`` its own settings are taken, or the ``config.yaml`` beside it.
         device: ``auto``, or PyTorch's name of a device.
         amp: mixed precision: off, bf16 or fp16; empty: as trained.
-        batch_size: slices or patches a forward pass; 0: as trained.
+        batch_size: slices or patches per forward pass; 0: as trained.
+        trust: also import a network class that isn't this package's, which runs its code.
 
     Raises:
-        InputError: if files are missing or damaged, or the weights don't fit the settings.
+        InputError: if files are missing or damaged, the weights don't fit the settings, or they name a network class
+            from outside and ``trust`` isn't given.
     """
 
     def __init__(
-        self, run: str = "", checkpoint: str = "", *, device: str = "auto", amp: str = "", batch_size: int = 0
+        self,
+        run: str = "",
+        checkpoint: str = "",
+        *,
+        device: str = "auto",
+        amp: str = "",
+        batch_size: int = 0,
+        trust: bool = False,
     ) -> None:
         self.untrained = not run and not checkpoint
         self.checkpoint = file = _checkpoint_of(run, checkpoint)
         content = load_checkpoint(file) if file else {}
-        parser = self._wiring(run, file, content)
-        choices = {"device": device, "amp": amp, "batch_size": batch_size}
-        parser.update({f"train::{name}": value for name, value in choices.items() if value})
-        self.settings = Settings.parse(settings_of(parser.get()))
-        self.device: torch.device = parser.get_parsed_content("device")
-        self.network: nn.Module = parser.get_parsed_content("network_def")
-        self.cascade: nn.Module = parser.get_parsed_content("cascade")
-        self.inferer: VolumeInferer = parser.get_parsed_content("validate::inferer")
+        self.settings = _settings_of_model(run, file, content)
+        train = self.settings.train
+        train = dataclasses.replace(
+            train, device=device, amp=amp or train.amp, batch_size=batch_size or train.batch_size
+        )
+        self.settings = dataclasses.replace(self.settings, train=train)
+        self.device = resolve_device(train.device)
+        check_amp(train.amp, self.device)
+        require_trusted(self.settings, run or checkpoint, trust=trust)
+        generator = build_generator(self.settings.model)
+        refine_net = build_refine_net(self.settings.model, self.settings.refine)
+        self.network: nn.Module = build_synthesizer(generator, refine_net, self.settings.refine)
+        self.cascade: nn.Module = build_cascade(generator, refine_net, self.settings.refine, self.device)
+        self.inferer = build_inferer(self.settings.data, generator, train)
         if file:
             load_weights(self.cascade, network_weights(content, file), file)
         self.cascade.to(self.device).eval()
@@ -66,17 +83,33 @@ class TrainedModel:
                 digest.update(block)
         return f"{self.checkpoint.name} sha256:{digest.hexdigest()}"
 
-    def _wiring(self, run: str, file: Path | None, content: Mapping[str, Any]) -> ConfigParser:
-        """This version's wiring with the run's settings: a run that an older version trained still works."""
-        parser = ConfigParser()
-        parser.read_config(bundle_config("train.yaml"))
-        sections = content.get(SETTINGS, {})
-        folder = Path(run) if run else file.parent if file and not sections else None
-        if folder is not None:
-            sections = sections_of_run(folder)
-        for name, values in sections.items():
-            parser.update({f"{name}::{key}": value for key, value in values.items()})
-        return parser
+
+def require_trusted(settings: Settings, source: str, *, trust: bool) -> None:
+    """Refuse a network class that isn't this package's, unless the user trusts where it comes from.
+
+    Raises:
+        InputError: naming the class and the option.
+    """
+    architecture = settings.model.architecture
+    if trust or not is_own_class(architecture):
+        return
+    raise InputError(
+        f"{source}: its network is the class {architecture}, not one of {', '.join(ARCHITECTURES)}; loading it runs "
+        "its code: add --trust if you trust where this comes from"
+    )
+
+
+def _settings_of_model(run: str, file: Path | None, content: Mapping[str, Any]) -> Settings:
+    """The run's settings, read by this version: a run that an older version trained still works."""
+    stored = content.get(SETTINGS, {})
+    folder = Path(run) if run else file.parent if file and not stored else None
+    if folder is None and not isinstance(stored, Mapping):
+        raise InputError(f"{file}: its settings are a {type(stored).__name__}, expected sections; take another one")
+    sections = settings_of(stored) if folder is None else read_record(folder)
+    try:
+        return Settings.parse(sections)
+    except InputError as error:
+        raise InputError(f"{folder or file}: {error}") from error
 
 
 def _checkpoint_of(run: str, checkpoint: str) -> Path | None:
@@ -90,14 +123,3 @@ def _checkpoint_of(run: str, checkpoint: str) -> Path | None:
         if (Path(run) / name).is_file():
             return Path(run) / name
     raise InputError(f"{run}: there is neither {BEST} nor {LAST} in it; train first, or give --checkpoint")
-
-
-def sections_of_run(folder: Path) -> dict[str, dict[str, Any]]:
-    """The settings in a run's ``config.yaml``, by section.
-
-    Raises:
-        InputError: if it isn't there.
-    """
-    if not (folder / CONFIG).is_file():
-        raise InputError(f"{folder}: there is no {CONFIG} in it; give the folder of a run (--run)")
-    return settings_of(ConfigParser.load_config_file(str(folder / CONFIG)))

@@ -1,6 +1,7 @@
 """Settings: where each is declared, how they are checked, and where presets lie."""
 
 from . import places
+from .declaration import Section
 from .sections import (
     DataConfig,
     DiscriminatorConfig,
@@ -23,6 +24,7 @@ __all__ = [
     "ModelConfig",
     "RefineConfig",
     "RegistrationConfig",
+    "Section",
     "Settings",
     "TrainConfig",
     "places",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
 import difflib
+import json
 import math
 import types
 import typing
@@ -27,9 +29,15 @@ def setting(
     choices: Sequence[Any] | None = None,
 ) -> Any:
     """Declare a setting: its default, what it means, and what it may be (``low <= value <= high``, or a choice)."""
-    return dataclasses.field(
-        default=default, metadata={"meaning": meaning, "low": low, "high": high, "choices": choices}
-    )
+    metadata = {"meaning": meaning, "low": low, "high": high, "choices": choices}
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def default_of(field: dataclasses.Field) -> Any:
+    """Return a setting's default."""
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 @dataclass(frozen=True)
@@ -74,13 +82,19 @@ class Section:
         return cls.__name__.removesuffix("Config").lower()
 
     @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """The settings' names."""
+        return tuple(field.name for field in dataclasses.fields(cls))
+
+    @classmethod
     def rows(cls) -> Iterator[str]:
         """Each setting, its default as YAML writes it and its meaning: a row of a Markdown table."""
         for field in dataclasses.fields(cls):
             words = (("low", "at least"), ("high", "at most"))
             limits = [f"{word} {field.metadata[key]:g}" for key, word in words if field.metadata[key] is not None]
             meaning = ", ".join([field.metadata["meaning"], *limits]).replace("|", "\\|")
-            plain = list(field.default) if isinstance(field.default, tuple) else field.default
+            value = default_of(field)
+            plain = list(value) if isinstance(value, tuple) else value
             default = yaml.safe_dump(plain, default_flow_style=True, width=1000).removesuffix("...\n").strip()
             yield f"| `{cls.section_name()}.{field.name}` | `{default}` | {meaning} |"
 
@@ -106,6 +120,8 @@ def _convert(value: Any, hint: Any) -> Any:
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise ValueError(f"a list of {item.__name__}")
         return tuple(_convert(entry, item) for entry in value)
+    if origin is collections.abc.Mapping:
+        return _convert_mapping(value)
     if hint is bool:
         # MONAI's command line gives `true` as a string.
         known = {True: True, False: False, "true": True, "false": False}
@@ -117,6 +133,17 @@ def _convert(value: Any, hint: Any) -> Any:
     if not isinstance(value, str):
         raise ValueError("a text (in quotes)")
     return value
+
+
+def _convert_mapping(value: Any) -> dict[str, Any]:
+    """Keyword arguments: names and plain values, which YAML and a checkpoint can hold."""
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) and name.isidentifier() for name in value):
+        raise ValueError("names with values below it (name: value)")
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(dict(value), allow_nan=False))
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError("numbers, texts, true or false, and lists of them") from None
+    return plain
 
 
 def _as_text(value: Any, field: dataclasses.Field) -> Any:

@@ -14,9 +14,11 @@ from typing import Any
 
 from ..common.errors import InputError
 from .declaration import Section, nearest, setting
+from .quoting import unquoted
 
 SCHEDULES = ("cosine", "constant")
 DISCRIMINATOR_KERNEL = 4
+SSIM_WINDOW = 11  # voxels a side
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,15 @@ class DataConfig(Section):
 
 @dataclass(frozen=True)
 class ModelConfig(Section):
-    """The generator G: MONAI's UNet."""
+    """The generator G."""
 
+    architecture: str = setting("unet", "unet, basic_unet, dynunet, or package.module.Class of your own")
     spatial_dims: int = setting(2, "2: axial slices, 3: patches of the volume", choices=(2, 3))
     channels: tuple[int, ...] = setting((64, 128, 256, 512, 1024, 1024), "features per level", low=1)
     num_res_units: int = setting(2, "residual units per level; 0: plain convolutions", low=0)
     norm: str = setting("instance", "normalisation layer", choices=("instance", "batch"))
     residual_output: bool = setting(True, "G predicts the change: coarse = clamp(x + net(x), -1, 1)")
+    arguments: Mapping[str, Any] = setting({}, "keyword arguments of a class of your own, which takes no other setting")
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,9 @@ class LossConfig(Section):
     l1_weight: float = setting(1.0, "weight of the lung-weighted L1", low=0.0)
     ssim_weight: float = setting(0.2, "weight of 1 - SSIM", low=0.0)
     lung_weight: float = setting(2.0, "weight of a lung voxel in the L1; other voxels weigh 1", low=0.0)
+    scales: int = setting(
+        1, "resolutions that the loss is the mean over, each average-pooled 2x from the one before", low=1
+    )
 
 
 @dataclass(frozen=True)
@@ -187,11 +194,13 @@ def section_types() -> dict[str, type[Section]]:
     return typing.get_type_hints(Settings)
 
 
-def settings_of(bundle: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The settings in the content of a bundle's YAML, without its wiring."""
+def settings_of(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The settings in a bundle's YAML or in a checkpoint, unquoted; wiring and what isn't known are left out."""
+    sections = {name: content.get(name) for name in section_types()}
     return {
-        name: {key: value for key, value in bundle.get(name, {}).items() if key in kind.__dataclass_fields__}
-        for name, kind in section_types().items()
+        name: {key: unquoted(value) for key, value in values.items() if key in section_types()[name].names()}
+        for name, values in sections.items()
+        if isinstance(values, Mapping)
     }
 
 
@@ -204,6 +213,12 @@ def check_combinations(settings: Settings) -> list[str]:
     """List what is wrong between sections, though each value is fine alone."""
     data, model = settings.data, settings.model
     problems = _check_scales(data.patch_size, settings.discriminator)
+    shortest = min(data.patch_size, default=0) // 2 ** (settings.loss.scales - 1)
+    if settings.loss.scales > 1 and shortest < SSIM_WINDOW:
+        problems.append(
+            f"loss.scales is {settings.loss.scales}, which leaves {shortest} voxels of data.patch_size "
+            f"{list(data.patch_size)}, expected at least SSIM's {SSIM_WINDOW}; use larger patches or fewer scales"
+        )
     if len(data.window) != 2 or not data.window[1] > data.window[0]:
         problems.append(f"data.window is {list(data.window)}, expected [lower, upper] in HU, lower below upper")
     if data.spacing is not None and len(data.spacing) != 3:
@@ -211,20 +226,6 @@ def check_combinations(settings: Settings) -> list[str]:
     if len(data.patch_size) != model.spatial_dims:
         problems.append(
             f"data.patch_size is {list(data.patch_size)}, expected {model.spatial_dims} values (model.spatial_dims)"
-        )
-    if len(model.channels) < 2:
-        problems.append(f"model.channels is {list(model.channels)}, expected at least 2 levels")
-        return problems
-    multiple = 2 ** (len(model.channels) - 1)
-    if model.norm == "instance" and all(size <= multiple for size in data.patch_size):
-        problems.append(
-            f"data.patch_size is {list(data.patch_size)}, expected more than {multiple} one way: the "
-            f"{len(model.channels)} levels of model.channels leave one voxel, which instance norm can't normalise"
-        )
-    if any(size % multiple for size in data.patch_size):
-        problems.append(
-            f"data.patch_size is {list(data.patch_size)}, expected multiples of {multiple} "
-            f"for the {len(model.channels)} levels of model.channels"
         )
     return problems
 

@@ -1,8 +1,7 @@
-"""The functions that the bundle's YAML names: each builds one part from plain values."""
+"""The parts of a training that the bundle's YAML names, each built from sections of the settings."""
 
 from __future__ import annotations
 
-import logging
 import math
 from typing import Any
 
@@ -15,31 +14,38 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..common.errors import one_line_errors
+from ..common.keys import EMA, NETWORK
 from ..common.precision import check_amp, resolve_device
-from ..engines import AdversarialSynthesisTrainer, NetworkUpdate, SynthesisTrainer
-from ..losses.adversarial import AdversarialLoss
+from ..data import EpochSampler, PatchDataset
+from ..engines import AdversarialSynthesisTrainer, Adversary, NetworkUpdate, SynthesisTrainer
+from ..losses import AdversarialLoss
 from ..networks import SynthesisCascade
-from ..settings import DiscriminatorConfig, RefineConfig, RegistrationConfig, TrainConfig, section_types
-from ..settings.declaration import Section
-
-logger = logging.getLogger(__name__)
+from ..settings import (
+    DataConfig,
+    DiscriminatorConfig,
+    RefineConfig,
+    RegistrationConfig,
+    Section,
+    TrainConfig,
+    section_types,
+)
 
 
 @one_line_errors()
-def section(section: str, **values: Any) -> Section:
-    """Build a section of the settings from the bundle's YAML; see ``py``."""
+def parse_section(section: str, **values: Any) -> Section:
+    """Build a section of the settings from what the bundle's YAML gives below it."""
     return section_types()[section].parse(values)
 
 
 @one_line_errors()
-def device(name: str, amp: str) -> torch.device:
+def build_device(train: TrainConfig) -> torch.device:
     """The device that a setting names, checked together with the mixed precision."""
-    found = resolve_device(name)
-    check_amp(amp, found)
+    found = resolve_device(train.device)
+    check_amp(train.amp, found)
     return found
 
 
-def loader(
+def build_loader(
     dataset: Dataset, device: torch.device, batch_size: int = 1, sampler: Sampler | None = None, num_workers: int = 0
 ) -> DataLoader:
     """A PyTorch loader; its workers stay between epochs, its batches are pinned for a GPU."""
@@ -53,12 +59,17 @@ def loader(
     )
 
 
-def placed(device: torch.device, network: nn.Module | None = None) -> nn.Module | None:
-    """Move a network, if there is one."""
-    return None if network is None else network.to(device)
+def build_training_loader(
+    dataset: PatchDataset, device: torch.device, data: DataConfig, train: TrainConfig
+) -> DataLoader:
+    """Each process' share of the training patches, an epoch being ``steps_per_epoch`` batches over all processes."""
+    processes = idist.get_world_size()
+    samples = train.steps_per_epoch * train.batch_size
+    sampler = EpochSampler(dataset, samples=samples, num_replicas=processes, rank=idist.get_rank())
+    return build_loader(dataset, device, train.batch_size // processes, sampler, data.num_workers)
 
 
-def parallel(network: nn.Module | None) -> nn.Module | None:
+def synchronised(network: nn.Module | None) -> nn.Module | None:
     """Synchronise a network's gradients when several processes train it."""
     if network is None or idist.get_world_size() == 1:
         return network
@@ -67,19 +78,21 @@ def parallel(network: nn.Module | None) -> nn.Module | None:
     return DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False)
 
 
-def generator_optimizer(
+def build_update(
     cascade: SynthesisCascade,
     registration_net: nn.Module | None,
     *,
-    lr: float,
+    train: TrainConfig,
     refine: RefineConfig,
     registration: RegistrationConfig,
-    weight_decay: float = 0.0,
-) -> Optimizer:
-    """AdamW (Loshchilov & Hutter, ICLR 2019) with one named group for each net that trains with the generator."""
+) -> NetworkUpdate:
+    """The generator's step: AdamW (Loshchilov & Hutter, ICLR 2019), one named group per net that trains with it.
+
+    Where G2 trains, its schedule counts for all of them.
+    """
     nets = [
         ("G2", cascade.refine_net, refine.lr),
-        ("G", cascade.generator, lr),
+        ("G", cascade.generator, train.lr),
         ("R", registration_net, registration.lr),
     ]
     groups = [
@@ -87,17 +100,42 @@ def generator_optimizer(
         for name, net, net_lr in nets
         if net is not None and (parameters := [p for p in net.parameters() if p.requires_grad])
     ]
-    return torch.optim.AdamW(groups, weight_decay=weight_decay)
+    optimizer = torch.optim.AdamW(groups, weight_decay=train.weight_decay)
+    leading = refine if refine.enabled else train
+    total_steps = train.num_epochs * train.steps_per_epoch
+    schedule = build_schedule(optimizer, leading.lr_scheduler, leading.warmup_steps, total_steps)
+    return NetworkUpdate(optimizer, schedule, _scaler(cascade, train.amp), train.grad_clip)
 
 
-def discriminator_optimizer(discriminator_net: nn.Module, lr: float) -> Optimizer:
-    """Adam with GAN momentum (0.5, 0.999), as pix2pix and its heirs use."""
-    group = {"name": "D", "params": list(discriminator_net.parameters())}
-    return torch.optim.Adam([group], lr=lr, betas=(0.5, 0.999))
+def build_adversary(
+    network: nn.Module | None, discriminator: DiscriminatorConfig, train: TrainConfig
+) -> Adversary | None:
+    """D and what belongs to it; None without D. Adam with GAN momentum (0.5, 0.999), as pix2pix and its heirs use."""
+    if network is None:
+        return None
+    warmup_epochs = 0 if train.skip_warmup else discriminator.warmup_epochs
+    group = {"name": "D", "params": list(network.parameters())}
+    optimizer = torch.optim.Adam([group], lr=discriminator.lr, betas=(0.5, 0.999))
+    steps = (train.num_epochs - warmup_epochs) * train.steps_per_epoch * discriminator.steps
+    schedule = build_schedule(optimizer, discriminator.lr_scheduler, discriminator.warmup_steps, steps)
+    return Adversary(
+        synchronised(network),  # type: ignore[arg-type]
+        NetworkUpdate(optimizer, schedule, _scaler(network, train.amp), train.grad_clip),
+        AdversarialLoss(discriminator.mode),
+        gan_weight=discriminator.gan_weight,
+        feat_match_weight=discriminator.feat_match_weight,
+        steps=discriminator.steps,
+        warmup_epochs=warmup_epochs,
+        amp=train.amp,
+    )
 
 
-def lr_scheduler(optimizer: Optimizer, kind: str, warmup_steps: int, total_steps: int) -> LambdaLR:
-    """Linear warm-up, then cosine to zero (Loshchilov & Hutter, ICLR 2017) or constant; one step an iteration.
+def _scaler(network: nn.Module, amp: str) -> torch.amp.GradScaler:
+    return torch.amp.GradScaler(next(network.parameters()).device.type, enabled=amp == "fp16")
+
+
+def build_schedule(optimizer: Optimizer, kind: str, warmup_steps: int, total_steps: int) -> LambdaLR:
+    """Linear warm-up, then cosine to zero (Loshchilov & Hutter, ICLR 2017) or constant; one step per iteration.
 
     In closed form: a resumed run goes on at its step of the schedule that the settings say now.
     """
@@ -108,45 +146,37 @@ def lr_scheduler(optimizer: Optimizer, kind: str, warmup_steps: int, total_steps
             return step / warmup_steps
         if kind == "constant":
             return 1.0
-        # Beyond the end, where a run with fewer steps an epoch may be resumed, the cosine would rise again.
+        # Beyond the end, where a run with fewer steps per epoch may be resumed, the cosine would rise again.
         progress = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
         return 0.5 * (1 + math.cos(math.pi * progress))
 
     return LambdaLR(optimizer, factor)
 
 
-@one_line_errors()
-def warmup_epochs(discriminator: DiscriminatorConfig, skip_warmup: bool | str) -> int:
-    """Epochs before D joins; ``skip_warmup`` as YAML or a command line gives it."""
-    return 0 if TrainConfig.parse(skip_warmup=skip_warmup).skip_warmup else discriminator.warmup_epochs
-
-
-def trainer(
-    *,
-    discriminator: DiscriminatorConfig,
-    discriminator_net: nn.Module | None = None,
-    discriminator_update: NetworkUpdate | None = None,
-    warmup_epochs: int = 0,
-    **common: Any,
+def build_trainer(
+    *, adversary: Adversary | None = None, **common: Any
 ) -> SynthesisTrainer | AdversarialSynthesisTrainer:
-    """The engine: with D or without.
-
-    Args:
-        discriminator: D's settings.
-        discriminator_net: D, or None.
-        discriminator_update: D's step, or None.
-        warmup_epochs: epochs before D joins.
-        common: what both engines take.
-    """
-    if discriminator_net is None or discriminator_update is None:
+    """The engine, with D or without; ``common`` is what both take."""
+    if adversary is None:
         return SynthesisTrainer(**common)
-    return AdversarialSynthesisTrainer(
-        discriminator=discriminator_net,
-        discriminator_update=discriminator_update,
-        adversarial_loss=AdversarialLoss(discriminator.mode),
-        gan_weight=discriminator.gan_weight,
-        feat_match_weight=discriminator.feat_match_weight,
-        discriminator_steps=discriminator.steps,
-        warmup_epochs=warmup_epochs,
-        **common,
-    )
+    return AdversarialSynthesisTrainer(adversary=adversary, **common)
+
+
+def state_to_save(
+    *,
+    cascade: SynthesisCascade,
+    averaged: nn.Module,
+    update: NetworkUpdate,
+    registration_net: nn.Module | None = None,
+    discriminator_net: nn.Module | None = None,
+    adversary: Adversary | None = None,
+) -> dict[str, Any]:
+    """What a run needs to go on, by its name in a checkpoint; what there isn't is None."""
+    return {
+        NETWORK: cascade,
+        EMA: averaged,
+        **update.parts(),
+        "registration": registration_net,
+        "discriminator": discriminator_net,
+        **(adversary.update.parts("discriminator_") if adversary else {}),
+    }

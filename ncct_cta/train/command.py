@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import argparse
 import typing
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
-from monai.bundle import ConfigParser
 
 from ..common.errors import InputError, one_line_errors
-from ..settings.places import find_config
+from ..settings.places import bundle_config, find_config
+from ..settings.reading import read_yaml
 from ..settings.sections import TrainConfig, section_types
-from .workflow import SynthesisWorkflow
+from .workflow import WORKFLOW_ARGUMENTS, SynthesisWorkflow
+
+TRAIN_YAML = "train.yaml"
 
 EPILOG = """\
 every setting can be given as --section::key value, for example
@@ -74,24 +75,22 @@ def is_text(key: str, word: str) -> bool:
     return kind is not None and typing.get_type_hints(kind).get(name) is str and not written_as_yaml
 
 
-def read_settings(path: str) -> dict[str, Any]:
-    """Read a file of settings.
+def settings_of_preset(content: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """The settings in a preset, without what names MONAI's workflow: another wiring or workflow would be code.
 
     Raises:
-        InputError: if it is no YAML, holds no sections, or gives one twice.
+        InputError: if the preset names another wiring than the shipped one, or another argument of MONAI's.
     """
-    try:
-        with warnings.catch_warnings():
-            # MONAI warns, and takes the later of the two alone.
-            warnings.filterwarnings("error", "Duplicate key")
-            content = ConfigParser.load_config_file(path)
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not readable as YAML: {error}") from error
-    except UserWarning as error:
-        raise InputError(f"{path}: {error}, expected each once; put its settings together") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected sections of settings (section: then key: value below it)")
-    return content
+    settings = {key: value for key, value in content.items() if key not in ("workflow_name", "config_file")}
+    wiring = content.get("config_file", TRAIN_YAML)
+    if not (isinstance(wiring, str) and find_config(wiring) == bundle_config(TRAIN_YAML)):
+        raise InputError(
+            f"{path}: config_file is {wiring!r}, expected the shipped {TRAIN_YAML}; wiring of your own is code: run it "
+            "with python -m monai.bundle run training --args_file"
+        )
+    for key in WORKFLOW_ARGUMENTS & settings.keys():
+        raise InputError(f"{path}: {key} is MONAI's own, which may run code; give it on the command line: --{key}")
+    return settings
 
 
 @one_line_errors()
@@ -103,12 +102,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in ("resume", "debug"):
         if getattr(arguments, name):
             overrides[f"train::{name}"] = True
-    content = read_settings(path)
+    content = read_yaml(path)
     if "training" in content:  # a run's config.yaml, or the bundle's own: wiring and settings in one file
         workflow = SynthesisWorkflow(config_file=path, **overrides)
     else:
-        content.pop("workflow_name", None)
-        workflow = SynthesisWorkflow(**{**content, **overrides})
+        workflow = SynthesisWorkflow(**{**settings_of_preset(content, path), **overrides})
     workflow.initialize()
     workflow.run()
     workflow.finalize()

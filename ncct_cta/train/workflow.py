@@ -8,19 +8,23 @@ from typing import Any
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 from ..common.errors import one_line_errors
-from ..settings import Settings
+from ..settings import Settings, settings_of
 from ..settings.places import find_config
-from ..settings.sections import settings_of
+from ..settings.quoting import quoted
+from .training_run import require_fitting
 
 # MONAI's own arguments of a workflow; everything else that is given must be a setting.
 _PLACES = ("bundle_root", "dataset_dir")
+WORKFLOW_ARGUMENTS = frozenset(
+    ["meta_file", "logging_file", "init_id", "run_id", "final_id", "tracking", "workflow_type", "properties_path"]
+)
 
 
 class SynthesisWorkflow(ConfigWorkflow):
     """MONAI's workflow with settings merged key by key and checked before anything is built.
 
     A preset names it (``workflow_name: ncct_cta.train.workflow.SynthesisWorkflow``), because MONAI's own workflow lets
-    a section of the preset replace the bundle's whole section, and takes unknown keys silently.
+    a section of the preset replace the bundle's whole section, takes unknown keys silently, and evaluates values.
 
     Args:
         config_file: the bundle's YAML, or several; the shipped one of that name if there is none at that path.
@@ -31,12 +35,13 @@ class SynthesisWorkflow(ConfigWorkflow):
     @one_line_errors()
     def __init__(self, config_file: str | Sequence[str] = "train.yaml", **overrides: Any) -> None:
         files = [find_config(file) for file in ([config_file] if isinstance(config_file, str) else config_file)]
-        own = {key: overrides.pop(key) for key in list(overrides) if key in _CONFIG_WORKFLOW_ARGUMENTS}
+        own = {key: overrides.pop(key) for key in list(overrides) if key in WORKFLOW_ARGUMENTS}
         own.setdefault("run_id", "training")
         flat = flatten(overrides)
         checked = check_overrides(ConfigParser.load_config_files(files), flat)
         super().__init__(config_file=files if len(files) > 1 else files[0], **own)
-        self.parser.update(flat | checked)
+        places = {key: value for key, value in flat.items() if key in _PLACES}
+        self.parser.update({key: quoted(value) for key, value in (places | checked).items()})
 
 
 def check_overrides(bundle: Mapping[str, Any], flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,27 +67,17 @@ def check_overrides(bundle: Mapping[str, Any], flat: Mapping[str, Any]) -> dict[
             sections[name] = value
         elif isinstance(sections.setdefault(name, {}), dict):
             sections[name][inner] = value
-    plain = Settings.parse(sections).as_plain()
-    return {f"{name}::{key}": plain[name][key] for name, values in sections.items() for key in values}
-
-
-_CONFIG_WORKFLOW_ARGUMENTS = (
-    "meta_file",
-    "logging_file",
-    "init_id",
-    "run_id",
-    "final_id",
-    "tracking",
-    "workflow_type",
-    "properties_path",
-)
+    settings = Settings.parse(sections)
+    require_fitting(settings)
+    plain = settings.as_plain()
+    return {f"{name}::{key}": plain[name][key] for name, values in sections.items() for key in values or ()}
 
 
 def flatten(overrides: Mapping[str, Any]) -> dict[str, Any]:
     """``{"train": {"lr": 1}, "train#seed": 2}`` -> ``{"train::lr": 1, "train::seed": 2}``."""
     flat: dict[str, Any] = {}
     for key, value in overrides.items():
-        name = key.replace("#", "::")
+        name = str(key).replace("#", "::")
         if isinstance(value, Mapping) and "::" not in name:
             flat |= {f"{name}::{inner}": v for inner, v in value.items()}
         elif value is None and "::" not in name:

@@ -16,7 +16,7 @@ from ncct_cta.data import EpochSampler, PairedCases, PatchDataset, VolumeDataset
 from ncct_cta.data.datasets import CACHE_FOLDER, TRAINING, VALIDATION
 from ncct_cta.data.store import StoredCase
 from ncct_cta.infer.input_cases import InputCases
-from ncct_cta.train.builders import loader
+from ncct_cta.train.builders import build_loader
 from ncct_cta.volumes.nifti import read_ct
 
 WINDOW = HUWindow(-1000.0, 1000.0)
@@ -75,7 +75,7 @@ def test_workers_do_not_change_the_samples(cases, num_workers):
     def batches(num_workers):
         dataset = make_patches(cases)
         sampler = EpochSampler(dataset, 6)
-        made = loader(dataset, torch.device("cpu"), batch_size=3, sampler=sampler, num_workers=num_workers)
+        made = build_loader(dataset, torch.device("cpu"), batch_size=3, sampler=sampler, num_workers=num_workers)
         drawn = []
         for epoch in (1, 2):  # workers stay between epochs
             sampler.set_epoch(epoch)

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 from ncct_cta.common import keys
-from ncct_cta.engines import AdversarialSynthesisTrainer, NetworkUpdate
+from ncct_cta.engines import AdversarialSynthesisTrainer, Adversary, NetworkUpdate
 from ncct_cta.handlers import AveragedNetwork, DiagnosticsHandler, EMAHandler
 from ncct_cta.losses.adversarial import AdversarialLoss
 from ncct_cta.losses.alignment import Aligned, AlignedReconstruction
@@ -29,7 +29,7 @@ from ncct_cta.networks import (
     SynthesisCascade,
     warp,
 )
-from ncct_cta.train.builders import lr_scheduler
+from ncct_cta.train.builders import build_schedule
 
 D_TERMS = {keys.D_LOSS, keys.D_REAL, keys.D_FAKE, keys.GAN_G, keys.FEAT_MATCH, keys.GNORM_D}
 
@@ -68,6 +68,7 @@ def make_trainer(
     mode: str = "least_squares",
     epochs: int = 1,
     grad_clip: float = 0.0,
+    amp: str = "off",
     handlers: Sequence[Any] = (),
     trainer_class: type[AdversarialSynthesisTrainer] = AdversarialSynthesisTrainer,
     **options: Any,
@@ -81,11 +82,15 @@ def make_trainer(
         network=network,
         objective=AlignedReconstruction(ReconstructionLoss(spatial_dims), registration),
         update=make_update({"G": network, "R": registration}, grad_clip=grad_clip),
-        discriminator=discriminator,
-        discriminator_update=make_update({"D": discriminator}, grad_clip=grad_clip),
-        adversarial_loss=AdversarialLoss(mode),
+        adversary=Adversary(
+            discriminator,
+            make_update({"D": discriminator}, grad_clip=grad_clip),
+            AdversarialLoss(mode),
+            amp=amp,
+            **options,
+        ),
         train_handlers=handlers,
-        **options,
+        amp=amp,
     )
 
 
@@ -109,7 +114,7 @@ def test_a_generator_step_leaves_nothing_in_the_discriminator():
     discriminator(torch.rand(2, 1, 16, 16), torch.rand(2, 1, 16, 16))  # the spectral norm's vectors have moved
     before_d, before_g = weights_of(discriminator), weights_of(trainer.network)
     loss, aligned = aligned_images(trainer, tiny_batch())
-    judged = trainer._judge(aligned)
+    judged = trainer.adversary.judge(aligned)
     trainer.update(loss + judged[keys.GAN_G] + judged[keys.FEAT_MATCH])
     assert any("_u" in name for name in before_d)
     assert same_weights(weights_of(discriminator), before_d)
@@ -120,7 +125,7 @@ def test_a_generator_step_leaves_nothing_in_the_discriminator():
 def test_the_adversarial_loss_alone_reaches_the_generator():
     trainer = make_trainer([tiny_batch()])
     _, aligned = aligned_images(trainer, tiny_batch())
-    judged = trainer._judge(aligned)
+    judged = trainer.adversary.judge(aligned)
     for term in (keys.GAN_G, keys.FEAT_MATCH):
         parameters = list(trainer.network.parameters())
         gradients = torch.autograd.grad(judged[term], parameters, retain_graph=True)
@@ -135,7 +140,7 @@ def test_a_discriminator_step_leaves_nothing_in_the_generator_the_registration_a
     nets = (network, registration, average.averaged)
     before = [weights_of(net) for net in nets]
     before_d = weights_of(trainer.d_network)
-    trainer._update_discriminator(aligned)
+    trainer.adversary.step(aligned)
     assert all(same_weights(weights_of(net), state) for net, state in zip(nets, before, strict=True))
     assert no_gradients(*nets)
     assert not same_weights(weights_of(trainer.d_network), before_d)
@@ -147,7 +152,7 @@ class Watch:
     def __init__(self, trainer: AdversarialSynthesisTrainer, others: Sequence[nn.Module]) -> None:
         self.trainer, self.others = trainer, others
         self.after_d: dict[str, torch.Tensor] = {}
-        step = trainer.discriminator_update.__call__
+        step = trainer.adversary.update.__call__
 
         def watched(loss: torch.Tensor) -> dict[str, torch.Tensor]:
             self.before = [weights_of(net) for net in others]
@@ -157,7 +162,7 @@ class Watch:
             self.after_d = weights_of(trainer.d_network)
             return norms
 
-        trainer.discriminator_update = watched  # type: ignore[assignment]
+        trainer.adversary.update = watched  # type: ignore[assignment]
 
 
 def test_in_a_whole_iteration_each_step_changes_its_own_nets_only():
@@ -168,7 +173,7 @@ def test_in_a_whole_iteration_each_step_changes_its_own_nets_only():
         network=network,
         registration=registration,
         handlers=[EMAHandler(average), DiagnosticsHandler()],
-        discriminator_steps=2,
+        steps=2,
     )
     watch = Watch(trainer, (network, registration, average.averaged))
     checked = []
@@ -193,7 +198,7 @@ def test_a_gradient_that_someone_left_in_the_discriminator_does_not_count():
         _, aligned = aligned_images(trainer, tiny_batch())
         for parameter in trainer.d_network.parameters():
             parameter.grad = torch.full_like(parameter, left)
-        trainer._update_discriminator(aligned)
+        trainer.adversary.step(aligned)
         states.append(weights_of(trainer.d_network))
     assert same_weights(*states)
 
@@ -208,7 +213,7 @@ def test_the_discriminator_judges_in_eval_mode_and_is_given_back_as_it_was(train
             (module.training, any(parameter.requires_grad for parameter in module.parameters()))
         )
     )
-    trainer._judge(aligned_images(trainer, tiny_batch())[1])
+    trainer.adversary.judge(aligned_images(trainer, tiny_batch())[1])
     assert modes == [(False, False)] * 2
     assert discriminator.training is training
     assert all(parameter.requires_grad for parameter in discriminator.parameters())
@@ -220,7 +225,7 @@ def test_real_features_carry_no_gradient():
     trainer.d_network.register_forward_hook(lambda module, inputs, output: judgements.append((inputs, output)))
     batch = tiny_batch()
     _, aligned = aligned_images(trainer, batch)
-    trainer._judge(aligned)
+    trainer.adversary.judge(aligned)
     for (_, image), judgement in judgements:
         synthetic = image is aligned.prediction
         assert all(layer.requires_grad == synthetic for scale in judgement.features for layer in scale)
@@ -342,14 +347,14 @@ def test_the_loss_is_the_weighted_sum_of_its_terms():
 
 @pytest.mark.parametrize("steps", [1, 3])
 def test_the_discriminator_takes_its_steps_for_each_of_the_generator(steps):
-    trainer = make_trainer([tiny_batch(0), tiny_batch(1)], discriminator_steps=steps)
+    trainer = make_trainer([tiny_batch(0), tiny_batch(1)], steps=steps)
     taken = {"G": 0, "D": 0}
 
     def count(name: str) -> None:
         taken[name] += 1
 
     trainer.update.optimizer.register_step_post_hook(lambda *_: count("G"))
-    trainer.discriminator_update.optimizer.register_step_post_hook(lambda *_: count("D"))
+    trainer.adversary.update.optimizer.register_step_post_hook(lambda *_: count("D"))
     trainer.run()
     assert taken == {"G": 2, "D": 2 * steps}
 
@@ -362,7 +367,7 @@ def test_each_net_is_clipped_and_its_norm_logged_before():
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"]]
         norms[name] = float(torch.stack([gradient.norm() for gradient in gradients]).norm())
 
-    for name, update in ((keys.GNORM_G, trainer.update), (keys.GNORM_D, trainer.discriminator_update)):
+    for name, update in ((keys.GNORM_G, trainer.update), (keys.GNORM_D, trainer.adversary.update)):
         update.optimizer.register_step_pre_hook(lambda optimizer, *_, name=name: measure(name, optimizer))
     trainer.run()
     for name, applied in norms.items():
@@ -373,9 +378,9 @@ def test_each_net_is_clipped_and_its_norm_logged_before():
 def test_the_discriminators_rate_decays_to_zero():
     """Others' bug: D's rate never decays, because the wrong optimiser is scheduled."""
     batches = [tiny_batch()] * 10
-    trainer = make_trainer(batches, discriminator_steps=2)
-    optimizer = trainer.discriminator_update.optimizer
-    trainer.discriminator_update.lr_scheduler = lr_scheduler(optimizer, "cosine", 2, 20)
+    trainer = make_trainer(batches, steps=2)
+    optimizer = trainer.adversary.update.optimizer
+    trainer.adversary.update.lr_scheduler = build_schedule(optimizer, "cosine", 2, 20)
     rates = []
     trainer.add_event_handler(
         IterationEvents.LOSS_COMPLETED, lambda engine: rates.append(optimizer.param_groups[0]["lr"])

@@ -14,7 +14,7 @@ from torch import nn
 from ncct_cta.common.keys import CASE, CTA, GNORM_G, L1, LOSS, LUNG, NCCT, SSIM, STAGES, TERMS
 from ncct_cta.data import EpochSampler
 from ncct_cta.losses.reconstruction import ReconstructionLoss
-from ncct_cta.train.builders import loader, lr_scheduler
+from ncct_cta.train.builders import build_loader, build_schedule
 
 
 def loss_on(network: nn.Module, batch) -> float:
@@ -101,7 +101,7 @@ def test_bf16_trains_on_a_cpu():
 def rates(kind: str, *, warmup: int, total: int, peak: float = 2.0) -> list[float]:
     """The learning rate that each step is taken with."""
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=peak)
-    scheduler = lr_scheduler(optimizer, kind, warmup, total)
+    scheduler = build_schedule(optimizer, kind, warmup, total)
     drawn = []
     for _ in range(total):
         drawn.append(optimizer.param_groups[0]["lr"])
@@ -130,7 +130,7 @@ def test_the_rate_moves_on_once_a_step():
     optimizer = torch.optim.SGD([{"params": list(network.parameters()), "name": "G"}], lr=2.0)
     trainer = make_trainer(network, [tiny_batch()] * 3)
     trainer.update.optimizer = optimizer
-    trainer.update.lr_scheduler = lr_scheduler(optimizer, "constant", 4, 100)
+    trainer.update.lr_scheduler = build_schedule(optimizer, "constant", 4, 100)
     drawn = []
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: drawn.append(engine.update.lr))
     trainer.run()
@@ -152,7 +152,7 @@ class Positions(torch.utils.data.Dataset):
 @pytest.mark.parametrize("first_epoch", [0, 2], ids=["new", "resumed after epoch 2"])
 def test_every_epoch_asks_for_its_own_samples(first_epoch):
     dataset = Positions()
-    batches = loader(dataset, CPU, batch_size=2, sampler=EpochSampler(dataset, 4))
+    batches = build_loader(dataset, CPU, batch_size=2, sampler=EpochSampler(dataset, 4))
     trainer = make_trainer(tiny_cascade(), batches, epochs=4)
     trainer.state.epoch, trainer.state.iteration = first_epoch, 2 * first_epoch
     trainer.run()

@@ -9,8 +9,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ncct_cta.engines import NetworkUpdate
 from ncct_cta.networks import Generator, RefineNet, RegistrationNet, SynthesisCascade
-from ncct_cta.settings.sections import DiscriminatorConfig, RefineConfig, RegistrationConfig
-from ncct_cta.train.builders import discriminator_optimizer, generator_optimizer, lr_scheduler, warmup_epochs
+from ncct_cta.settings import DiscriminatorConfig, RefineConfig, RegistrationConfig, TrainConfig
+from ncct_cta.train.builders import build_adversary, build_update
 
 
 def two_nets(grad_clip: float = 0.0, lr: float = 1.0) -> tuple[nn.Parameter, nn.Parameter, NetworkUpdate]:
@@ -78,13 +78,13 @@ def cascade(*, frozen: bool) -> SynthesisCascade:
 
 def groups(network: SynthesisCascade, registration: nn.Module | None = None) -> dict[str, tuple[float, int]]:
     """Each group's learning rate and number of weights."""
-    optimizer = generator_optimizer(
+    optimizer = build_update(
         network,
         registration,
-        lr=1e-3,
-        refine=RefineConfig(lr=2e-3),
+        train=TrainConfig(lr=1e-3, warmup_steps=0),
+        refine=RefineConfig(enabled=True, lr=2e-3, warmup_steps=0),
         registration=RegistrationConfig(lr=3e-3),
-    )
+    ).optimizer
     return {
         group["name"]: (group["lr"], sum(parameter.numel() for parameter in group["params"]))
         for group in optimizer.param_groups
@@ -110,14 +110,16 @@ def test_a_frozen_g_is_not_in_the_optimiser():
 
 
 def test_the_discriminator_has_an_optimiser_of_its_own_and_its_rate_ends_at_zero():
-    optimizer = discriminator_optimizer(nn.Linear(2, 1), lr=4e-4)
-    scheduler = lr_scheduler(optimizer, "cosine", 2, 12)
+    settings = DiscriminatorConfig(enabled=True, lr=4e-4, warmup_steps=2, warmup_epochs=0)
+    adversary = build_adversary(nn.Linear(2, 1), settings, TrainConfig(num_epochs=3, steps_per_epoch=4))
+    optimizer = adversary.update.optimizer
     rates = []
     for _ in range(12):
         rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
-        scheduler.step()
+        adversary.update.lr_scheduler.step()
     assert optimizer.param_groups[0]["name"] == "D"
+    assert optimizer.param_groups[0]["betas"] == (0.5, 0.999)  # a GAN's
     assert max(rates) == pytest.approx(4e-4)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.0, abs=1e-9)
 
@@ -125,4 +127,6 @@ def test_the_discriminator_has_an_optimiser_of_its_own_and_its_rate_ends_at_zero
 @pytest.mark.parametrize(("skip", "epochs"), [(True, 0), ("true", 0), (False, 7), ("false", 7)])
 def test_the_warm_up_is_skipped_when_it_is_meant_to_be(skip, epochs):
     """MONAI's command line gives ``false`` as a string, which is true for Python."""
-    assert warmup_epochs(DiscriminatorConfig(warmup_epochs=7), skip) == epochs
+    train = TrainConfig.parse(skip_warmup=skip)
+    adversary = build_adversary(nn.Linear(2, 1), DiscriminatorConfig(enabled=True, warmup_epochs=7), train)
+    assert adversary.warmup_epochs == epochs

@@ -17,7 +17,7 @@ from ncct_cta.common.keys import EMA, NETWORK, VAL_LOSS
 from ncct_cta.handlers import CheckpointHandler
 from ncct_cta.handlers.checkpoint import load_progress, random_state, set_random_state
 from ncct_cta.runs.files import BEST, BEST_VAL_LOSS, LAST, PROGRESS, RANDOM, SETTINGS
-from ncct_cta.train.builders import lr_scheduler
+from ncct_cta.train.builders import build_schedule
 
 SETTINGS_PLAIN = {"model": {"channels": [4, 8], "residual_output": True}, "data": {"spacing": None}}
 
@@ -115,7 +115,7 @@ def test_restoring_brings_weights_and_moments_back(tmp_path):
 def scheduled(kind: str, *, lr: float, steps: int, weight_decay: float = 0.0):
     """An optimiser and its schedule over so many steps."""
     optimiser = torch.optim.AdamW([torch.nn.Parameter(torch.ones(2))], lr=lr, weight_decay=weight_decay)
-    return optimiser, lr_scheduler(optimiser, kind, 2, steps)
+    return optimiser, build_schedule(optimiser, kind, 2, steps)
 
 
 @pytest.mark.parametrize("kind", ["cosine", "constant"])

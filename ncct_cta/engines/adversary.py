@@ -1,0 +1,104 @@
+"""The adversary: D, its loss, its step, and what its verdict costs the generator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ..common import keys
+from ..common.precision import autocast
+from ..losses import Aligned
+from ..losses.adversarial import AdversarialLoss, FeatureMatchingLoss, mean_score
+from ..networks import Judgement, frozen
+from .updates import NetworkUpdate
+
+
+class Adversary:
+    """D judges (x, refined) against (x, y), and learns to; real is the CTA y, never the input.
+
+    D and the generator never train each other: ``step`` sees a detached synthesis, ``judge`` a frozen D (no gradient,
+    eval mode, so no weight, spectral-norm vector or buffer of D changes).
+
+    Args:
+        network: D, from (condition, image) to ``Judgement``.
+        update: D's optimiser step.
+        loss: what D and the generator pay for D's judgement.
+        gan_weight: weight of the generator's adversarial term.
+        feat_match_weight: weight of the feature matching (pix2pixHD, Wang et al., CVPR 2018).
+        steps: D's steps per generator step.
+        warmup_epochs: epochs of reconstruction alone before D joins.
+        amp: mixed precision: off, bf16 or fp16.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        update: NetworkUpdate,
+        loss: AdversarialLoss,
+        *,
+        gan_weight: float = 1.0,
+        feat_match_weight: float = 1.0,
+        steps: int = 1,
+        warmup_epochs: int = 0,
+        amp: str = "off",
+    ) -> None:
+        self.network = network
+        self.update = update
+        self.loss = loss
+        self.feature_matching = FeatureMatchingLoss()
+        self.gan_weight = gan_weight
+        self.feat_match_weight = feat_match_weight
+        self.steps = steps
+        self.warmup_epochs = warmup_epochs
+        self.amp = amp
+
+    def has_joined(self, epoch: int) -> bool:
+        """Say whether D takes part in ``epoch``, counted from 1."""
+        return epoch > self.warmup_epochs
+
+    def step(self, aligned: Aligned) -> Mapping[str, torch.Tensor]:
+        """D's steps on one batch: no gradient reaches the generator.
+
+        Returns:
+            scalars of the last step: ``d_loss``, ``D_real``, ``D_fake``, ``gnorm_D``.
+        """
+        self.network.train()
+        condition, fake = aligned.ncct.detach(), aligned.prediction.detach()
+        terms: dict[str, torch.Tensor] = {}
+        for _ in range(self.steps):
+            with autocast(condition.device, self.amp):
+                # Real and synthetic in one pass: nothing but their content can tell them apart.
+                both = self.network(torch.cat((condition, condition)), torch.cat((aligned.cta, fake)))
+            real_logits, fake_logits = zip(*(scale.chunk(2) for scale in both.logits), strict=True)
+            d_loss = self.loss.discriminator_loss(real_logits, fake_logits)
+            terms = {
+                keys.D_LOSS: d_loss.detach(),
+                keys.D_REAL: mean_score(real_logits),
+                keys.D_FAKE: mean_score(fake_logits),
+                **self.update(d_loss),
+            }
+        return terms
+
+    def judge(self, aligned: Aligned) -> dict[str, torch.Tensor]:
+        """What D's judgement costs the generator: D is frozen, so nothing of it changes.
+
+        Returns:
+            scalars with a gradient: ``gan_g`` and ``feat_match``, both unweighted.
+        """
+        # Not through DistributedDataParallel: it would wait for gradients of D, and write D's buffers.
+        plain = self.network.module if isinstance(self.network, DistributedDataParallel) else self.network
+        with frozen(plain), autocast(aligned.ncct.device, self.amp):
+            with torch.no_grad():
+                real: Judgement = plain(aligned.ncct, aligned.cta)
+            fake: Judgement = plain(aligned.ncct, aligned.prediction)
+        return {
+            keys.GAN_G: self.loss.generator_loss(fake.logits),
+            keys.FEAT_MATCH: self.feature_matching(real.features, fake.features),
+        }
+
+    def added_to(self, loss: torch.Tensor, judged: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """``loss + gan_weight * gan_g + feat_match_weight * feat_match``: what the generator minimises."""
+        return loss + self.gan_weight * judged[keys.GAN_G] + self.feat_match_weight * judged[keys.FEAT_MATCH]

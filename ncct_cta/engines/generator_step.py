@@ -1,0 +1,71 @@
+"""The generator's part of a training step, which every trainer has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from monai.engines.utils import IterationEvents
+from monai.inferers import Inferer
+from torch import nn
+
+from ..common import keys
+from ..common.precision import autocast
+from ..losses import Aligned, AlignedReconstruction
+from ..networks import Stages
+from .updates import NetworkUpdate
+
+
+class Reconstruction(NamedTuple):
+    """What the generator made of a batch: the batch on the device, the stages, the loss' terms, the aligned images."""
+
+    batch: dict[str, Any]
+    stages: Stages
+    terms: dict[str, torch.Tensor]
+    aligned: Aligned
+
+
+class GeneratorStep:
+    """Mixed into MONAI's trainers: ``reconstruct`` a batch, then ``descend`` the loss.
+
+    A step leaves in ``engine.state.output`` the batch on the device, the cascade's ``stages`` (detached) and the
+    ``terms``: scalars by their name in the logs, among them each net's gradient norm before clipping.
+    """
+
+    state: Any
+    prepare_batch: Any
+    non_blocking: bool
+    objective: AlignedReconstruction
+    update: NetworkUpdate
+    precision: str
+
+    def reconstruct(self, batchdata: Any, network: nn.Module, inferer: Inferer) -> Reconstruction:
+        """Run the cascade on a batch, and compare its prediction to the CTA."""
+        batch = self.prepare_batch(batchdata, self.state.device, self.non_blocking)
+        network.train()
+        with autocast(self.state.device, self.precision):
+            stages = inferer(batch[keys.NCCT], network)
+        terms, aligned = self.objective(batch[keys.NCCT], stages.refined, batch[keys.CTA], batch[keys.LUNG])
+        return Reconstruction(batch, stages, terms, aligned)
+
+    def descend(self, made: Reconstruction) -> dict[str, Any]:
+        """Take a step down the terms' ``loss``, and return what the step leaves behind."""
+        self.state.output = step_output(made.batch, made.stages, made.terms)
+        self.fire_event(IterationEvents.LOSS_COMPLETED)  # type: ignore[attr-defined]
+        self.state.output[keys.TERMS] |= self.update(made.terms[keys.LOSS])
+        return self.state.output
+
+
+def step_output(batch: Mapping[str, Any], stages: Stages, terms: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    """What a step leaves behind: nothing in it holds the graph."""
+    detached = Stages(*(image.detach() for image in stages))
+    return {**batch, keys.STAGES: detached, keys.TERMS: {name: value.detach() for name, value in terms.items()}}
+
+
+def to_device(batch: Mapping[str, Any], device: torch.device, non_blocking: bool = False) -> dict[str, Any]:
+    """Move a batch's tensors; names stay."""
+    return {
+        key: value.to(device, non_blocking=non_blocking) if isinstance(value, torch.Tensor) else value
+        for key, value in batch.items()
+    }

@@ -1,0 +1,27 @@
+"""The losses from the settings: each section goes in whole."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ..settings import LossConfig, ModelConfig, RegistrationConfig
+from .alignment import AlignedReconstruction
+from .reconstruction import ReconstructionLoss
+
+
+def build_reconstruction(model: ModelConfig, loss: LossConfig) -> ReconstructionLoss:
+    """What training and validation minimise; see ``ReconstructionLoss``."""
+    return ReconstructionLoss(
+        spatial_dims=model.spatial_dims,
+        l1_weight=loss.l1_weight,
+        ssim_weight=loss.ssim_weight,
+        lung_weight=loss.lung_weight,
+        scales=loss.scales,
+    )
+
+
+def build_objective(
+    reconstruction: ReconstructionLoss, registration: RegistrationConfig, registration_net: nn.Module | None = None
+) -> AlignedReconstruction:
+    """The same for pairs that R aligns first, if there is an R; see ``AlignedReconstruction``."""
+    return AlignedReconstruction(reconstruction, registration_net, registration.smoothness_weight, registration.penalty)

@@ -1,0 +1,61 @@
+"""A run's ``config.yaml``: it holds all settings and starts the run again; read as data, nothing in it is evaluated."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+from monai.bundle import ConfigParser
+
+from ..common.errors import InputError
+from ..common.files import write_text
+from ..settings import Settings, settings_of
+from ..settings.places import bundle_config
+from ..settings.quoting import quoted
+from ..settings.reading import read_yaml
+from .files import CONFIG
+
+LAUNCH = "# python -m monai.bundle run training --config_file <this file>\n"
+# Settings that name a place: absolute in config.yaml, which may be started from anywhere.
+PATHS = (
+    ("data", "datalist"),
+    ("data", "cache_dir"),
+    ("train", "output_dir"),
+    ("train", "pretrained_G"),
+    ("train", "pretrained_G2"),
+)
+
+
+def write_record(folder: Path, settings: Settings, wiring: str | Path) -> None:
+    """Write ``config.yaml``, which alone starts this run again, and what MONAI's tools look for beside it.
+
+    Args:
+        folder: the run's folder.
+        settings: all settings.
+        wiring: the YAML whose sections the settings fill.
+    """
+    recorded = ConfigParser.load_config_file(str(wiring))
+    plain = settings.as_plain()
+    for section, key in PATHS:
+        if plain[section][key]:
+            plain[section][key] = os.path.abspath(plain[section][key])
+    plain["train"]["resume"] = False
+    for name, values in plain.items():
+        recorded[name] |= {key: quoted(value) for key, value in values.items()}
+    write_text(LAUNCH + yaml.safe_dump(recorded, sort_keys=False, width=120, allow_unicode=True), folder / CONFIG)
+    for name in ("metadata.json", "logging.conf"):
+        shutil.copyfile(bundle_config(name), folder / name)
+
+
+def read_record(folder: Path) -> dict[str, dict[str, Any]]:
+    """The settings in a run's ``config.yaml``, by section; its wiring is neither built nor evaluated.
+
+    Raises:
+        InputError: if it isn't there, or can't be read.
+    """
+    if not (folder / CONFIG).is_file():
+        raise InputError(f"{folder}: there is no {CONFIG} in it; give the folder of a run (--run)")
+    return settings_of(read_yaml(folder / CONFIG))

@@ -1,0 +1,77 @@
+"""Weights that a training starts from: those of other runs, or this run's own when it goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..common.errors import InputError
+from ..networks import SynthesisCascade
+from ..settings import ModelConfig, Settings, TrainConfig
+from .checkpoints import check_settings, load_checkpoint, load_weights, part_weights
+from .files import SETTINGS
+
+logger = logging.getLogger(__name__)
+
+# Settings that weights were trained for: with others some load all the same, and give wrong images without an error.
+WINDOW = ("data.window",)
+G_SETTINGS = (*WINDOW, *(f"model.{field.name}" for field in dataclasses.fields(ModelConfig)))
+REFINE_SETTINGS = ("refine.enabled", "refine.hidden_dim", "refine.num_blocks", "refine.fusion")
+
+
+def own_checkpoint(path: Path, settings: Settings) -> dict[str, Any]:
+    """A run's own checkpoint, to go on from.
+
+    Raises:
+        InputError: if it can't be read, or the settings that its weights were trained for have changed.
+    """
+    refine = REFINE_SETTINGS if settings.refine.enabled else ("refine.enabled",)
+    return _checkpoint(path, settings, (*G_SETTINGS, *refine))
+
+
+def start_from_other_runs(cascade: SynthesisCascade, settings: Settings) -> None:
+    """Load the weights of ``train.pretrained_G`` and ``train.pretrained_G2``, where they are given.
+
+    Raises:
+        InputError: if a file can't be read or holds weights of another network, or there is no G2.
+    """
+    train, refine = settings.train, settings.refine
+    _warn_of_unused(settings)
+    if train.pretrained_G2 and not refine.enabled:
+        raise InputError("train.pretrained_G2 is given, but there is no G2; set refine.enabled to true")
+    if refine.enabled and refine.freeze_G and not train.pretrained_G:
+        logger.warning("G is frozen and untrained, G2 gets x * |x|: set train.pretrained_G, or refine.freeze_G false")
+    starts = (
+        ("generator", train.pretrained_G, G_SETTINGS),
+        ("refine_net", train.pretrained_G2, WINDOW),  # it may refine another G; its layers' shapes tell the rest
+    )
+    for part, path, names in starts:
+        if path:
+            weights = part_weights(_checkpoint(path, settings, names), part, path)
+            load_weights(cascade.get_submodule(part), weights, path)
+            logger.info("%s starts from %s", part, path)
+
+
+def _checkpoint(path: str | Path, settings: Settings, names: Sequence[str]) -> dict[str, Any]:
+    """Read a checkpoint; where it says how it was trained, the settings ``names`` must be the same."""
+    checkpoint = load_checkpoint(path)
+    check_settings(checkpoint.get(SETTINGS, {}), settings.as_plain(), names, path)
+    return checkpoint
+
+
+def _warn_of_unused(settings: Settings) -> None:
+    """Name what was set and does nothing in this training."""
+    train, refine, discriminator, default = settings.train, settings.refine, settings.discriminator, TrainConfig()
+    of_g = (*(("lr",) if refine.freeze_G else ()), "lr_scheduler", "warmup_steps")
+    for name in of_g:
+        if refine.enabled and getattr(train, name) != getattr(default, name):
+            logger.warning("train.%s does nothing while G2 trains; set refine.%s", name, name)
+    if discriminator.enabled and not train.skip_warmup and discriminator.warmup_epochs >= train.num_epochs:
+        logger.warning(
+            "D never joins: discriminator.warmup_epochs is %d of %d epochs; lower it, or skip_warmup",
+            discriminator.warmup_epochs,
+            train.num_epochs,
+        )
