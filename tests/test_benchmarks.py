@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ TINY = {
     "fusion": "--steps 2 --cases 3 --hidden-dim 4",
     "inference": "--shape 96 96 6 --repeats 1",
     "registration_prepare": "",
+    "same_weights": f"{shlex.quote(str(BENCHMARKS.parent))} " * 2 + "--presets g_small --steps 2",
     "registration": "--steps 2 --cases 3 --voxel-mm 3",
 }
 
@@ -27,7 +29,7 @@ def test_no_benchmark_is_forgotten() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TINY)
 def test_a_benchmark_runs_and_prints_figures(name: str, tmp_path: Path) -> None:
-    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *TINY[name].split()]
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *shlex.split(TINY[name])]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert any(character.isdigit() for character in done.stdout)
