@@ -42,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="also write what G gave and what G2 got: {case}_coarse.nii.gz and {case}_intermediate.nii.gz",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    parser.add_argument("--trust", action="store_true", help="also run the code of a network that isn't this package's")
     parser.add_argument("--debug", action="store_true", help="log shapes, ranges, timings and memory of every stage")
     _add_dicom_arguments(parser.add_argument_group("DICOM input"))
     return parser
@@ -90,6 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         device=arguments.device,
         amp=arguments.amp,
         batch_size=arguments.batch_size,
+        trust=arguments.trust,
     )
     engine = InferenceEngine(
         device=model.device,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from monai.bundle import ConfigParser
 
 from ..common.errors import InputError
 from ..common.files import write_text
-from ..settings import Settings, settings_of
+from ..settings import Settings, section_types, settings_of
 from ..settings.places import bundle_config
 from ..settings.quoting import quoted
 from ..settings.reading import read_yaml
@@ -48,6 +49,23 @@ def write_record(folder: Path, settings: Settings, wiring: str | Path) -> None:
     write_text(LAUNCH + yaml.safe_dump(recorded, sort_keys=False, width=120, allow_unicode=True), folder / CONFIG)
     for name in ("metadata.json", "logging.conf"):
         shutil.copyfile(bundle_config(name), folder / name)
+
+
+def own_wiring(content: Mapping[str, Any]) -> list[str]:
+    """Name the entries of a ``config.yaml`` that differ from the shipped wiring, settings aside.
+
+    They are code: a user's own, a stranger's, or an older version's.
+    """
+    shipped = read_yaml(bundle_config("train.yaml"))
+    names = section_types()
+
+    def wiring(bundle: Mapping[str, Any], name: str) -> Any:
+        entry = bundle.get(name)
+        if name not in names or not isinstance(entry, Mapping):
+            return entry
+        return {key: value for key, value in entry.items() if key not in names[name].names()}
+
+    return sorted(name for name in {*shipped, *content} if wiring(shipped, name) != wiring(content, name))
 
 
 def read_record(folder: Path) -> dict[str, dict[str, Any]]:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import typing
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ..common.errors import InputError, one_line_errors
+from ..runs.record import own_wiring
 from ..settings.places import bundle_config, find_config
 from ..settings.reading import read_yaml
-from ..settings.sections import TrainConfig, section_types
+from ..settings.sections import TrainConfig, section_types, settings_of
 from .workflow import WORKFLOW_ARGUMENTS, SynthesisWorkflow
+
+logger = logging.getLogger(__name__)
 
 TRAIN_YAML = "train.yaml"
 
@@ -37,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("config", help="a preset (g, g_small, ...), a YAML file of settings, or a run's folder")
     parser.add_argument("--resume", action="store_true", help="go on from the run's last checkpoint, if there is one")
+    parser.add_argument("--trust", action="store_true", help="also run what a run's config.yaml wires, which is code")
     parser.add_argument("--debug", action="store_true", help="log shapes, ranges, timings and memory of every stage")
     return parser
 
@@ -83,7 +89,7 @@ def settings_of_preset(content: Mapping[str, Any], path: str) -> dict[str, Any]:
     """
     settings = {key: value for key, value in content.items() if key not in ("workflow_name", "config_file")}
     wiring = content.get("config_file", TRAIN_YAML)
-    if not (isinstance(wiring, str) and find_config(wiring) == bundle_config(TRAIN_YAML)):
+    if not (isinstance(wiring, str) and Path(find_config(wiring)).samefile(bundle_config(TRAIN_YAML))):
         raise InputError(
             f"{path}: config_file is {wiring!r}, expected the shipped {TRAIN_YAML}; wiring of your own is code: run it "
             "with python -m monai.bundle run training --args_file"
@@ -103,10 +109,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         if getattr(arguments, name):
             overrides[f"train::{name}"] = True
     content = read_yaml(path)
-    if "training" in content:  # a run's config.yaml, or the bundle's own: wiring and settings in one file
+    if "training" not in content:
+        workflow = SynthesisWorkflow(**{**settings_of_preset(content, path), **overrides})
+    elif arguments.trust:  # a run's config.yaml, or the bundle's own: wiring and settings in one file
         workflow = SynthesisWorkflow(config_file=path, **overrides)
     else:
-        workflow = SynthesisWorkflow(**{**settings_of_preset(content, path), **overrides})
+        for name in own_wiring(content):
+            logger.warning("%s: its own %r is code and isn't used; --trust runs it as it is", path, name)
+        workflow = SynthesisWorkflow(**{**settings_of(content), **overrides})
     workflow.initialize()
     workflow.run()
     workflow.finalize()

@@ -32,7 +32,7 @@ def test_the_bundles_train_section_has_every_default() -> None:
 def test_the_bundle_repeats_no_default_of_other_sections(section: str) -> None:
     if section != "train":
         bundle = ConfigParser.load_config_file(bundle_config("train.yaml"))
-        assert bundle[section] == {"_target_": "ncct_cta.train.builders.section", "section": section}
+        assert bundle[section] == {"_target_": "ncct_cta.train.builders.parse_section", "section": section}
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -183,10 +183,9 @@ def test_choices_of_numbers() -> None:
         ({"data": {"window": [0, 100, 200]}}, "data.window"),
         ({"data": {"spacing": [1, 1]}}, "data.spacing is [1.0, 1.0], expected 3 values"),
         ({"model": {"spatial_dims": 3}}, "data.patch_size is [256, 256], expected 3 values"),
-        ({"model": {"channels": [8]}}, "model.channels is [8], expected at least 2 levels"),
         (
-            {"data": {"patch_size": [64, 40]}, "model": {"channels": [4, 8, 16, 32, 64]}},
-            "data.patch_size is [64, 40], expected multiples of 16",
+            {"data": {"patch_size": [32, 64]}, "loss": {"scales": 3}},
+            "loss.scales is 3, which leaves 8 voxels of data.patch_size [32, 64], expected at least SSIM's 11",
         ),
         (
             {**SMALL_PATCH, "discriminator": {"enabled": True, "num_scales": 6}},
