@@ -17,6 +17,10 @@ import yaml
 
 from ..common.errors import InputError
 
+LONGEST_SHOWN = 60  # letters of a value in a message
+LONGEST_LINE = 280  # letters of a message
+LONGEST_NAME = 255  # bytes that a file system takes as one name
+
 SectionT = TypeVar("SectionT", bound="Section")
 
 
@@ -53,7 +57,7 @@ class Section:
         """
         section, problems = cls.check({**(values or {}), **more})
         if problems:
-            raise InputError("; ".join(problems))
+            raise InputError(in_one_line(problems))
         return section
 
     @classmethod
@@ -73,7 +77,7 @@ class Section:
                 _check_range(good[key], fields[key].metadata)
             except ValueError as problem:
                 good.pop(key, None)
-                problems.append(f"{name} is {value!r}, expected {problem}")
+                problems.append(f"{name} is {shown(value)}, expected {problem}")
         return cls(**good), problems
 
     @classmethod
@@ -91,7 +95,9 @@ class Section:
         """Each setting, its default as YAML writes it and its meaning: a row of a Markdown table."""
         for field in dataclasses.fields(cls):
             words = (("low", "at least"), ("high", "at most"))
-            limits = [f"{word} {field.metadata[key]:g}" for key, word in words if field.metadata[key] is not None]
+            limits = [
+                f"{word} {_number(field.metadata[key])}" for key, word in words if field.metadata[key] is not None
+            ]
             meaning = ", ".join([field.metadata["meaning"], *limits]).replace("|", "\\|")
             value = default_of(field)
             plain = list(value) if isinstance(value, tuple) else value
@@ -99,10 +105,30 @@ class Section:
             yield f"| `{cls.section_name()}.{field.name}` | `{default}` | {meaning} |"
 
 
-def nearest(name: str, valid: typing.Iterable[str], further: typing.Iterable[str] = ()) -> str:
+def _number(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else f"{value:g}"
+
+
+def nearest(name: object, valid: typing.Iterable[str], further: typing.Iterable[str] = ()) -> str:
     """Say which name the user probably meant: a valid one, or one of ``further``, which are not listed."""
-    close = difflib.get_close_matches(str(name), [*valid, *further], n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(name)[:LONGEST_SHOWN], [*valid, *further], n=1, cutoff=0.6)
     return f" (did you mean {close[0]}?)" if close else f" (valid: {', '.join(sorted(valid))})"
+
+
+def shown(value: object) -> str:
+    """A user's value in a message, cut if it is long."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+
+
+def in_one_line(problems: Sequence[str]) -> str:
+    """Problems as one line that a terminal shows whole: as many as fit, the first in any case, then how many more."""
+    line = problems[0][:LONGEST_LINE]
+    for number, problem in enumerate(problems[1:], start=1):
+        if len(line) + len(problem) + 2 > LONGEST_LINE:
+            return f"{line}; and {len(problems) - number} more"
+        line = f"{line}; {problem}"
+    return line
 
 
 def _convert(value: Any, hint: Any) -> Any:
@@ -112,11 +138,13 @@ def _convert(value: Any, hint: Any) -> Any:
     """
     origin = typing.get_origin(hint)
     if origin is types.UnionType or origin is typing.Union:
-        if value is None:
+        if value in (None, "None", "null"):
             return None
         return _convert(value, next(a for a in typing.get_args(hint) if a is not type(None)))
     if origin is tuple:
         item = typing.get_args(hint)[0]
+        if isinstance(value, str) and "," in value:  # `64,64`, as MONAI's command line takes it too
+            value = value.strip("[]() ").split(",")
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise ValueError(f"a list of {item.__name__}")
         return tuple(_convert(entry, item) for entry in value)
@@ -130,8 +158,19 @@ def _convert(value: Any, hint: Any) -> Any:
         return known[value]
     if hint in (int, float):
         return _convert_number(value, hint)
+    return _checked_text(value)
+
+
+def _checked_text(value: Any) -> str:
+    """A text that can be written to a file, and be one's name."""
     if not isinstance(value, str):
         raise ValueError("a text (in quotes)")
+    try:
+        longest = max(len(name) for name in value.encode("utf-8").split(b"/"))
+    except UnicodeEncodeError:
+        raise ValueError("a text that UTF-8 can write") from None
+    if "\0" in value or longest > LONGEST_NAME:
+        raise ValueError(f"a text without NUL, and names of at most {LONGEST_NAME} bytes")
     return value
 
 
@@ -150,7 +189,7 @@ def _as_text(value: Any, field: dataclasses.Field) -> Any:
     """Give back the text that YAML read as something else: ``off`` as False, ``2024`` as a number, nothing as None."""
     if value is False and "off" in (field.metadata["choices"] or ()):
         return "off"
-    if value is None and field.default == "":
+    if value in (None, "None") and field.default == "":
         return ""
     return str(value) if type(value) is int else value
 
@@ -178,4 +217,9 @@ def _check_range(value: Any, metadata: Mapping[str, Any]) -> None:
             continue
         # `not (low <= entry)` also rejects NaN.
         if (low is not None and not low <= entry) or (high is not None and not entry <= high):
-            raise ValueError(f"{'' if low is None else f'at least {low}'}{'' if high is None else f' at most {high}'}")
+            raise ValueError(_range(low, high))
+
+
+def _range(low: float | None, high: float | None) -> str:
+    limits = (("at least", low), ("at most", high))
+    return " and ".join(f"{word} {limit}" for word, limit in limits if limit is not None)

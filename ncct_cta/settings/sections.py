@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..common.errors import InputError
-from .declaration import Section, nearest, setting
+from .declaration import Section, in_one_line, nearest, setting, shown
 from .quoting import unquoted
 
 SCHEDULES = ("cosine", "constant")
 DISCRIMINATOR_KERNEL = 4
+NARROWEST_WINDOW = 1  # HU
 SSIM_WINDOW = 11  # voxels a side
 
 
@@ -26,15 +27,19 @@ class DataConfig(Section):
     """Which volumes, on which grid, in which HU window."""
 
     datalist: str = setting("./phantom", "case list (datalist.json) or folder of {case}_{ncct,cta,lung,vessel}.nii.gz")
-    window: tuple[float, ...] = setting((-1000.0, 600.0), "HU window scaled to [-1, 1]; must hold the CTA's vessels")
-    spacing: tuple[float, ...] | None = setting(
-        None, "voxel size in mm to train on; null keeps each scan's own", low=0.1
+    window: tuple[float, ...] = setting(
+        (-1000.0, 600.0), "HU window scaled to [-1, 1]; must hold the CTA's vessels", low=-32768, high=32767
     )
-    patch_size: tuple[int, ...] = setting((256, 256), "size of a training patch in voxels, 2 or 3 values", low=16)
+    spacing: tuple[float, ...] | None = setting(
+        None, "voxel size in mm to train on; null keeps each scan's own", low=0.1, high=100.0
+    )
+    patch_size: tuple[int, ...] = setting(
+        (256, 256), "size of a training patch in voxels, 2 or 3 values", low=16, high=4096
+    )
     augment: bool = setting(True, "random small rotations, scalings and shifts, the same for all of a case's images")
     val_fraction: float = setting(0.15, "share of a folder's cases kept for validation", low=0.0, high=0.9)
     cache_dir: str = setting("", "where decompressed volumes are kept; empty: .ncct_cta_cache beside the data")
-    num_workers: int = setting(0, "processes that load training data beside the main one", low=0)
+    num_workers: int = setting(0, "processes that load training data beside the main one", low=0, high=256)
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,8 @@ class ModelConfig(Section):
 
     architecture: str = setting("unet", "unet, basic_unet, dynunet, or package.module.Class of your own")
     spatial_dims: int = setting(2, "2: axial slices, 3: patches of the volume", choices=(2, 3))
-    channels: tuple[int, ...] = setting((64, 128, 256, 512, 1024, 1024), "features per level", low=1)
-    num_res_units: int = setting(2, "residual units per level; 0: plain convolutions", low=0)
+    channels: tuple[int, ...] = setting((64, 128, 256, 512, 1024, 1024), "features per level", low=1, high=8192)
+    num_res_units: int = setting(2, "residual units per level; 0: plain convolutions", low=0, high=32)
     norm: str = setting("instance", "normalisation layer", choices=("instance", "batch"))
     residual_output: bool = setting(True, "G predicts the change: coarse = clamp(x + net(x), -1, 1)")
     arguments: Mapping[str, Any] = setting({}, "keyword arguments of a class of your own, which takes no other setting")
@@ -54,11 +59,11 @@ class ModelConfig(Section):
 class LossConfig(Section):
     """The generator's reconstruction loss."""
 
-    l1_weight: float = setting(1.0, "weight of the lung-weighted L1", low=0.0)
-    ssim_weight: float = setting(0.2, "weight of 1 - SSIM", low=0.0)
-    lung_weight: float = setting(2.0, "weight of a lung voxel in the L1; other voxels weigh 1", low=0.0)
+    l1_weight: float = setting(1.0, "weight of the lung-weighted L1", low=0.0, high=1.0e6)
+    ssim_weight: float = setting(0.2, "weight of 1 - SSIM", low=0.0, high=1.0e6)
+    lung_weight: float = setting(2.0, "weight of a lung voxel in the L1; other voxels weigh 1", low=0.0, high=1.0e6)
     scales: int = setting(
-        1, "resolutions that the loss is the mean over, each average-pooled 2x from the one before", low=1
+        1, "resolutions that the loss is the mean over, each average-pooled 2x from the one before", low=1, high=6
     )
 
 
@@ -67,10 +72,10 @@ class RegistrationConfig(Section):
     """The registration net R: forgives misaligned pairs during training, never warps what is saved."""
 
     enabled: bool = setting(False, "warp the prediction onto the CTA before the reconstruction loss")
-    smoothness_weight: float = setting(1.0, "weight of the penalty on a rough displacement", low=0.0)
+    smoothness_weight: float = setting(1.0, "weight of the penalty on a rough displacement", low=0.0, high=1.0e6)
     penalty: str = setting("diffusion", "roughness: first or second derivatives", choices=("diffusion", "bending"))
-    max_displacement: float = setting(10.0, "largest displacement of R in voxels", low=0.1)
-    lr: float = setting(1.0e-4, "learning rate of R at its peak; scheduled like the net it helps", low=0.0)
+    max_displacement: float = setting(10.0, "largest displacement of R in voxels", low=0.1, high=1000.0)
+    lr: float = setting(1.0e-4, "learning rate of R at its peak; scheduled like the net it helps", low=0.0, high=10.0)
 
 
 @dataclass(frozen=True)
@@ -78,15 +83,15 @@ class RefineConfig(Section):
     """The refinement net G2, fed with x * |G(x)|."""
 
     enabled: bool = setting(False, "refine G's prediction with G2")
-    hidden_dim: int = setting(64, "features of every block", low=1)
-    num_blocks: int = setting(6, "number of residual blocks", low=1)
+    hidden_dim: int = setting(64, "features of every block", low=1, high=8192)
+    num_blocks: int = setting(6, "number of residual blocks", low=1, high=256)
     fusion: str = setting(
         "product", "what G2 sees: x * |G|; or that, x and G as channels (concat)", choices=("product", "concat")
     )
     freeze_G: bool = setting(True, "keep G as it is; false: it trains on with train.lr")
-    lr: float = setting(1.0e-4, "learning rate of G2 at its peak", low=0.0)
+    lr: float = setting(1.0e-4, "learning rate of G2 at its peak", low=0.0, high=10.0)
     lr_scheduler: str = setting("cosine", "after the warm-up: cosine to zero, or constant", choices=SCHEDULES)
-    warmup_steps: int = setting(200, "steps of linear warm-up", low=0)
+    warmup_steps: int = setting(200, "steps of linear warm-up", low=0, high=1000000000)
 
 
 @dataclass(frozen=True)
@@ -94,17 +99,19 @@ class DiscriminatorConfig(Section):
     """The discriminator D, conditional on the NCCT."""
 
     enabled: bool = setting(False, "train against D")
-    gan_weight: float = setting(1.0, "weight of the generator's adversarial term", low=0.0)
-    feat_match_weight: float = setting(1.0, "weight of the feature matching", low=0.0)
+    gan_weight: float = setting(1.0, "weight of the generator's adversarial term", low=0.0, high=1.0e6)
+    feat_match_weight: float = setting(1.0, "weight of the feature matching", low=0.0, high=1.0e6)
     mode: str = setting("least_squares", "adversarial loss", choices=("least_squares", "hinge"))
-    num_scales: int = setting(3, "scales, each on a 2x average-pooled input of the one before", low=1)
-    num_layers: int = setting(3, "layers of each scale that halve the grid", low=1)
-    hidden_dim: int = setting(64, "features of each scale's first layer", low=1)
-    steps: int = setting(1, "steps of D a generator step", low=1)
-    warmup_epochs: int = setting(5, "epochs of reconstruction alone before D joins (train.skip_warmup: none)", low=0)
-    lr: float = setting(2.0e-4, "learning rate of D at its peak", low=0.0)
+    num_scales: int = setting(3, "scales, each on a 2x average-pooled input of the one before", low=1, high=8)
+    num_layers: int = setting(3, "layers of each scale that halve the grid", low=1, high=8)
+    hidden_dim: int = setting(64, "features of each scale's first layer", low=1, high=8192)
+    steps: int = setting(1, "steps of D a generator step", low=1, high=1000)
+    warmup_epochs: int = setting(
+        5, "epochs of reconstruction alone before D joins (train.skip_warmup: none)", low=0, high=1000000
+    )
+    lr: float = setting(2.0e-4, "learning rate of D at its peak", low=0.0, high=10.0)
     lr_scheduler: str = setting("cosine", "after the warm-up: cosine to zero, or constant", choices=SCHEDULES)
-    warmup_steps: int = setting(200, "steps of linear warm-up", low=0)
+    warmup_steps: int = setting(200, "steps of linear warm-up", low=0, high=1000000000)
 
 
 @dataclass(frozen=True)
@@ -119,23 +126,27 @@ class EmaConfig(Section):
 class TrainConfig(Section):
     """How long, how fast, where to."""
 
-    num_epochs: int = setting(100, "epochs in all", low=1)
-    steps_per_epoch: int = setting(250, "optimiser steps an epoch", low=1)
-    batch_size: int = setting(8, "slices or patches a step, over all processes", low=1)
-    lr: float = setting(1.0e-4, "learning rate of G at its peak; a frozen G takes no step", low=0.0)
+    num_epochs: int = setting(100, "epochs in all", low=1, high=1000000)
+    steps_per_epoch: int = setting(250, "optimiser steps an epoch", low=1, high=10000000)
+    batch_size: int = setting(8, "slices or patches a step, over all processes", low=1, high=65536)
+    lr: float = setting(1.0e-4, "learning rate of G at its peak; a frozen G takes no step", low=0.0, high=10.0)
     lr_scheduler: str = setting(
         "cosine",
         "after the warm-up: cosine to zero, or constant; with G2 refine.lr_scheduler counts",
         choices=SCHEDULES,
     )
-    warmup_steps: int = setting(200, "steps of linear warm-up; with G2 refine.warmup_steps counts", low=0)
-    weight_decay: float = setting(0.0, "AdamW's weight decay", low=0.0)
-    grad_clip: float = setting(1.0, "largest norm of a net's gradient; 0 doesn't clip", low=0.0)
+    warmup_steps: int = setting(
+        200, "steps of linear warm-up; with G2 refine.warmup_steps counts", low=0, high=1000000000
+    )
+    weight_decay: float = setting(0.0, "AdamW's weight decay", low=0.0, high=100.0)
+    grad_clip: float = setting(1.0, "largest norm of a net's gradient; 0 doesn't clip", low=0.0, high=1.0e9)
     amp: str = setting("off", "mixed precision: bf16 (CPU, CUDA) or fp16 (CUDA)", choices=("off", "bf16", "fp16"))
     device: str = setting("auto", "auto: cuda if there is one; or cpu, cuda, cuda:1")
-    seed: int = setting(0, "seed of weights, sampling and augmentation", low=0)
-    val_every: int = setting(1, "epochs between validations", low=1)
-    checkpoint_every: int = setting(10, "epochs between kept checkpoints (last and best are always kept)", low=1)
+    seed: int = setting(0, "seed of weights, sampling and augmentation", low=0, high=4294967295)
+    val_every: int = setting(1, "epochs between validations", low=1, high=1000000)
+    checkpoint_every: int = setting(
+        10, "epochs between kept checkpoints (last and best are always kept)", low=1, high=1000000
+    )
     output_dir: str = setting("./outputs", "the run's folder")
     pretrained_G: str = setting("", "checkpoint or state dict that G starts from")
     pretrained_G2: str = setting("", "checkpoint or state dict that G2 starts from")
@@ -166,19 +177,18 @@ class Settings:
         """
         kinds = section_types()
         built: dict[str, Any] = {}
-        names = [f"{name}::{field}" for name, kind in kinds.items() for field in kind.__dataclass_fields__]
-        problems = [f"unknown section {key}{nearest(key, kinds, names)}" for key in sections if key not in kinds]
+        problems = [_unknown(key) for key in sections if key not in kinds]
         for name, kind in kinds.items():
             values = sections.get(name) or {}
             if not isinstance(values, Mapping):
-                problems.append(f"section {name} is {values!r}, expected settings below it (key: value)")
+                problems.append(f"section {name} is {shown(values)}, expected settings below it (key: value)")
                 continue
             built[name], found = kind.check(values)
             problems += found
         settings = cls(**built)
         problems = problems or check_combinations(settings)
         if problems:
-            raise InputError("; ".join(problems))
+            raise InputError(in_one_line(problems))
         return settings
 
     def as_plain(self) -> dict[str, Any]:
@@ -187,6 +197,15 @@ class Settings:
             name: {key: list(value) if isinstance(value, tuple) else value for key, value in section.items()}
             for name, section in dataclasses.asdict(self).items()
         }
+
+
+def _unknown(key: object) -> str:
+    """What to say of a name that is no section's: often it is a setting's, without or with its section."""
+    homes = [f"{name}::{key}" for name, kind in section_types().items() if key in kind.names()]
+    if homes:
+        return f"{key} stands without its section; write {' or '.join(homes)}"
+    further = [f"{name}::{field}" for name, kind in section_types().items() for field in kind.names()]
+    return f"unknown section {str(key)[:60]}{nearest(key, section_types(), further)}"
 
 
 def section_types() -> dict[str, type[Section]]:
@@ -219,7 +238,7 @@ def check_combinations(settings: Settings) -> list[str]:
             f"loss.scales is {settings.loss.scales}, which leaves {shortest} voxels of data.patch_size "
             f"{list(data.patch_size)}, expected at least SSIM's {SSIM_WINDOW}; use larger patches or fewer scales"
         )
-    if len(data.window) != 2 or not data.window[1] > data.window[0]:
+    if len(data.window) != 2 or not data.window[1] >= data.window[0] + NARROWEST_WINDOW:
         problems.append(f"data.window is {list(data.window)}, expected [lower, upper] in HU, lower below upper")
     if data.spacing is not None and len(data.spacing) != 3:
         problems.append(f"data.spacing is {list(data.spacing)}, expected 3 values in mm, or null")

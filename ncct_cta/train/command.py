@@ -77,7 +77,7 @@ def is_text(key: str, word: str) -> bool:
     """Say whether ``word`` is meant as it is: YAML would read a folder ``007`` as 7 and cut ``runs/a #2`` short."""
     section, _, name = key.partition("::")
     kind = section_types().get(section)
-    written_as_yaml = word == "null" or word.startswith(("'", '"'))
+    written_as_yaml = word in ("null", "None") or word.startswith(("'", '"'))
     return kind is not None and typing.get_type_hints(kind).get(name) is str and not written_as_yaml
 
 

@@ -63,19 +63,65 @@ def test_what_is_not_given_has_its_default(sections: dict[str, Any]) -> None:
 
 
 def test_every_problem_is_reported_at_once_in_one_line() -> None:
-    message = problem_with(
-        trian={"lr": 1}, train={"num_epoch": 3, "lr": -1, "amp": "fp8"}, model={"channels": "many"}, data={"augment": 1}
-    )
+    message = problem_with(trian={"lr": 1}, train={"num_epoch": 3, "lr": -1, "amp": "fp8"}, data={"augment": 1})
     assert "\n" not in message
     for part in (
         "unknown section trian (did you mean train?)",
         "unknown setting train.num_epoch (did you mean num_epochs?)",
         "train.lr is -1",
         "train.amp is 'fp8', expected one of 'off', 'bf16', 'fp16'",
-        "model.channels is 'many', expected a list of int",
         "data.augment is 1, expected true or false",
     ):
         assert part in message
+
+
+def test_problems_that_do_not_fit_in_a_line_are_counted() -> None:
+    message = problem_with(train=dict.fromkeys(("lr", "amp", "seed", "device_", "val_every", "warmup_steps"), "wrong"))
+    assert len(message) <= 300
+    assert message.endswith(" more")
+    assert "train.lr is 'wrong', expected a number" in message
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value", "expected"),
+    [
+        ("train", "seed", 2**70, "at least 0 and at most 4294967295"),
+        ("train", "lr", 1e38, "at most 10.0"),
+        ("data", "window", [-1e30, 1e30], "at least -32768"),
+        ("data", "window", [0, 1e-6], "lower below upper"),
+        ("data", "datalist", "a\0b", "a text without NUL"),
+        ("data", "datalist", "x" * 256, "names of at most 255 bytes"),
+        ("train", "output_dir", "\udc80", "a text that UTF-8 can write"),
+        ("model", "arguments", {"a": {1, 2}}, "numbers, texts, true or false"),
+        ("model", "arguments", {"not a name": 1}, "names with values below it"),
+        ("data", "datalist", ["x" * 10**6], "a text (in quotes)"),
+    ],
+)
+def test_absurd_values_are_one_short_line(section: str, name: str, value: object, expected: str) -> None:
+    message = problem_with(**{section: {name: value}})
+    assert expected in message
+    assert len(message) <= 300
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "word", "meant"),
+    [
+        ("data", "patch_size", "64,64", (64, 64)),
+        ("data", "patch_size", "[64, 64]", (64, 64)),
+        ("data", "spacing", "None", None),
+        ("data", "spacing", "null", None),
+        ("data", "spacing", None, None),
+        ("train", "pretrained_G", "None", ""),
+    ],
+)
+def test_what_the_two_command_lines_write_differently_means_the_same(
+    section: str, name: str, word: object, meant: object
+) -> None:
+    assert getattr(getattr(Settings.parse({section: {name: word}}), section), name) == meant
+
+
+def test_a_setting_without_its_section_is_told_its_home() -> None:
+    assert "lung_weight stands without its section; write loss::lung_weight" in problem_with(lung_weight=3)
 
 
 def test_a_name_that_resembles_none_gets_the_list_of_names() -> None:
