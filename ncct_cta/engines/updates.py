@@ -9,6 +9,8 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from ..common.errors import InputError
+
 
 class NetworkUpdate:
     """Backward, clip each net's gradient, step, and move the learning rate on.
@@ -38,6 +40,9 @@ class NetworkUpdate:
 
         Returns:
             ``gnorm_{name}`` for each group: the gradient's norm before clipping.
+
+        Raises:
+            InputError: if a gradient isn't finite; no weight has changed then.
         """
         # Zeroed here and not after the step: whatever another network's loss has left must not count.
         self.optimizer.zero_grad(set_to_none=True)
@@ -47,6 +52,7 @@ class NetworkUpdate:
             f"gnorm_{group['name']}": nn.utils.clip_grad_norm_(group["params"], self.max_norm).detach()
             for group in self.optimizer.param_groups
         }
+        self._require_finite(norms)
         self.lr = float(self.optimizer.param_groups[0]["lr"])
         self.scaler.step(self.optimizer)
         scale = self.scaler.get_scale()
@@ -55,6 +61,18 @@ class NetworkUpdate:
             self.lr_scheduler.step()
         self.optimizer.zero_grad(set_to_none=True)
         return norms
+
+    def _require_finite(self, norms: dict[str, torch.Tensor]) -> None:
+        """A finite loss can have a gradient that isn't; one step with it ruins the weights for good."""
+        # Under a scaler it is an overflow of fp16: the scaler skips the step and lowers its scale.
+        if self.scaler.is_enabled() or bool(torch.isfinite(torch.stack(list(norms.values()))).all()):
+            return
+        self.optimizer.zero_grad(set_to_none=True)
+        listed = ", ".join(f"{name} {float(norm):g}" for name, norm in norms.items())
+        raise InputError(
+            f"a gradient isn't finite ({listed}); stopped before these weights changed: lower the learning rate, set "
+            "train.grad_clip or train.amp off, then resume from the last checkpoint"
+        )
 
     def parts(self, prefix: str = "") -> dict[str, Any]:
         """What has a state to save, by its name in a checkpoint."""

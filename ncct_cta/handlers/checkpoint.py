@@ -13,11 +13,13 @@ import ignite.distributed as idist
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from ..common.errors import InputError
 from ..common.keys import VAL_LOSS
+from ..runs.checkpoints import require_finite
 from ..runs.files import BEST, BEST_VAL_LOSS, LAST, PROGRESS, RANDOM, SETTINGS
 
 
@@ -55,12 +57,19 @@ class CheckpointHandler:
             engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Save the epoch that has just ended."""
+        """Save the epoch that has just ended.
+
+        Raises:
+            InputError: if weights aren't finite; the checkpoint of the epoch before stays.
+        """
         val_loss = engine.state.metrics.get(VAL_LOSS, float("nan"))
         is_best = val_loss < self.best_val_loss
         if is_best:
             self.best_val_loss = float(val_loss)
         checkpoint = {name: item.state_dict() for name, item in self.to_save.items()}
+        for name, item in self.to_save.items():
+            if isinstance(item, nn.Module):
+                require_finite(checkpoint[name], f"the {name} after epoch {engine.state.epoch}")
         checkpoint[PROGRESS] = {"epoch": engine.state.epoch, "iteration": engine.state.iteration}
         checkpoint[RANDOM] = random_state()
         checkpoint[BEST_VAL_LOSS] = self.best_val_loss
@@ -91,9 +100,11 @@ class CheckpointHandler:
         What the settings say of optimisers and schedules stays: learning rates and lengths may be others now.
 
         Raises:
-            InputError: if the checkpoint is of a run with other networks.
+            InputError: if the checkpoint is of a run with other networks, or its weights aren't finite.
         """
         for name, item in self.to_save.items():
+            if isinstance(item, nn.Module):
+                require_finite(checkpoint.get(name, {}), self.folder / LAST)
             try:
                 load_progress(item, checkpoint[name])
             except (KeyError, RuntimeError, ValueError) as error:

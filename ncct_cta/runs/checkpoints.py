@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,19 +35,49 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path}: there is no such checkpoint")
     try:
         if zipfile.is_zipfile(path):  # the format before PyTorch 1.6 isn't one
-            with zipfile.ZipFile(path) as archive:
-                damaged = archive.testzip()  # PyTorch doesn't compare the checksums
-            if damaged:
-                raise ValueError(f"the checksum of {damaged} is wrong")
+            _check_archive(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes make the unpickler raise anything
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        reason = _reason(error)
         raise InputError(f"{path}: not a readable checkpoint, or damaged ({reason}); take another one") from error
     if not isinstance(checkpoint, Mapping):
         raise InputError(
             f"{path}: holds a {type(checkpoint).__name__}, expected a checkpoint of this software or a state dict"
         )
     return dict(checkpoint)
+
+
+def _check_archive(path: Path) -> None:
+    """Compare the checksums, which PyTorch doesn't, of an archive that unpacks to no more than it holds."""
+    with zipfile.ZipFile(path) as archive:
+        # PyTorch stores tensors uncompressed: what unpacks to more was made to fill the memory.
+        declared, present = sum(entry.file_size for entry in archive.infolist()), path.stat().st_size
+        if declared > present:
+            raise ValueError(f"its {present} bytes unpack to {declared}, which no checkpoint's do")
+        damaged = archive.testzip()
+    if damaged:
+        raise ValueError(f"the checksum of {damaged} is wrong")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, pickle.UnpicklingError):  # PyTorch's text is a page on how to run it all the same
+        return "it holds Python objects beside tensors and plain data, which could run code"
+    return str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+
+
+def require_finite(state: Mapping[str, Any], source: str | Path) -> None:
+    """Refuse weights that aren't finite: they would make an image of nothing, and no training comes back from them.
+
+    Args:
+        state: a state dict; entries that are no floating-point tensors aren't looked at.
+        source: where it is from, for the message.
+
+    Raises:
+        InputError: naming the first such entry.
+    """
+    for name, value in state.items():
+        if isinstance(value, torch.Tensor) and value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise InputError(f"{source}: {name} holds values that aren't finite; take an earlier checkpoint")
 
 
 def check_settings(
@@ -118,8 +149,9 @@ def load_weights(network: nn.Module, weights: Mapping[str, torch.Tensor], path: 
     """Load weights completely or not at all.
 
     Raises:
-        InputError: naming the layers that are missing, unexpected, or of another shape.
+        InputError: naming the layers that are missing, unexpected, of another shape, or not finite.
     """
+    require_finite(weights, path)
     own = network.state_dict()
     missing = [name for name in own if name not in weights]
     unexpected = [name for name in weights if name not in own]

@@ -15,7 +15,8 @@ from ..common.precision import check_amp, resolve_device
 from ..inferers.builders import build_inferer
 from ..networks.architectures import ARCHITECTURES, is_own_class
 from ..networks.builders import build_cascade, build_generator, build_refine_net, build_synthesizer
-from ..settings import Settings, settings_of
+from ..settings import ModelConfig, RefineConfig, Settings, settings_of
+from ..settings.declaration import Section, in_one_line
 from .checkpoints import load_checkpoint, load_weights, network_weights
 from .files import BEST, LAST, SETTINGS
 from .record import read_record
@@ -103,13 +104,29 @@ def _settings_of_model(run: str, file: Path | None, content: Mapping[str, Any]) 
     """The run's settings, read by this version: a run that an older version trained still works."""
     stored = content.get(SETTINGS, {})
     folder = Path(run) if run else file.parent if file and not stored else None
-    if folder is None and not isinstance(stored, Mapping):
+    if not isinstance(stored, Mapping):
         raise InputError(f"{file}: its settings are a {type(stored).__name__}, expected sections; take another one")
+    _refuse_newer(stored, file)
     sections = settings_of(stored) if folder is None else read_record(folder)
     try:
         return Settings.parse(sections)
     except InputError as error:
         raise InputError(f"{folder or file}: {error}") from error
+
+
+def _refuse_newer(stored: Mapping[str, Any], file: Path | None) -> None:
+    """A setting of the networks that this version doesn't know would be left out, and the images be wrong."""
+    kinds: dict[str, type[Section]] = {"model": ModelConfig, "refine": RefineConfig}
+    sections = {name: stored.get(name, {}) for name in kinds}
+    unknown = [
+        f"{name}.{key}"
+        for name, values in sections.items()
+        if isinstance(values, Mapping)
+        for key in values
+        if key not in kinds[name].names()
+    ]
+    if unknown:
+        raise InputError(f"{file}: its settings {in_one_line(unknown)} aren't known to this version; update ncct-cta")
 
 
 def _checkpoint_of(run: str, checkpoint: str) -> Path | None:

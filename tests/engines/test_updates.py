@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from ncct_cta.common.errors import InputError
 from ncct_cta.engines import NetworkUpdate
 from ncct_cta.networks import Generator, RefineNet, RegistrationNet, SynthesisCascade
 from ncct_cta.settings import DiscriminatorConfig, RefineConfig, RegistrationConfig, TrainConfig
@@ -68,6 +69,19 @@ def test_an_overflow_skips_the_step_and_lowers_the_scale():
     assert one.tolist() == [0, 0]
     assert scaler.get_scale() == 512
     assert update.lr_scheduler.last_epoch == 0  # PyTorch warns of a schedule that runs ahead of its optimiser
+
+
+@pytest.mark.parametrize("factor", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(factor):
+    one, other, update = two_nets(grad_clip=1.0)
+    # The square root's derivative at 0 is infinite though its value is 0.
+    loss = one.sum() + (other.abs().sqrt().sum() if factor == float("inf") else other.sum() * 0)
+    other.register_hook(lambda gradient: gradient * factor)
+    with pytest.raises(InputError, match=r"a gradient isn't finite \(gnorm_G2 1\.41.*, gnorm_R (nan|inf)\)"):
+        update(loss)
+    assert one.tolist() == [0, 0]
+    assert other.tolist() == [0, 0]
+    assert update.lr_scheduler.last_epoch == 0
 
 
 def cascade(*, frozen: bool) -> SynthesisCascade:

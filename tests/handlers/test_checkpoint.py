@@ -13,6 +13,7 @@ import torch
 from ignite.engine import Events
 from tiny_engine import make_trainer, same_weights, tiny_batch, tiny_cascade, weights_of
 
+from ncct_cta.common.errors import InputError
 from ncct_cta.common.keys import EMA, NETWORK, VAL_LOSS
 from ncct_cta.handlers import CheckpointHandler
 from ncct_cta.handlers.checkpoint import load_progress, random_state, set_random_state
@@ -188,3 +189,25 @@ def test_every_random_generator_goes_on_where_it_was(tmp_path):
     draw()
     set_random_state(load(tmp_path / "random.pt"))
     assert draw() == expected
+
+
+def test_weights_that_are_not_finite_are_never_saved_over_good_ones(tmp_path):
+    _, validations = run(tmp_path, [3.0])
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    network = tiny_cascade()
+    next(network.parameters()).data[0] = float("nan")
+    trainer = make_trainer(tiny_cascade(), [tiny_batch()])
+    CheckpointHandler(tmp_path, {"network": network}).attach(trainer)
+    with pytest.raises(InputError, match="the network after epoch 1: .* holds values that aren't finite"):
+        trainer.run()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert same_weights(load(tmp_path / LAST)["network"], validations.weights[-1])
+
+
+def test_a_checkpoint_whose_weights_are_not_finite_is_not_resumed(tmp_path):
+    run(tmp_path, [3.0])
+    content = load(tmp_path / LAST)
+    next(iter(content["ema"].values()))[:] = float("inf")
+    torch.save(content, tmp_path / LAST)
+    with pytest.raises(InputError, match="take an earlier checkpoint"):
+        run(tmp_path, [3.0, 2.0], resume_from=tmp_path / LAST)

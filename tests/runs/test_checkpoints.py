@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -29,9 +30,26 @@ def test_what_was_saved_is_read(tmp_path: Path) -> None:
 
 def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
     torch.save({"network": Evil(tmp_path / "victim")}, tmp_path / "evil.pt")
-    with pytest.raises(InputError, match="not a readable checkpoint"):
+    with pytest.raises(InputError, match="it holds Python objects beside tensors and plain data, which could run code"):
         load_checkpoint(tmp_path / "evil.pt")
     assert not (tmp_path / "victim").exists()
+
+
+def test_an_archive_that_unpacks_to_more_than_it_holds_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(3):
+            archive.writestr(f"archive/data/{number}", bytes(10**7))
+    with pytest.raises(InputError, match="bytes unpack to 30000000, which no checkpoint's do"):
+        load_checkpoint(tmp_path / "bomb.pt")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(value: float) -> None:
+    network = nn.Linear(2, 1)
+    weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    weights["weight"][0, 1] = value
+    with pytest.raises(InputError, match=r"a\.pt: weight holds values that aren't finite; take an earlier"):
+        load_weights(network, weights, "a.pt")
 
 
 def test_a_file_in_the_older_format_is_read(tmp_path: Path) -> None:
