@@ -203,7 +203,7 @@ def _align_if_it_helps(
 def write_case(task: Task, digest: str, prepared: PreparedPair) -> None:
     """Write a case's files beside their places, then rename them, the record last.
 
-    A process that is killed leaves a folder ``.{case}.partial``, which the next one replaces, and no file that is cut short.
+    A process that is killed leaves a folder ``.{case}.partial``, which the next one replaces, and only whole files.
 
     Raises:
         InputError: if the folder can't be written.
