@@ -27,7 +27,7 @@ from ncct_cta.common.hu import to_int16_hu
 from ncct_cta.metrics import dice
 from ncct_cta.phantom.cohort import write_cohort
 from ncct_cta.prepare.pairs.alignment import align
-from ncct_cta.prepare.pairs.grids import lung_image, mask_array, on_grid, resample_hu
+from ncct_cta.prepare.pairs.grids import lung_mask_of, mask_array, mask_image, on_grid, resample_hu
 from ncct_cta.prepare.pairs.known_motion import KnownMotion, mask_points
 from ncct_cta.prepare.pairs.quality import measure
 from ncct_cta.volumes.nifti import Volume, read_ct
@@ -48,9 +48,9 @@ def report(ncct: Volume, cta: Volume, lung: sitk.Image, vessel: sitk.Image, opti
     displaced = replace(cta, array=to_int16_hu(sitk.GetArrayFromImage(moved).transpose(2, 1, 0)))
     wall, cpu = time.perf_counter(), time.process_time()
     fixed, moving = to_sitk(ncct), to_sitk(displaced)
-    lungs = lung_image(ncct), lung_image(displaced)
+    lungs = mask_image(lung_mask_of(ncct), fixed), mask_image(lung_mask_of(displaced), moving)
     alignment = align(fixed, moving, *lungs, deformable=not options.no_deformable, seed=options.seed)
-    resample_hu(moving, ncct, alignment.transform)
+    resample_hu(moving, fixed, alignment.transform)
     scores = measure(fixed, moving, *lungs, alignment)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     before = [np.linalg.norm(motion.inverse(points) - points, axis=1).mean() for points in map(sample, (lung, vessel))]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydicom import Dataset
+import pytest
+from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
@@ -88,3 +90,15 @@ def save(dataset: Dataset, path: Path) -> Path:
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.save_as(path, enforce_file_format=True)
     return path
+
+
+def count_header_reads(monkeypatch: pytest.MonkeyPatch, module: object) -> Counter[str]:
+    """How often a module reads the header of each file, by the file's path, from now on."""
+    reads: Counter[str] = Counter()
+
+    def read(path: Path, **options: Any) -> Dataset:
+        reads[str(path)] += 1
+        return dcmread(path, **options)
+
+    monkeypatch.setattr(module, "dcmread", read)
+    return reads

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.errors import InputError
+from ..dicom.series import Series
 from ..volumes.nifti import case_name, nifti_suffix
 
 SPLITS = ("training", "validation", "testing")
@@ -33,7 +34,7 @@ class Case:
         cta: the angiography that training and evaluation compare with.
         lung: a lung mask.
         vessel: a vessel mask.
-        series: where ``ncct`` is a DICOM folder, which series of it (``dicom.series.Series.key``).
+        series: where ``ncct`` is a DICOM folder, which series of it.
     """
 
     name: str
@@ -41,7 +42,7 @@ class Case:
     cta: Path | None = None
     lung: Path | None = None
     vessel: Path | None = None
-    series: str | None = None
+    series: Series | None = None
 
 
 def read_case_list(source: str | Path, *, val_fraction: float = 0.15, seed: int = 0) -> dict[str, list[Case]]:

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterable
 from datetime import datetime
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from pydicom.valuerep import format_number_as_ds
 
 from ..common.errors import InputError
 from ..common.hu import ANGIO_WINDOW_HU, LUNG_WINDOW_HU, MEDIASTINAL_WINDOW_HU
-from .geometry import Grid, grid_of
+from .geometry import SeriesGrid, grid_of
 from .headers import SOFTWARE, DicomFile, quiet_pydicom
 from .series import Series
 
@@ -68,9 +69,11 @@ def write_derived_series(hu: np.ndarray, series: Series, folder: Path, *, model:
     try:
         temporary.mkdir(parents=True)
         with quiet_pydicom():
-            common = _common(series, model)
-            for z, file in enumerate(grid.slices):
-                image = _image(hu[..., z], z, _source_header(series, file), grid, common)
+            headers = (_source_header(series, file) for file in grid.slices)
+            first = next(headers)
+            shared = _shared_elements(series, first, model)
+            for z, header in enumerate(chain([first], headers)):
+                image = _image(hu[..., z], z, header, grid, shared)
                 _save(image, temporary / f"IM{z + 1:05d}.dcm")
         _replace(folder, temporary)
     except OSError as error:
@@ -79,33 +82,32 @@ def write_derived_series(hu: np.ndarray, series: Series, folder: Path, *, model:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _common(series: Series, model: str) -> Dataset:
-    """The elements that all images share."""
-    source = _source_header(series, series.first)
+def _shared_elements(series: Series, source: Dataset, model: str) -> Dataset:
+    """The elements that all images share; ``source`` is the header of one of the series' images."""
     now = datetime.now()
-    common = Dataset()
-    common.SOPClassUID, common.Modality = CTImageStorage, "CT"
-    common.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
-    common.SeriesInstanceUID = generate_uid(prefix=None)
-    common.FrameOfReferenceUID = series.first.text("FrameOfReferenceUID") or generate_uid(prefix=None)
-    common.SeriesNumber = SERIES_NUMBER_OFFSET + int(series.first.number("SeriesNumber")) + max(series.part - 1, 0)
-    common.SeriesDescription = DESCRIPTION
+    shared = Dataset()
+    shared.SOPClassUID, shared.Modality = CTImageStorage, "CT"
+    shared.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
+    shared.SeriesInstanceUID = generate_uid(prefix=None)
+    shared.FrameOfReferenceUID = series.first.text("FrameOfReferenceUID") or generate_uid(prefix=None)
+    shared.SeriesNumber = SERIES_NUMBER_OFFSET + int(series.first.number("SeriesNumber")) + max(series.part - 1, 0)
+    shared.SeriesDescription = DESCRIPTION
     for kind in ("InstanceCreation", "Series", "Content"):
-        setattr(common, f"{kind}Date", now.strftime("%Y%m%d"))
-        setattr(common, f"{kind}Time", now.strftime("%H%M%S"))
-    common.Manufacturer, common.ManufacturerModelName, common.SoftwareVersions = SOFTWARE, SOFTWARE, version(SOFTWARE)
-    common.DerivationDescription = f"{COMMENT} {_made_by(model)}"
-    common.ImageComments = COMMENT
+        setattr(shared, f"{kind}Date", now.strftime("%Y%m%d"))
+        setattr(shared, f"{kind}Time", now.strftime("%H%M%S"))
+    shared.Manufacturer, shared.ManufacturerModelName, shared.SoftwareVersions = SOFTWARE, SOFTWARE, version(SOFTWARE)
+    shared.DerivationDescription = f"{COMMENT} {_made_by(model)}"
+    shared.ImageComments = COMMENT
     # Words that are burned into the source's pixels, which is rare in CT, stay in the synthetic ones.
-    common.BurnedInAnnotation = source.get("BurnedInAnnotation") or "NO"
-    common.ContributingEquipmentSequence = list(_equipment(source, now, model))
-    common.SamplesPerPixel, common.PhotometricInterpretation = 1, "MONOCHROME2"
-    common.BitsAllocated, common.BitsStored, common.HighBit, common.PixelRepresentation = 16, 16, 15, 1
-    common.RescaleSlope, common.RescaleIntercept, common.RescaleType = 1, 0, "HU"
-    common.WindowCenter = [round((low + high) / 2) for low, high in WINDOWS.values()]
-    common.WindowWidth = [high - low for low, high in WINDOWS.values()]
-    common.WindowCenterWidthExplanation = list(WINDOWS)
-    return common
+    shared.BurnedInAnnotation = source.get("BurnedInAnnotation") or "NO"
+    shared.ContributingEquipmentSequence = list(_equipment(source, now, model))
+    shared.SamplesPerPixel, shared.PhotometricInterpretation = 1, "MONOCHROME2"
+    shared.BitsAllocated, shared.BitsStored, shared.HighBit, shared.PixelRepresentation = 16, 16, 15, 1
+    shared.RescaleSlope, shared.RescaleIntercept, shared.RescaleType = 1, 0, "HU"
+    shared.WindowCenter = [round((low + high) / 2) for low, high in WINDOWS.values()]
+    shared.WindowWidth = [high - low for low, high in WINDOWS.values()]
+    shared.WindowCenterWidthExplanation = list(WINDOWS)
+    return shared
 
 
 def _made_by(model: str) -> str:
@@ -126,14 +128,14 @@ def _equipment(source: Dataset, now: datetime, model: str) -> Iterable[Dataset]:
     if source.get("Manufacturer"):
         scanner = Dataset()
         scanner.PurposeOfReferenceCodeSequence = [_code(ACQUISITION_EQUIPMENT)]
-        _keep(source, scanner, ("Manufacturer", "ManufacturerModelName", "SoftwareVersions"))
+        _copy_elements(source, scanner, ("Manufacturer", "ManufacturerModelName", "SoftwareVersions"))
         yield scanner
 
 
-def _image(hu: np.ndarray, z: int, source: Dataset, grid: Grid, common: Dataset) -> Dataset:
+def _image(hu: np.ndarray, z: int, source: Dataset, grid: SeriesGrid, shared: Dataset) -> Dataset:
     """One image: (X, Y) HU on plane ``z`` of the grid."""
     image = Dataset()
-    _keep(source, image, KEPT.split())
+    _copy_elements(source, image, KEPT.split())
     for element in source:
         if element.tag.group in KEPT_GROUPS:
             image.add(element)
@@ -142,16 +144,16 @@ def _image(hu: np.ndarray, z: int, source: Dataset, grid: Grid, common: Dataset)
             setattr(image, keyword, None)
     if "BodyPartExamined" not in image:
         image.Laterality = None  # of a paired organ, perhaps
-    image.update(common)
+    image.update(shared)
     image.SOPInstanceUID, image.InstanceNumber = generate_uid(prefix=None), z + 1
-    _refer(image, source, in_place=grid.shifts is None)
-    _place(image, z, grid)
+    _set_references(image, source, in_place=grid.shifts is None)
+    _set_position(image, z, grid)
     image.Columns, image.Rows = hu.shape
     image.PixelData = np.ascontiguousarray(hu.T, "<i2").tobytes()
     return image
 
 
-def _refer(image: Dataset, source: Dataset, *, in_place: bool) -> None:
+def _set_references(image: Dataset, source: Dataset, *, in_place: bool) -> None:
     """Refer to the source image, and to its series."""
     reference = Dataset()
     reference.ReferencedSOPClassUID = source.SOPClassUID
@@ -167,7 +169,7 @@ def _refer(image: Dataset, source: Dataset, *, in_place: bool) -> None:
     image.ReferencedSeriesSequence = [series]
 
 
-def _place(image: Dataset, z: int, grid: Grid) -> None:
+def _set_position(image: Dataset, z: int, grid: SeriesGrid) -> None:
     """The source slice's own place; of a tilted series that of the straightened grid, on the same plane."""
     file = grid.slices[z]
     position = file.required("ImagePositionPatient", 3)
@@ -189,7 +191,7 @@ def _source_header(series: Series, file: DicomFile) -> Dataset:
         raise InputError(f"{series.label}: can't be read any more ({error.strerror}); keep it to the end") from error
 
 
-def _keep(source: Dataset, target: Dataset, keywords: Iterable[str]) -> None:
+def _copy_elements(source: Dataset, target: Dataset, keywords: Iterable[str]) -> None:
     for keyword in keywords:
         if keyword in source:
             target.add(source[keyword])

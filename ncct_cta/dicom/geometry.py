@@ -24,7 +24,7 @@ LISTED = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Grid:
+class SeriesGrid:
     """The regular grid of a series in DICOM's patient coordinates (LPS mm).
 
     Args:
@@ -57,7 +57,7 @@ class Grid:
         return float(x), float(y), float(z)
 
 
-def grid_of(series: Series) -> Grid:
+def grid_of(series: Series) -> SeriesGrid:
     """The grid that a series' slices make.
 
     Slices are sorted along the normal of their plane, and their distance is the mean, as in ITK's readers. Where the
@@ -83,7 +83,7 @@ def grid_of(series: Series) -> Grid:
     affine = np.eye(4)
     affine[:3, :3] = axes.T * (*pixel_mm, spacing)
     affine[:3, 3] = positions[0] - affine[:3, :2] @ margins[:, 0]
-    return Grid(tuple(kept), affine, shifts if is_tilted else None, margins, tuple(duplicates))
+    return SeriesGrid(tuple(kept), affine, shifts if is_tilted else None, margins, tuple(duplicates))
 
 
 def _without_duplicates(

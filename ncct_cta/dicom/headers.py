@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
-from collections.abc import Iterator, MutableSequence
+from collections.abc import Callable, Iterator, MutableSequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from tqdm import tqdm
 
 from ..common.errors import InputError
 
-# All that finding, sorting and naming need: a large folder's headers must fit into memory together.
+# All that finding, sorting and naming need: the headers of a whole hospital's folder are held in memory together.
 # fmt: off
 TAGS = (
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "PatientID",
@@ -29,6 +30,7 @@ TAGS = (
     "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleSlope", "RescaleIntercept", "RescaleType",
 )
 # fmt: on
+PLACES = {keyword: place for place, keyword in enumerate(TAGS)}
 SOFTWARE = "ncct-cta"  # the manufacturer of what ``derived`` writes
 PREAMBLE_BYTES = 128
 MAGIC = b"DICM"
@@ -38,31 +40,31 @@ OLD_STARTS = (b"\x08\x00", b"\x00\x08")
 
 @dataclass(frozen=True, eq=False)
 class DicomFile:
-    """One DICOM file and the part of its header named in ``TAGS``.
+    """One DICOM file and the part of its header named in ``TAGS``: 3 kB, where pydicom's own objects take 26.
 
     Args:
         path: the file; it may hold a patient's name and belongs in no message.
-        tags: the header.
+        values: the elements named in ``TAGS``, in that order, as text: several values joined by a backslash, empty
+            where the element is missing or unreadable.
     """
 
     path: Path
-    tags: Dataset
+    values: tuple[str, ...]
+
+    @classmethod
+    def from_dataset(cls, path: Path, tags: Dataset) -> DicomFile:
+        """The file with what pydicom has read of its header."""
+        return cls(path, tuple(_as_text(tags, keyword) for keyword in TAGS))
 
     def text(self, keyword: str) -> str:
-        """An element as text, several values joined by a backslash; empty where it is missing or unreadable."""
-        value = self._value(keyword)
-        if value is None:
-            return ""
-        return "\\".join(map(str, value)) if isinstance(value, MutableSequence) else str(value).strip()
+        """An element of ``TAGS`` as text, several values joined by a backslash; empty if missing or unreadable."""
+        return self.values[PLACES[keyword]]
 
     def numbers(self, keyword: str, count: int = 1) -> np.ndarray | None:
         """An element as (count,) float64; None where it is missing, unreadable or of another length."""
-        value = self._value(keyword)
-        if value is None or value == "":
-            return None
         try:
-            numbers = np.atleast_1d(np.asarray(value, np.float64))
-        except (TypeError, ValueError):
+            numbers = np.array([float(part) for part in self.text(keyword).split("\\")])
+        except ValueError:
             return None
         return numbers if numbers.shape == (count,) and np.isfinite(numbers).all() else None
 
@@ -77,12 +79,6 @@ class DicomFile:
         """An element's single number, or the default where there is none."""
         numbers = self.numbers(keyword)
         return default if numbers is None else float(numbers[0])
-
-    def _value(self, keyword: str) -> object:
-        try:
-            return self.tags.get(keyword)
-        except Exception:  # pydicom decodes on access, and headers hold anything
-            return None
 
 
 @dataclass(frozen=True)
@@ -104,20 +100,25 @@ class DamagedFileError(Exception):
     """A file that may be an image of a series but can't be read."""
 
 
-def dicom_files(folder: str | Path, *, progress: bool = False) -> FoundFiles:
+def dicom_files(
+    folder: str | Path, *, progress: bool = False, read: Callable[[Path], DicomFile | None] | None = None
+) -> FoundFiles:
     """Read the header of every DICOM file in a folder and below it, whatever the files' names.
 
     Args:
         folder: a folder, or one DICOM file.
         progress: show a progress bar.
+        read: what reads a header, by default ``read_header``; one that remembers (``functools.cache``) serves folders
+            that lie in one another.
 
     Raises:
         InputError: if the folder is missing or can't be read.
     """
+    read = read or read_header
     dicom, damaged, others = [], [], 0
     for path in tqdm(list(files_below(Path(folder))), desc="files", unit="file", disable=None if progress else True):
         try:
-            file = read_header(path)
+            file = read(path)
         except DamagedFileError:
             damaged.append(path)
             continue
@@ -150,6 +151,7 @@ def read_header(path: Path) -> DicomFile | None:
             tags = dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(TAGS))
             _drop_undecodable(tags)
             tags.decode()
+            file = DicomFile.from_dataset(path, tags)
             is_directory = tags.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage
     except Exception as error:  # a parser on damaged bytes raises anything
         raise DamagedFileError from error
@@ -159,7 +161,7 @@ def read_header(path: Path) -> DicomFile | None:
         return None
     if not _is_whole(tags, is_part_10=is_part_10):
         raise DamagedFileError
-    return DicomFile(path, tags)
+    return file
 
 
 def _start(path: Path) -> bytes:
@@ -178,6 +180,14 @@ def _drop_undecodable(tags: Dataset) -> None:
             tags[tag]
         except Exception:  # of any kind, by the element
             del tags[tag]
+
+
+def _as_text(tags: Dataset, keyword: str) -> str:
+    value = tags.get(keyword)
+    if value is None:
+        return ""
+    text = "\\".join(map(str, value)) if isinstance(value, MutableSequence) else str(value).strip()
+    return sys.intern(text)  # most of a series' values are the same in all its files
 
 
 def _is_whole(tags: Dataset, *, is_part_10: bool) -> bool:

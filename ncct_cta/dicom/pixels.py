@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from ..common.errors import InputError
 from ..common.hu import AIR_HU, SYNTHRAD_RANGE_HU, to_int16_hu
-from .geometry import Grid, grid_of
+from .geometry import SeriesGrid, grid_of
 from .headers import DicomFile
 from .series import Series
 
@@ -124,7 +124,7 @@ def padding_hu(file: DicomFile) -> tuple[int, int] | None:
     return int(lowest), int(highest)
 
 
-def _require_copies(series: Series, grid: Grid) -> None:
+def _require_copies(series: Series, grid: SeriesGrid) -> None:
     for a, b in grid.duplicates:
         if not np.array_equal(_read_slice(series, a), _read_slice(series, b)):
             raise InputError(
@@ -133,7 +133,7 @@ def _require_copies(series: Series, grid: Grid) -> None:
             )
 
 
-def _straighten(hu: np.ndarray, grid: Grid) -> np.ndarray:
+def _straighten(hu: np.ndarray, grid: SeriesGrid) -> np.ndarray:
     """Shift each slice of a tilted series within its plane; the grid grows so that no pixel is lost."""
     if grid.shifts is None:
         return hu

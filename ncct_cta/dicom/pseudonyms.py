@@ -123,7 +123,7 @@ class KeyTable:
         return self._add(SERIES, identity, patient=patient, source=place, description=description, **person)
 
     def source_of(self, series: str) -> tuple[Path, str | None]:
-        """Where a series lies: what ``data.volumes.read_volume`` takes.
+        """Where a series lies: its file, or its folder and its key (``dicom.series.Series.key``).
 
         Args:
             series: its pseudonym.
@@ -157,10 +157,11 @@ class KeyTable:
         if known is not None and known.identity != identity:
             raise InputError(f"two identities share the pseudonym {pseudonym}; scan with a new key table")
         if known is not None and kind == PATIENT:  # an ID may stand for several people, and none may be lost
-            details = {field: _both(getattr(known, field), value) for field, value in details.items()}
+            details = {field: _joined(getattr(known, field), value) for field, value in details.items()}
         self._keys[pseudonym] = Key(pseudonym, kind, identity, **details)
         return pseudonym
 
 
-def _both(known: str, value: str) -> str:
+def _joined(known: str, value: str) -> str:
+    """What is known of an identity, and what has come to it."""
     return AND.join(dict.fromkeys(filter(None, [*known.split(AND), value])))

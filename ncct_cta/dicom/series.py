@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,7 +110,9 @@ class Inventory:
         raise InputError(f"the folder holds no CT volume, expected a DICOM series: {self.why_none}")
 
 
-def find_series(folder: str | Path, *, progress: bool = False) -> Inventory:
+def find_series(
+    folder: str | Path, *, progress: bool = False, read: Callable[[Path], DicomFile | None] | None = None
+) -> Inventory:
     """Find the CT volumes in a folder and below it.
 
     Patients may be mixed, and a series may hold localisers and several volumes: images are parted by what they are,
@@ -119,16 +121,17 @@ def find_series(folder: str | Path, *, progress: bool = False) -> Inventory:
     Args:
         folder: a folder, or one file.
         progress: show a progress bar.
+        read: what reads a header, see ``headers.dicom_files``.
 
     Raises:
         InputError: if the folder is missing or can't be read.
     """
-    files = dicom_files(folder, progress=progress)
+    files = dicom_files(folder, progress=progress, read=read)
     by_series: dict[tuple[str, str], list[DicomFile]] = defaultdict(list)
     for file in files.dicom:
         by_series[file.text("PatientID"), file.text("SeriesInstanceUID")].append(file)
     damaged_in = Counter(path.parent for path in files.damaged)
-    found = [part for (_, uid), members in sorted(by_series.items()) for part in _parts(uid, members, damaged_in)]
+    found = [part for (_, uid), members in sorted(by_series.items()) for part in _volumes(uid, members, damaged_in)]
     return Inventory(
         tuple(series for series in found if not series.ignored),
         tuple(series for series in found if series.ignored),
@@ -150,7 +153,8 @@ def choose_series(folder: str | Path, key: str | None = None) -> Series:
     return find_series(folder).choose(key)
 
 
-def _parts(uid: str, files: Sequence[DicomFile], damaged_in: Mapping[Path, int]) -> list[Series]:
+def _volumes(uid: str, files: Sequence[DicomFile], damaged_in: Mapping[Path, int]) -> list[Series]:
+    """The volumes that the files of one series make, and what is none."""
     groups, ignored = part_images(files)
     beside = sum(damaged_in.get(folder, 0) for folder in {file.path.parent for file in files})
     volumes = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from ..dicom.derived import write_derived_series
 from ..dicom.headers import files_below, is_dicom
 from ..dicom.patients import add_to_keys
 from ..dicom.pseudonyms import KeyTable
-from ..dicom.series import Series, choose_series, find_series
+from ..dicom.series import Series, find_series
 from ..volumes.nifti import nifti_suffix
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def read_dicom_inputs(folder: Path, key_file: Path, names: Sequence[str] = ()) -
         names: pseudonyms of the series wanted, or ``all``; by default the only one.
 
     Returns:
-        A case a series, named ``{patient}_{series}``.
+        A case per series, named ``{patient}_{series}``.
 
     Raises:
         InputError: if there is no CT volume, if a name is unknown, or if there are several and none is named.
@@ -52,27 +52,31 @@ def read_dicom_inputs(folder: Path, key_file: Path, names: Sequence[str] = ()) -
         raise InputError(f"the input folder holds no CT volume, expected a DICOM series: {inventory.why_none}")
     keys = KeyTable.open(key_file)
     cases: dict[str, Case] = {}
-    series_of: dict[str, Series] = {}
+    found: dict[str, Series] = {}
     for series in inventory.volumes:
         patient, name = add_to_keys(series, keys)
-        source, key = keys.source_of(name)
-        cases[name], series_of[name] = Case(f"{patient}_{name}", source, series=key), series
+        cases[name], found[name] = Case(f"{patient}_{name}", folder, series=series), series
     keys.write(key_file)
     logger.info("%s says which patient is which: the only file that does, keep it safe", key_file)
-    unknown = [name for name in names if name not in (ALL, *cases)]
-    if unknown or (len(cases) > 1 and not names):
-        found = "; ".join(f"{name}: {series.summary}" for name, series in series_of.items())
-        problem = f"there is no series {', '.join(unknown)}" if unknown else f"there are {len(cases)} CT series"
-        raise InputError(
-            f"{problem} in the input folder; choose by --series NAME [NAME ...] or --series {ALL}: {found}"
-        )
-    chosen = [name for name in cases if not names or ALL in names or name in names]
+    chosen = _chosen(found, names)
     for name in chosen:
-        if series_of[name].names_contrast:
+        if found[name].names_contrast:
             logger.warning("%s: its header says that contrast was given; expected a non-contrast CT", name)
-        if series_of[name].remark:
-            logger.warning("%s: %s", name, series_of[name].remark)
+        if found[name].remark:
+            logger.warning("%s: %s", name, found[name].remark)
     return [cases[name] for name in chosen]
+
+
+def _chosen(found: Mapping[str, Series], names: Sequence[str]) -> list[str]:
+    """The pseudonyms of the series to run on, of those found."""
+    unknown = [name for name in names if name not in (ALL, *found)]
+    if unknown or (len(found) > 1 and not names):
+        summaries = "; ".join(f"{name}: {series.summary}" for name, series in found.items())
+        problem = f"there is no series {', '.join(unknown)}" if unknown else f"there are {len(found)} CT series"
+        raise InputError(
+            f"{problem} in the input folder; choose by --series NAME [NAME ...] or --series {ALL}: {summaries}"
+        )
+    return [name for name in found if not names or ALL in names or name in names]
 
 
 class DerivedSeriesWriter:
@@ -87,4 +91,6 @@ class DerivedSeriesWriter:
 
     def __call__(self, case: Case, hu: np.ndarray, folder: Path) -> None:
         """Write (X, Y, Z) int16 HU; see ``dicom.derived.write_derived_series``."""
-        write_derived_series(hu, choose_series(case.ncct, case.series), folder, model=self.model)
+        if case.series is None:
+            raise ValueError(f"case {case.name} has no DICOM series; only one from read_dicom_inputs has")
+        write_derived_series(hu, case.series, folder, model=self.model)

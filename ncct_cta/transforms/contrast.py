@@ -22,7 +22,7 @@ BRIGHT = 90  # percentile: a phase that fills one half of the heart only still s
 MIN_BLOOD_ML = 20.0
 
 
-def blood_hu(hu: np.ndarray, spacing: Sequence[float]) -> float | None:
+def blood_hu(hu: np.ndarray, spacing: Sequence[float], lung: np.ndarray | None = None) -> float | None:
     """HU of the brightest tenth of heart and great vessels: near 50 without contrast, from about 150 to 500 with.
 
     The place is found from the lungs: between them, in the front of the chest, away from their surface. Smoothing
@@ -31,15 +31,17 @@ def blood_hu(hu: np.ndarray, spacing: Sequence[float]) -> float | None:
     Args:
         hu: (X, Y, Z) HU, axes towards right, anterior and superior.
         spacing: voxel edges in mm.
+        lung: the lung mask, if it is known; otherwise it is computed on the coarse grid.
 
     Returns:
         The HU; None where no lungs or no blood between them can be found, as in an abdominal CT.
     """
     steps = [max(1, round(GRID_MM / edge)) for edge in spacing]
-    coarse = hu[tuple(slice(None, None, step) for step in steps)]
+    every_nth = tuple(slice(None, None, step) for step in steps)
+    coarse = hu[every_nth]
     mm = [step * edge for step, edge in zip(steps, spacing, strict=True)]
     try:
-        lungs = compute_lung_mask(coarse, mm).astype(bool)
+        lungs = (compute_lung_mask(coarse, mm) if lung is None else lung[every_nth]).astype(bool)
     except InputError:
         return None
     place = _between(lungs) & (ndimage.distance_transform_edt(~lungs, mm) > SURFACE_MM)
@@ -50,10 +52,11 @@ def blood_hu(hu: np.ndarray, spacing: Sequence[float]) -> float | None:
     return float(np.percentile(blood, BRIGHT))
 
 
-def blood_of(volume: Volume) -> float | None:
-    """``blood_hu`` of a CT in any orientation."""
+def blood_of(volume: Volume, lung: np.ndarray | None = None) -> float | None:
+    """``blood_hu`` of a CT in any orientation; its lung mask, if it is known, lies on the same grid."""
     ras, orientation = to_ras(volume.array, volume.affine)
-    return blood_hu(ras, spacing_to_ras(volume.spacing, orientation))
+    ras_lung = None if lung is None else to_ras(lung, volume.affine)[0]
+    return blood_hu(ras, spacing_to_ras(volume.spacing, orientation), ras_lung)
 
 
 def is_enhanced(blood: float | None) -> bool | None:

@@ -12,7 +12,7 @@ from ..common.errors import InputError
 from ..common.hu import to_int16_hu
 from ..dicom.headers import is_dicom
 from ..dicom.pixels import read_series
-from ..dicom.series import choose_series
+from ..dicom.series import Series, choose_series
 from .nifti import MIN_SLICES, NiftiHeader, Volume, nifti_suffix, read_ct, require_hu
 
 SITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
@@ -21,12 +21,13 @@ RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 RIGHT_ANGLE = 1e-3
 
 
-def read_volume(path: str | Path, *, series: str | None = None) -> Volume:
+def read_volume(path: str | Path, *, series: Series | None = None) -> Volume:
     """Read a CT in HU from a NIfTI, NRRD, MHA or MHD file, or from a folder that holds a DICOM series.
 
     Args:
         path: the file; or a folder, searched with its subfolders.
-        series: of a DICOM folder, which one: ``dicom.series.Series.key``; by default the only CT volume in it.
+        series: of a DICOM folder, which one, as ``dicom.series.find_series`` has found it: no header is read again. By
+            default the only CT volume in it.
 
     Returns:
         The volume. Of a DICOM series ``path`` is a label such as ``DICOM series 3``, not the folder: folders often
@@ -35,13 +36,15 @@ def read_volume(path: str | Path, *, series: str | None = None) -> Volume:
     Raises:
         InputError: if the file or series is missing, damaged or not a CT in HU, or if the folder holds several.
     """
+    if series is not None:
+        return _read_dicom(series)
     path = Path(path)
     if nifti_suffix(path) and not path.is_dir():
         return read_ct(path)
     if path.suffix.lower() in SITK_SUFFIXES and path.is_file():
         return _read_sitk(path)
     if path.is_dir() or (path.is_file() and is_dicom(path)):
-        return _read_dicom(path, series)
+        return _read_dicom(choose_series(path))
     problem = "this is none of them" if path.exists() else "there is no such file or folder"
     raise InputError(f"{path}: expected NIfTI, {', '.join(SITK_SUFFIXES)} or a DICOM folder, but {problem}")
 
@@ -117,7 +120,6 @@ def _read_sitk(path: Path) -> Volume:
     return require_hu(volume_from(to_int16_hu(array), RAS_FROM_LPS @ lps, path))
 
 
-def _read_dicom(path: Path, key: str | None) -> Volume:
-    series = choose_series(path, key)
+def _read_dicom(series: Series) -> Volume:
     read = read_series(series)
     return require_hu(volume_from(read.hu, RAS_FROM_LPS @ read.affine, series.label))

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from dicom_phantom import ORIGIN, SPACING, chest_hu, write_series
 from pydicom import Dataset
 from scipy import ndimage
+from shared_data import SHARED_DATA
 
 from ncct_cta.common.errors import InputError
 from ncct_cta.dicom.geometry import grid_of
@@ -18,8 +19,7 @@ from ncct_cta.dicom.pixels import read_series
 from ncct_cta.dicom.series import choose_series
 from ncct_cta.volumes.reading import read_volume
 
-ROOT = Path(__file__).resolve().parents[2]
-REAL = ROOT.parent / "shared" / "data" / "dicom" / "lungdx_a0002"
+REAL = SHARED_DATA / "dicom" / "lungdx_a0002"
 
 
 def _read_by_sitk(folder: Path) -> sitk.Image:

@@ -14,7 +14,7 @@ from ncct_cta.dicom.patients import are_several_people
 def _file(name: str, birth_date: str) -> DicomFile:
     tags = Dataset()
     tags.PatientName, tags.PatientBirthDate = name, birth_date
-    return DicomFile(Path("a"), tags)
+    return DicomFile.from_dataset(Path("a"), tags)
 
 
 @pytest.mark.parametrize(

@@ -94,9 +94,9 @@ def _compress(path: Path, syntax: int) -> None:
 def test_an_image_that_is_there_under_two_uids_counts_once_and_is_remarked(tmp_path: Path) -> None:
     write_series(tmp_path)
     duplicate = slice_dataset(chest_hu()[..., 2], 2)
-    first = find_series(tmp_path).volumes[0].first.tags
+    first = find_series(tmp_path).volumes[0].first
     for keyword in ("SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID"):
-        setattr(duplicate, keyword, getattr(first, keyword))
+        setattr(duplicate, keyword, first.text(keyword))
     save(duplicate, tmp_path / "again")
     volume = read_series(choose_series(tmp_path))
     np.testing.assert_array_equal(volume.hu, chest_hu())

@@ -11,12 +11,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from dicom_phantom import chest_hu, write_series
+from dicom_phantom import chest_hu, count_header_reads, write_series
 from monai.bundle import run
 from pydicom import Dataset, dcmread
 from pydicom.uid import generate_uid
 from shared_data import SHARED_DATA
 
+from ncct_cta.dicom import derived, headers
 from ncct_cta.dicom.pseudonyms import KEY_FILE
 from ncct_cta.dicom.series import find_series
 from ncct_cta.infer.command import main
@@ -250,6 +251,17 @@ def test_several_series_are_listed_and_the_named_one_is_used(
     assert written.name.endswith(f"{name}_syncta.nii.gz")
     _infer(trained_run, folder, output, "--series", "all")
     assert len(list(output.glob("*.nii.gz"))) == 2
+
+
+def test_each_header_is_read_once_to_find_its_series_and_once_whole_to_derive_from_it(
+    trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (2, 5):
+        write_series(tmp_path / "in", chest_hu(SHAPE, seed=number), SeriesNumber=number)
+    found, derived_from = (count_header_reads(monkeypatch, module) for module in (headers, derived))
+    _infer(trained_run, tmp_path / "in", tmp_path / "out", "--dicom", "--series", "all")
+    assert set(found.values()) == set(derived_from.values()) == {1}
+    assert len(found) == len(derived_from) == 2 * SHAPE[2]
 
 
 def test_a_folder_of_other_dicom_objects_is_named(

@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import os
+import pickle
 import shutil
 import signal
 from collections.abc import Sequence
@@ -13,21 +14,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_phantom import write_series
+from dicom_phantom import count_header_reads, write_series
 from pydicom import Dataset, dcmread
 
 from ncct_cta.common import folders
 from ncct_cta.common.folders import locked_folder
 from ncct_cta.common.hu import AIR_HU
 from ncct_cta.data.cases import read_case_list
+from ncct_cta.dicom import headers
 from ncct_cta.dicom.pseudonyms import KeyTable
 from ncct_cta.phantom.cohort import write_cohort
 from ncct_cta.prepare.command import main
 from ncct_cta.prepare.pairs import all_pairs
 from ncct_cta.prepare.pairs.bulk import Job, run_jobs
 from ncct_cta.prepare.pairs.grids import crop
-from ncct_cta.prepare.pairs.one_pair import Settings, Task, prepare, prepare_case
-from ncct_cta.prepare.pairs.pair_list import Source
+from ncct_cta.prepare.pairs.one_pair import PreparationSettings, Task, prepare_case, prepare_pair
+from ncct_cta.prepare.pairs.pair_list import ScanFinder, ScanSource, read_pairs
 from ncct_cta.volumes.nifti import read_ct, read_mask
 
 NAME = "PLANTEDNAME^JOHANNES"  # too long to stand in a picture's base64 by chance
@@ -153,25 +155,43 @@ def test_a_second_run_does_nothing_again(scans: Path, tmp_path: Path, capsys: py
     assert all(path.stat().st_mtime_ns != time for path, time in before.items())
 
 
-def test_what_else_the_folder_holds_costs_no_memory_and_no_second_run(scans: Path, tmp_path: Path, capsys) -> None:
+@pytest.fixture
+def flat(scans: Path, tmp_path: Path) -> Path:
+    """The first pair as two DICOM series in one folder, ``flat``, beside their key table and list."""
     keys = KeyTable()
     patient = keys.add_patient("ID")
     series = []
     for kind in ("ncct", "cta"):
         hu = read_ct(scans / NAME / f"phantom000_{kind}.nii.gz").array.clip(-1024)
-        files = write_series(tmp_path / "flat" / kind, hu, place, PixelSpacing=[8.4, 8.4], SliceThickness=12.6)
+        files = write_series(tmp_path / "flat", hu, place, PixelSpacing=[8.4, 8.4], SliceThickness=12.6)
         uid = dcmread(files[0]).SeriesInstanceUID
         series.append(keys.add_series(uid, patient=patient, source=tmp_path / "flat"))
     keys.write(tmp_path / "keys.csv")
     (tmp_path / "pairs.csv").write_text(f"case,ncct,cta\na,{','.join(series)}\n")
-    command = ["pairs", str(tmp_path / "pairs.csv"), "--output", str(tmp_path / "out"), "--no-deformable"]
-    with open(tmp_path / "flat" / "another patient's", "wb") as file:
+    return tmp_path
+
+
+def test_what_else_the_folder_holds_costs_no_memory_and_no_second_run(flat: Path, capsys) -> None:
+    command = ["pairs", str(flat / "pairs.csv"), "--output", str(flat / "out"), "--no-deformable"]
+    with open(flat / "flat" / "another patient's", "wb") as file:
         file.truncate(2**33)
     main([*command, "--memory-gb", "2"])
-    write_series(tmp_path / "flat" / "another patient", PatientID="other")
+    write_series(flat / "flat" / "another patient", PatientID="other")
     main([*command, "--memory-gb", "2"])
     assert "1 of 1 pairs are in" in (printed := capsys.readouterr().out)
     assert "(1 finished earlier)" in printed
+
+
+def test_a_case_is_sent_with_its_headers_and_reads_none_again(flat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finder = ScanFinder(flat)
+    pair = read_pairs(flat / "pairs.csv").pairs[0]
+    sources = [finder.find(given, case="a", kind=kind) for kind, given in (("ncct", pair.ncct), ("cta", pair.cta))]
+    sent = pickle.dumps(Task("a", "p", *sources, flat / "out", PreparationSettings(deformable=False)))
+    assert len(sent) < 500 * sum(len(source.files) for source in sources)  # bytes: it grows with the cohort
+    reads = count_header_reads(monkeypatch, headers)
+    prepare_case(pickle.loads(sent))
+    assert not reads
+    assert read_ct(flat / "out" / "a_ncct.nii.gz").shape == (40, 40, 20)
 
 
 def place(z: int, dataset: Dataset) -> None:
@@ -229,8 +249,8 @@ def test_an_option_that_cannot_be_used_is_refused_in_a_line(
 
 
 def task_of(scans: Path, output: Path, **settings: object) -> Task:
-    sources = [Source(scans / NAME / f"phantom000_{kind}.nii.gz", None, f"s{kind}") for kind in ("ncct", "cta")]
-    return Task("a", "p", *sources, output, Settings(deformable=False, **settings))  # type: ignore[arg-type]
+    sources = [ScanSource(scans / NAME / f"phantom000_{kind}.nii.gz", None, f"s{kind}") for kind in ("ncct", "cta")]
+    return Task("a", "p", *sources, output, PreparationSettings(deformable=False, **settings))  # type: ignore[arg-type]
 
 
 def test_keep_grid_keeps_the_grid_exactly(scans: Path, tmp_path: Path) -> None:
@@ -248,7 +268,7 @@ def test_keep_grid_keeps_the_grid_exactly(scans: Path, tmp_path: Path) -> None:
 def test_without_it_the_pair_is_cropped_to_what_both_show(scans: Path) -> None:
     ncct, cta = (read_ct(scans / NAME / f"phantom000_{kind}.nii.gz") for kind in ("ncct", "cta"))
     short = crop(cta, (slice(4, 40), slice(0, 40), slice(0, 16)))
-    found = prepare(ncct, short, Settings(deformable=False))
+    found = prepare_pair(ncct, short, PreparationSettings(deformable=False))
     first = np.linalg.inv(ncct.affine) @ found.ncct.affine[:, 3]
     np.testing.assert_allclose(first[:3], (4, 0, 0), atol=1.01)
     np.testing.assert_allclose(found.ncct.shape, (36, 40, 16), atol=1.01)

@@ -16,7 +16,7 @@ from scipy import ndimage
 from ...common.errors import InputError
 from ...common.hu import AIR_HU, REGISTRATION_WINDOW_HU
 from ...metrics import body_mask
-from .grids import coarse_hu, everywhere, isotropic_grid, mask_array, on_grid
+from .grids import coarse_hu, full_mask, isotropic_grid, mask_array, on_grid
 
 BINS = 32
 BASE_MM = 2.8
@@ -35,7 +35,7 @@ class Level:
         steps: of the gradient descent.
         stride: largest displacement of a step, in voxels; longer ones overshoot and never settle.
         variance: of the Gaussian that smooths each step, voxels^2. It carries what edges say into the heart and the
-            vessels, which look alike everywhere in an NCCT.
+            vessels, which look alike full_mask in an NCCT.
     """
 
     mm: float
@@ -88,7 +88,7 @@ class _Scan:
         """The CT on voxels of ``BASE_MM``, or of its own smallest edge where that is longer."""
         coarse = coarse_hu(ct, max(BASE_MM, min(ct.GetSpacing())))
         hu = sitk.Clamp(coarse, sitk.sitkFloat32, *REGISTRATION_WINDOW_HU)
-        return cls(hu, on_grid(lung, hu), on_grid(everywhere(ct), hu))
+        return cls(hu, on_grid(lung, hu), on_grid(full_mask(ct), hu))
 
     def smoothed(self, mm: float) -> sitk.Image:
         """The HU without what voxels of ``mm`` can't show, on the grid as it is.

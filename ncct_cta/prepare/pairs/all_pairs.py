@@ -16,8 +16,8 @@ from ...common.folders import locked_folder, writable_folder
 from ...data.cases import DATALIST, KINDS, SPLITS
 from ...volumes.nifti import nifti_suffix
 from .bulk import GIB, Job, machine_memory_gb, run_jobs
-from .one_pair import QC_FOLDER, Settings, Task, prepare_case
-from .pair_list import Pair, PairList, Source, Sources, read_pairs
+from .one_pair import QC_FOLDER, PreparationSettings, Task, prepare_case
+from .pair_list import Pair, PairList, ScanFinder, ScanSource, read_pairs
 from .qc_report import write_csv, write_html
 from .records import FLAGGED, Record
 from .splits import check_shares, split_patients
@@ -32,7 +32,7 @@ VOXELS_A_BYTE = 1.0
 
 
 @dataclass(frozen=True)
-class Bulk:
+class Budget:
     """How many cases are worked on at a time.
 
     Args:
@@ -93,40 +93,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prepare all pairs of ``options.pairs``; give the number of those that failed.
+    """Prepare all pairs of ``options.pairs``; return the number of those that failed.
 
     Raises:
         InputError: if the list or an option can't be used.
     """
     check_shares(options.split)
-    settings = Settings(
+    settings = PreparationSettings(
         deformable=not options.no_deformable,
         keep_grid=options.keep_grid,
         spacing=tuple(options.spacing) if options.spacing else None,
         seed=options.seed,
     )
-    bulk = Bulk(options.jobs, options.memory_gb)
+    budget = Budget(options.jobs, options.memory_gb)
     pairs = read_pairs(options.pairs, options.accept)
     with locked_folder(writable_folder(options.output)):
-        outcome = prepare_all(pairs, options.output, settings, bulk)
+        outcome = prepare_all(pairs, options.output, settings, budget)
         write_outcome(outcome, options.output, shares=options.split, seed=options.seed)
     print(summary(outcome, pairs, options.output))
     return len(outcome.failures)
 
 
-def prepare_all(pairs: PairList, output: Path, settings: Settings, bulk: Bulk) -> Outcome:
+def prepare_all(pairs: PairList, output: Path, settings: PreparationSettings, budget: Budget) -> Outcome:
     """Prepare every pair that isn't finished with these settings and sources; one that fails stops no other."""
-    sources = Sources(pairs.folder)
+    finder = ScanFinder(pairs.folder)
     failures: dict[str, str] = {}
     tasks: list[Task] = []
     for pair in tqdm(pairs.pairs, desc="sources", unit="case", disable=None):
         try:
-            tasks.append(_task(pair, sources, output, settings))
+            tasks.append(_task(pair, finder, output, settings))
         except InputError as error:
             failures[pair.case] = str(error)
     waiting = [task for task in tasks if task.finished() is None]
     jobs = [Job(task.case, task, _estimate_gb(task)) for task in waiting]
-    failures |= run_jobs(jobs, prepare_case, processes=bulk.jobs, memory_gb=bulk.memory_gb)
+    failures |= run_jobs(jobs, prepare_case, processes=budget.jobs, memory_gb=budget.memory_gb)
     accepted = {pair.case for pair in pairs.pairs if pair.accepted}
     found = [task.finished() for task in tasks if task.case not in failures]
     records = [Record.from_file(record, accepted=record["case"] in accepted) for record in found if record is not None]
@@ -182,9 +182,8 @@ def summary(outcome: Outcome, pairs: PairList, output: Path) -> str:
     return "\n".join(lines)
 
 
-def _task(pair: Pair, sources: Sources, output: Path, settings: Settings) -> Task:
-    found = (sources.find(getattr(pair, kind), case=pair.case, kind=kind) for kind in ("ncct", "cta"))
-    ncct, cta = map(sources.with_slices, found)
+def _task(pair: Pair, finder: ScanFinder, output: Path, settings: PreparationSettings) -> Task:
+    ncct, cta = (finder.find(getattr(pair, kind), case=pair.case, kind=kind) for kind in ("ncct", "cta"))
     return Task(pair.case, pair.patient, ncct, cta, output, settings)
 
 
@@ -193,8 +192,8 @@ def _estimate_gb(task: Task) -> float:
     return BASE_GB + BYTES_A_VOXEL * sum(_most_voxels(source) for source in (task.ncct, task.cta)) / GIB
 
 
-def _most_voxels(source: Source) -> float:
+def _most_voxels(source: ScanSource) -> float:
     """Of a series as its headers say, of another file from its size."""
-    if source.voxels or not source.path.is_file():
-        return source.voxels
+    if source.series is not None:
+        return sum(file.number("Rows") * file.number("Columns") for file in source.series.slices)
     return source.path.stat().st_size * (0.5 if nifti_suffix(source.path) == ".nii" else VOXELS_A_BYTE)

@@ -66,7 +66,7 @@ class _Pool:
             self.running.append(_Running(job, process, receiver))
 
     def reap(self) -> list[str]:
-        """Wait until a process ends; give the names of all cases whose process has."""
+        """Wait until a process ends; return the names of all cases whose process has."""
         wait([one.process.sentinel for one in self.running])
         ended = [one for one in self.running if not one.process.is_alive()]
         for one in ended:
@@ -146,20 +146,20 @@ def _work(worker: Callable[[Any], None], argument: Any, outcome: Connection) -> 
     except InputError as error:
         outcome.send(" ".join(str(error).split()))
     except Exception as error:
-        outcome.send(_fault(error))
+        outcome.send(_fault_words(error))
     else:
         outcome.send(None)
 
 
-def _fault(error: Exception) -> str:
+def _fault_words(error: Exception) -> str:
     # SimpleITK has no other type for it.
     if isinstance(error, MemoryError) or any(words in str(error) for words in ("allocate memory", "bad_alloc")):
         return "the memory was not enough; give fewer --jobs or a coarser --spacing"
     # Its text may hold a path, and that a patient's name.
-    return f"a fault of this software ({type(error).__name__} in {_place(error)}); please report it"
+    return f"a fault of this software ({type(error).__name__} in {_place_in_code(error)}); please report it"
 
 
-def _place(error: Exception) -> str:
+def _place_in_code(error: Exception) -> str:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -170,15 +170,15 @@ def _place(error: Exception) -> str:
 
 def _outcome(ended: _Running) -> str | None:
     try:
-        outcome: str | None = ended.outcome.recv() if ended.outcome.poll() else _death(ended.process)
+        outcome: str | None = ended.outcome.recv() if ended.outcome.poll() else _exit_reason(ended.process)
     except EOFError:
-        outcome = _death(ended.process)
+        outcome = _exit_reason(ended.process)
     ended.process.join()
     ended.outcome.close()
     return outcome
 
 
-def _death(process: BaseProcess) -> str:
+def _exit_reason(process: BaseProcess) -> str:
     process.join()
     code = process.exitcode or 0
     reason = signal.Signals(-code).name if code < 0 else f"exit status {code}"

@@ -19,15 +19,21 @@ COVERAGE_MM = 4.0  # the common field of view is found on voxels of about this s
 MIN_COMMON_MM = 50.0  # less of any axis holds nothing to train on
 
 
-def lung_image(volume: Volume) -> sitk.Image:
-    """The lung mask of a CT on its own grid, uint8, by ``data.lung_mask``.
+def lung_mask_of(volume: Volume) -> np.ndarray:
+    """The lung mask of a CT in any orientation, (X, Y, Z) uint8, by ``transforms.lung_mask``.
 
     Raises:
         InputError: if there are no lungs to be found.
     """
     ras, orientation = to_ras(volume.array, volume.affine)
-    mask = from_ras(compute_lung_mask(ras, spacing_to_ras(volume.spacing, orientation)), orientation)
-    return to_sitk(volume_from(np.ascontiguousarray(mask), volume.affine, volume.path))
+    return from_ras(compute_lung_mask(ras, spacing_to_ras(volume.spacing, orientation)), orientation)
+
+
+def mask_image(mask: np.ndarray, ct: sitk.Image) -> sitk.Image:
+    """A mask (X, Y, Z) as a uint8 image on the grid of the CT that it belongs to."""
+    image = sitk.GetImageFromArray(mask.astype(np.uint8, copy=False).transpose(2, 1, 0))
+    image.CopyInformation(ct)
+    return image
 
 
 def isotropic_grid(image: sitk.Image, mm: float, margin_mm: float = 0.0) -> sitk.Image:
@@ -63,8 +69,8 @@ def on_grid(mask: sitk.Image, grid: sitk.Image, transform: sitk.Transform | None
     return share >= 0.5
 
 
-def everywhere(image: sitk.Image) -> sitk.Image:
-    """A mask that is 1 in all of an image's voxels: where it has something to say."""
+def full_mask(image: sitk.Image) -> sitk.Image:
+    """A mask that is 1 in all of an image's voxels: its field of view."""
     mask = sitk.Image(image.GetSize(), sitk.sitkUInt8) + 1
     mask.CopyInformation(image)
     return mask
@@ -87,7 +93,7 @@ def common_box(ncct: sitk.Image, cta: sitk.Image, transform: sitk.Transform) -> 
         InputError: if the two have less than ``MIN_COMMON_MM`` along an axis in common.
     """
     factors = [min(n, max(1, int(COVERAGE_MM / mm))) for n, mm in zip(ncct.GetSize(), ncct.GetSpacing(), strict=True)]
-    covered = on_grid(everywhere(cta), sitk.Shrink(everywhere(ncct), factors), transform)
+    covered = on_grid(full_mask(cta), sitk.Shrink(full_mask(ncct), factors), transform)
     shape = sitk.LabelShapeStatisticsImageFilter()
     shape.Execute(covered)
     bounds = shape.GetBoundingBox(1) if shape.GetLabels() else (0,) * 6
@@ -126,11 +132,11 @@ def with_spacing(volume: Volume, spacing: Sequence[float]) -> Volume:
     shape = np.maximum(np.round(np.divide(volume.shape, factors)), 1).astype(int)
     affine = volume.affine @ np.diag([*factors, 1.0])
     affine[:3, 3] = (volume.affine @ [*((factors - 1) / 2), 1])[:3]
-    grid = volume_from(np.zeros(shape, np.int16), affine, volume.path)
+    grid = to_sitk(volume_from(np.zeros(shape, np.int16), affine, volume.path))
     return volume_from(resample_hu(to_sitk(volume), grid, sitk.Transform()), affine, volume.path)
 
 
-def resample_hu(ct: sitk.Image, grid: Volume, transform: sitk.Transform) -> np.ndarray:
+def resample_hu(ct: sitk.Image, grid: sitk.Image, transform: sitk.Transform) -> np.ndarray:
     """A CT on another grid, int16 HU, air outside.
 
     By cubic B-splines: linear interpolation would blur the CTA and not the NCCT beside it, and a network would learn
@@ -144,9 +150,9 @@ def resample_hu(ct: sitk.Image, grid: Volume, transform: sitk.Transform) -> np.n
     Returns:
         (X, Y, Z) in the grid's axis order.
     """
-    padded = sitk.Clamp(ct, sitk.sitkFloat32, SYNTHRAD_RANGE_HU[0])  # paddings such as -3024 would ring
-    resampled = sitk.Resample(padded, to_sitk(grid), transform, sitk.sitkBSpline3, AIR_HU)
+    unpadded = sitk.Clamp(ct, sitk.sitkFloat32, SYNTHRAD_RANGE_HU[0])  # paddings such as -3024 would ring
+    resampled = sitk.Resample(unpadded, grid, transform, sitk.sitkBSpline3, AIR_HU)
     extremes = sitk.MinimumMaximumImageFilter()
-    extremes.Execute(padded)
+    extremes.Execute(unpadded)
     clipped = sitk.Clamp(resampled, sitk.sitkFloat32, min(AIR_HU, extremes.GetMinimum()), extremes.GetMaximum())
     return to_int16_hu(sitk.GetArrayFromImage(clipped).transpose(2, 1, 0))

@@ -25,8 +25,8 @@ from ...volumes.nifti_write import write_like, write_mask_like
 from ...volumes.orientation import spacing_to_ras, to_ras
 from ...volumes.reading import read_volume, to_sitk
 from .alignment import Alignment, align
-from .grids import common_box, crop, lung_image, mask_array, on_grid, resample_hu, with_spacing
-from .pair_list import Source
+from .grids import common_box, crop, lung_mask_of, mask_array, mask_image, on_grid, resample_hu, with_spacing
+from .pair_list import ScanSource
 from .qc_pictures import draw_pair
 from .quality import AFTER, ALL_LIMITS, BEFORE, MUTUAL_INFORMATION, as_it_came, contrast_scores, flags, measure
 
@@ -37,7 +37,7 @@ IMAGES = (NCCT, CTA, LUNG, VESSEL)
 
 
 @dataclass(frozen=True)
-class Settings:
+class PreparationSettings:
     """What shapes a case's files.
 
     Args:
@@ -78,10 +78,10 @@ class Task:
 
     case: str
     patient: str
-    ncct: Source
-    cta: Source
+    ncct: ScanSource
+    cta: ScanSource
     output: Path
-    settings: Settings
+    settings: PreparationSettings
 
     @property
     def record(self) -> Path:
@@ -105,7 +105,7 @@ class Task:
     def digest(self) -> str:
         """Of the settings, and of the sources' names, sizes and times: other sources or settings, another digest."""
         content = [PREPARATION_VERSION, self.case, self.patient, asdict(self.settings)]
-        content += [source.stamps() for source in (self.ncct, self.cta)]
+        content += [source.file_states() for source in (self.ncct, self.cta)]
         return hashlib.blake2b(json.dumps(content).encode(), digest_size=16).hexdigest()
 
     def finished(self) -> dict[str, Any] | None:
@@ -119,7 +119,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedPair:
     """A case on its final grid.
 
     Args:
@@ -145,12 +145,12 @@ def prepare_case(task: Task) -> None:
     digest = task.digest()
     try:
         ncct, cta = (read_volume(source.path, series=source.series) for source in (task.ncct, task.cta))
-        write_case(task, digest, prepare(ncct, cta, task.settings))
+        write_case(task, digest, prepare_pair(ncct, cta, task.settings))
     except InputError as error:
         raise InputError(task.ncct.hide(task.cta.hide(str(error)))) from None
 
 
-def prepare(ncct: Volume, cta: Volume, settings: Settings) -> Prepared:
+def prepare_pair(ncct: Volume, cta: Volume, settings: PreparationSettings) -> PreparedPair:
     """Align a CTA with its NCCT and resample it once, from its own grid, onto the NCCT's.
 
     Args:
@@ -163,27 +163,31 @@ def prepare(ncct: Volume, cta: Volume, settings: Settings) -> Prepared:
     """
     if settings.spacing is not None:
         ncct = with_spacing(ncct, settings.spacing)
+    lungs = lung_mask_of(ncct), lung_mask_of(cta)
     fixed, moving = to_sitk(ncct), to_sitk(cta)
-    fixed_lung, moving_lung = lung_image(ncct), lung_image(cta)
+    fixed_lung, moving_lung = (mask_image(lung, ct) for lung, ct in zip(lungs, (fixed, moving), strict=True))
     alignment, scores = _align_if_it_helps(fixed, moving, fixed_lung, moving_lung, settings)
-    common = common_box(fixed, moving, alignment.transform)  # checked with keep_grid too
+    transform = sitk.Transform() if alignment is None else alignment.transform
+    common = common_box(fixed, moving, transform)  # checked with keep_grid too
     # A crop to everything keeps the grid and leaves behind what else the header says, a patient's name perhaps.
-    grid = crop(ncct, tuple(slice(0, n) for n in ncct.shape) if settings.keep_grid else common)
-    ncct_hu, cta_hu = to_int16_hu(grid.array), resample_hu(moving, grid, alignment.transform)
+    cropped = crop(ncct, tuple(slice(0, n) for n in ncct.shape) if settings.keep_grid else common)
+    grid = to_sitk(cropped)
+    ncct_hu, cta_hu = to_int16_hu(cropped.array), resample_hu(moving, grid, transform)
     images = {
         NCCT: ncct_hu,
         CTA: cta_hu,
-        LUNG: mask_array(on_grid(fixed_lung, to_sitk(grid))).astype(np.uint8),
+        LUNG: mask_array(on_grid(fixed_lung, grid)).astype(np.uint8),
         VESSEL: vessel_mask_from_pair(ncct_hu, cta_hu),
     }
-    scores |= contrast_scores(ncct, cta, images[VESSEL], grid)
-    return Prepared(grid, images, resample_hu(moving, grid, sitk.Transform()), scores)
+    scores |= contrast_scores(list(zip((ncct, cta), lungs, strict=True)), images[VESSEL], cropped)
+    before = cta_hu if alignment is None else resample_hu(moving, grid, sitk.Transform())
+    return PreparedPair(cropped, images, before, scores)
 
 
 def _align_if_it_helps(
-    ncct: sitk.Image, cta: sitk.Image, ncct_lung: sitk.Image, cta_lung: sitk.Image, settings: Settings
-) -> tuple[Alignment, dict[str, float]]:
-    """The alignment and its scores; as the scanner's coordinates have it where registration brings nothing.
+    ncct: sitk.Image, cta: sitk.Image, ncct_lung: sitk.Image, cta_lung: sitk.Image, settings: PreparationSettings
+) -> tuple[Alignment | None, dict[str, float]]:
+    """The alignment and its scores; None where registration brings nothing: the scanner's coordinates then count.
 
     Of scans that lie right already it would move noise against noise, by parts of a voxel.
     """
@@ -193,13 +197,13 @@ def _align_if_it_helps(
     # Where the two didn't overlap before there was nothing to measure, and nothing to leave.
     if after > before or math.isnan(before):
         return alignment, scores
-    return Alignment(sitk.Transform(), None), as_it_came(scores)
+    return None, as_it_came(scores)
 
 
-def write_case(task: Task, digest: str, prepared: Prepared) -> None:
+def write_case(task: Task, digest: str, prepared: PreparedPair) -> None:
     """Write a case's files beside their places, then rename them, the record last.
 
-    A process that is killed leaves a folder ``.{case}.partial``, which the next one replaces, and no half a file.
+    A process that is killed leaves a folder ``.{case}.partial``, which the next one replaces, and only whole files.
 
     Raises:
         InputError: if the folder can't be written.
@@ -221,7 +225,7 @@ def write_case(task: Task, digest: str, prepared: Prepared) -> None:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _write_files(task: Task, digest: str, prepared: Prepared) -> None:
+def _write_files(task: Task, digest: str, prepared: PreparedPair) -> None:
     for kind, image in prepared.images.items():
         if kind in (NCCT, CTA):
             note = "NCCT" if kind == NCCT else "CTA, aligned with the NCCT"

@@ -6,12 +6,15 @@ import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from ...common.errors import InputError
+from ...dicom.headers import read_header
 from ...dicom.pseudonyms import KEY_FILE, KeyTable
-from ...dicom.series import Inventory, find_series
+from ...dicom.series import Inventory, Series, find_series
 
 REQUIRED = CASE, NCCT, CTA = ("case", "ncct", "cta")
 PATIENT, STATUS, WHY, ACCEPT = "patient", "status", "why", "accept"
@@ -55,30 +58,34 @@ class PairList:
 
 
 @dataclass(frozen=True)
-class Source:
+class ScanSource:
     """Where a scan lies.
 
     Args:
         path: file or folder.
-        series: the key of the DICOM series in the folder, see ``data.volumes.read_volume``.
+        key: of the DICOM series in the folder, as the key table has it; None where the list gives a path.
         label: how outputs and messages call it; the path may hold a patient's name.
-        slices: the series' own files; the folder may hold other patients' too.
-        voxels: of the series.
+        series: the DICOM series, with the headers of its files; the folder may hold other patients' too.
     """
 
     path: Path
-    series: str | None
+    key: str | None
     label: str
-    slices: tuple[Path, ...] = ()
-    voxels: int = 0
+    series: Series | None = None
 
-    def stamps(self) -> list[list[str | int | None]]:
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What its voxels are read from."""
+        return (self.path,) if self.series is None else tuple(file.path for file in self.series.slices)
+
+    def file_states(self) -> list[list[str | int | None]]:
         """The series' key, then size and time of every file; names say no more, and may hold a patient's name."""
-        stamps: list[list[str | int | None]] = [[self.series]]
-        for file in sorted(self.slices or (self.path,)):
-            if file.is_file():
-                stamps.append([file.stat().st_size, file.stat().st_mtime_ns])
-        return stamps
+        states: list[list[str | int | None]] = [[self.key]]
+        for file in sorted(self.files):
+            with suppress(FileNotFoundError):
+                state = file.stat()
+                states.append([state.st_size, state.st_mtime_ns])
+        return states
 
     def hide(self, message: str) -> str:
         """A message with the label in place of the path and of the file's name."""
@@ -167,7 +174,7 @@ def _pair(path: Path, row: Mapping[str, str], accept: Sequence[str]) -> Pair:
     return Pair(name, row[PATIENT] or name, row[NCCT], row[CTA], answer in YES or name in accept)
 
 
-class Sources:
+class ScanFinder:
     """Finds the scans of a list: paths that are there, else series of the key table beside the list.
 
     Args:
@@ -177,10 +184,12 @@ class Sources:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._keys = KeyTable.read(folder / KEY_FILE) if (folder / KEY_FILE).exists() else None
-        self._inventories: dict[Path, Inventory] = {}  # headers take minutes to read: once a folder
+        # Headers take minutes to read: a file's once, though folders are named again and lie in one another.
+        self._read_header = cache(read_header)
+        self._inventories: dict[Path, Inventory] = {}
 
-    def find(self, given: str, *, case: str, kind: str) -> Source:
-        """The scan that a row gives.
+    def find(self, given: str, *, case: str, kind: str) -> ScanSource:
+        """The scan that a row gives, with its DICOM series if it is one.
 
         Args:
             given: a path or a series' pseudonym.
@@ -188,32 +197,27 @@ class Sources:
             kind: ncct or cta, likewise.
 
         Raises:
-            InputError: if it is neither.
+            InputError: if it is neither, or if the folder doesn't hold that series.
         """
+        source = self._locate(given, case, kind)
+        if not source.path.is_dir():
+            return source
+        folder = source.path.absolute()
+        try:
+            if folder not in self._inventories:
+                self._inventories[folder] = find_series(folder, read=self._read_header)
+            return replace(source, series=self._inventories[folder].choose(source.key))
+        except InputError as error:
+            raise InputError(source.hide(str(error))) from None
+
+    def _locate(self, given: str, case: str, kind: str) -> ScanSource:
         path = self.folder / given  # an absolute path stays itself
         if path.exists():
-            return Source(path, None, f"{case} {kind}")
+            return ScanSource(path, None, f"{case} {kind}")
         if self._keys is None or not re.fullmatch(r"s[0-9a-f]+", given):
             raise InputError(
                 f"{case} {kind}: what the list gives is neither a file or folder nor a series of {KEY_FILE} beside it; "
                 "correct the path (relative ones count from the list's folder)"
             )
-        source, series = self._keys.source_of(given)
-        return Source(source, series, given)
-
-    def with_slices(self, source: Source) -> Source:
-        """The scan with the files of its DICOM series, if it is one.
-
-        Raises:
-            InputError: if the folder doesn't hold that series.
-        """
-        if not source.path.is_dir():
-            return source
-        try:
-            if source.path not in self._inventories:
-                self._inventories[source.path] = find_series(source.path)
-            slices = self._inventories[source.path].choose(source.series).slices
-        except InputError as error:
-            raise InputError(source.hide(str(error))) from None
-        voxels = sum(round(file.number("Rows") * file.number("Columns")) for file in slices)
-        return replace(source, slices=tuple(file.path for file in slices), voxels=voxels)
+        path, key = self._keys.source_of(given)
+        return ScanSource(path, key, given)

@@ -49,7 +49,7 @@ def worst_first(records: Iterable[Record]) -> list[Record]:
 
 
 def write_csv(records: Sequence[Record], path: Path) -> None:
-    """Write a row a case: its state, all scores, and what is wrong with it."""
+    """Write a row per case: its state, all scores, and what is wrong with it."""
     rows = []
     for record in worst_first(records):
         scores = {name: "" if math.isnan(score := record.score(name)) else f"{score:.6g}" for name in TITLES}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from ...metrics import body_mask, dice
 from ...transforms.contrast import blood_of
 from ...volumes.nifti import Volume
 from .alignment import Alignment
-from .grids import coarse_hu, everywhere, mask_array, on_grid
+from .grids import coarse_hu, full_mask, mask_array, on_grid
 
 QUALITY_MM = 2.8
 BINS = 32
@@ -106,10 +106,11 @@ def measure(
     fixed_hu = _array(fixed)
     body = body_mask(fixed_hu, fixed.GetSpacing())
     lung = mask_array(on_grid(ncct_lung, fixed))
+    moving = coarse_hu(cta, mm)
     scores: dict[str, float] = {}
     for stage, transform in zip(STAGES, (sitk.Transform(), alignment.transform), strict=True):
-        covered = mask_array(on_grid(everywhere(cta), fixed, transform))
-        moved = _array(sitk.Resample(coarse_hu(cta, mm), fixed, transform, sitk.sitkLinear, AIR_HU))
+        covered = mask_array(on_grid(full_mask(cta), fixed, transform))
+        moved = _array(sitk.Resample(moving, fixed, transform, sitk.sitkLinear, AIR_HU))
         moved_lung = mask_array(on_grid(cta_lung, fixed, transform))
         scores |= {f"{name}_{stage}": value for name, value in lung_agreement(lung & covered, moved_lung, mm).items()}
         scores[f"{MUTUAL_INFORMATION}_{stage}"] = mutual_information(fixed_hu[body & covered], moved[body & covered])
@@ -123,18 +124,17 @@ def as_it_came(scores: Mapping[str, float]) -> dict[str, float]:
     return {**scores, **after, COVERED: scores[COVERED_BEFORE], FOLDED: 0.0, STRETCH: 0.0}
 
 
-def contrast_scores(ncct: Volume, cta: Volume, vessel: np.ndarray, grid: Volume) -> dict[str, float]:
+def contrast_scores(scans: Sequence[tuple[Volume, np.ndarray]], vessel: np.ndarray, grid: Volume) -> dict[str, float]:
     """``blood_ncct_hu`` and ``blood_cta_hu``, NaN where not measurable, and ``vessel_ml``.
 
     Args:
-        ncct: in HU.
-        cta: in HU.
+        scans: NCCT and CTA in HU, each with its lung mask (X, Y, Z) on its own grid.
         vessel: (X, Y, Z) mask of what the CTA shows brighter.
         grid: the mask's.
     """
-    blood = {name: blood_of(volume) for name, volume in ((BLOOD_NCCT, ncct), (BLOOD_CTA, cta))}
-    ml = float(np.count_nonzero(vessel) * np.prod(grid.spacing) / 1000)
-    return {**{name: math.nan if hu is None else hu for name, hu in blood.items()}, VESSEL_ML: ml}
+    blood = [blood_of(volume, lung) for volume, lung in scans]
+    scores = {name: math.nan if hu is None else hu for name, hu in zip((BLOOD_NCCT, BLOOD_CTA), blood, strict=True)}
+    return {**scores, VESSEL_ML: float(np.count_nonzero(vessel) * np.prod(grid.spacing) / 1000)}
 
 
 def lung_agreement(lung: np.ndarray, other: np.ndarray, mm: float) -> dict[str, float]:
@@ -182,12 +182,12 @@ def _array(image: sitk.Image) -> np.ndarray:
 def flags(scores: Mapping[str, float], limits: tuple[Limit, ...]) -> list[str]:
     """What is wrong with a case: a sentence for every limit that its scores break."""
     return [
-        f"{limit.words} {_said(scores[limit.score])}, expected {'at least' if limit.at_least else 'at most'} "
+        f"{limit.words} {_in_words(scores[limit.score])}, expected {'at least' if limit.at_least else 'at most'} "
         f"{limit.bound:g}: {limit.hint}"
         for limit in limits
         if limit.broken_by(scores[limit.score])
     ]
 
 
-def _said(score: float) -> str:
+def _in_words(score: float) -> str:
     return "could not be measured" if math.isnan(score) else f"is {score:.3g}"

@@ -1,4 +1,4 @@
-"""What a folder of hospital data holds: one finding a series or file, under pseudonyms, with contrast measured."""
+"""What a folder of hospital data holds: one finding per series or file, under pseudonyms, with contrast measured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ...common.errors import InputError
-from ...dicom.geometry import Grid, grid_of
+from ...dicom.geometry import SeriesGrid, grid_of
 from ...dicom.headers import DicomFile, files_below
 from ...dicom.patients import add_to_keys, are_several_people, patient_identity
 from ...dicom.pixels import read_slices
@@ -84,7 +84,7 @@ class Findings:
     damaged_files: int
 
 
-def find(folder: Path, keys: KeyTable, *, leave_out: Path | None = None) -> Findings:
+def find_scans(folder: Path, keys: KeyTable, *, leave_out: Path | None = None) -> Findings:
     """Look at everything in a folder and below it.
 
     Args:
@@ -99,14 +99,14 @@ def find(folder: Path, keys: KeyTable, *, leave_out: Path | None = None) -> Find
     if leave_out is not None and folder.resolve().is_relative_to(leave_out.resolve()):
         leave_out = None
     inventory = find_series(folder, progress=True)
-    files = [path for path in files_below(folder) if _counts(path, leave_out)]
+    files = [path for path in files_below(folder) if _is_listed(path, leave_out)]
     findings = [*_of_dicom(inventory, keys), *_of_files(files, folder, keys)]
     damaged = sum(not is_volume_file(path) for path in inventory.damaged)
     others = inventory.other_files + len(inventory.damaged) - damaged - len(files)
     return Findings(tuple(findings), others, damaged)
 
 
-def _counts(path: Path, leave_out: Path | None) -> bool:
+def _is_listed(path: Path, leave_out: Path | None) -> bool:
     return is_volume_file(path) and (leave_out is None or leave_out.absolute() not in path.absolute().parents)
 
 
@@ -157,14 +157,14 @@ def _of_series(series: Series, study: int, keys: KeyTable) -> Finding:
     return replace(finding, remark="; ".join([*remarks, *_remarks(finding, grid)]))
 
 
-def _blood_of(series: Series, grid: Grid) -> float | None:
+def _blood_of(series: Series, grid: SeriesGrid) -> float | None:
     """Blood's HU from every n-th slice alone: a grid of ``GRID_MM`` is enough, and reading is what takes time."""
     step = max(1, round(GRID_MM / grid.spacing[2]))
     affine = RAS_FROM_LPS @ grid.affine @ np.diag([1.0, 1.0, step, 1.0])
     return blood_of(require_hu(volume_from(read_slices(series, grid.slices[::step]), affine, series.label)))
 
 
-def _remarks(finding: Finding, grid: Grid | None = None) -> Iterator[str]:
+def _remarks(finding: Finding, grid: SeriesGrid | None = None) -> Iterator[str]:
     if grid is not None and grid.shifts is not None:
         yield "gantry tilt, will be straightened"
     if grid is not None and grid.duplicates:

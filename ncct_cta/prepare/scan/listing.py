@@ -15,7 +15,7 @@ from ...common.files import table_text, write_table
 from ...common.folders import writable_folder
 from ...dicom.pseudonyms import KEY_FILE, KeyTable
 from ...dicom.series import DAMAGED
-from .findings import IGNORED, OK, Finding, Findings, find
+from .findings import IGNORED, OK, Finding, Findings, find_scans
 from .proposals import CHOOSE, Proposal, propose
 
 SERIES_FILE, PAIRS_FILE = "series.csv", "pairs.csv"
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> None:
     writable_folder(next(place for place in (options.output, *options.output.absolute().parents) if place.exists()))
     key_file = options.output / KEY_FILE
     keys = KeyTable.read(options.keys) if options.keys else KeyTable.open(key_file)
-    found = find(options.folder, keys, leave_out=options.output)
+    found = find_scans(options.folder, keys, leave_out=options.output)
     if not found.findings:
         damaged = f"; {DAMAGED}: {found.damaged_files}" * bool(found.damaged_files)
         raise InputError(

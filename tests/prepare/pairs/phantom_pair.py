@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ncct_cta.phantom.cohort import PhantomCase, make_case
-from ncct_cta.prepare.pairs.grids import lung_image
+from ncct_cta.prepare.pairs.grids import lung_mask_of, mask_image
 from ncct_cta.prepare.pairs.known_motion import mask_points
 from ncct_cta.volumes.nifti import Volume
 from ncct_cta.volumes.reading import to_sitk, volume_from
@@ -51,4 +51,5 @@ def make_pair(index: int = 0, *, motion_mm: float = 0.0, cta_of: int | None = No
     case = make_case(7, index, shape=SHAPE, spacing=SPACING, motion_mm=motion_mm)
     other = case if cta_of is None else make_case(7, cta_of, shape=SHAPE, spacing=SPACING)
     ncct, cta = (volume_from(hu, case.affine, name) for name, hu in (("ncct", case.ncct), ("cta", other.cta)))
-    return PhantomPair(case, ncct, cta, lung_image(ncct), lung_image(cta))
+    lungs = (mask_image(lung_mask_of(volume), to_sitk(volume)) for volume in (ncct, cta))
+    return PhantomPair(case, ncct, cta, *lungs)

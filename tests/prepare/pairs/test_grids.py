@@ -57,7 +57,7 @@ def test_coarse_voxels_lie_where_they_should(volume: Volume) -> None:
 
 def test_resampling_goes_beyond_the_scan_with_air_and_never_beyond_its_range(volume: Volume) -> None:
     edged = volume_from(np.where(volume.array > -300, 3000, -3024).astype(np.int16), volume.affine, "ct")
-    moved = resample_hu(to_sitk(edged), volume, sitk.TranslationTransform(3, (1.3, 0.7, 20.0)))
+    moved = resample_hu(to_sitk(edged), to_sitk(volume), sitk.TranslationTransform(3, (1.3, 0.7, 20.0)))
     assert moved.max() <= 3000
     assert moved.min() >= -1024  # paddings are cut off, and no spline rings
     assert (moved == -1000).any()

@@ -6,14 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
-from dicom_phantom import write_series
+from dicom_phantom import count_header_reads, write_series
 from pydicom import dcmread
 
 from ncct_cta.common.errors import InputError
+from ncct_cta.dicom import headers
 from ncct_cta.dicom.pseudonyms import KeyTable
-from ncct_cta.dicom.series import find_series
-from ncct_cta.prepare.pairs import pair_list
-from ncct_cta.prepare.pairs.pair_list import Source, Sources, read_pairs
+from ncct_cta.prepare.pairs.pair_list import ScanFinder, ScanSource, read_pairs
 
 
 def write(folder: Path, text: str) -> Path:
@@ -79,50 +78,57 @@ def test_a_missing_list_says_so(tmp_path: Path) -> None:
 def test_scans_are_paths_or_series_of_the_key_table(tmp_path: Path) -> None:
     scan = tmp_path / "DOE_JOHN.nii.gz"
     scan.touch()
-    keys = KeyTable()
-    series = keys.add_series("1.2.3", patient=keys.add_patient("17"), source=tmp_path)
-    keys.write(tmp_path / "keys.csv")
-    sources = Sources(tmp_path)
-    by_path = sources.find("DOE_JOHN.nii.gz", case="a", kind="ncct")
-    by_name = sources.find(series, case="a", kind="cta")
-    assert (by_path.path, by_path.series, by_path.label) == (scan, None, "a ncct")
-    assert (by_name.path, by_name.series, by_name.label) == (tmp_path, "1.2.3", series)
+    files = write_series(tmp_path)
+    name, uid = _named_series(tmp_path, files)
+    finder = ScanFinder(tmp_path)
+    by_path = finder.find("DOE_JOHN.nii.gz", case="a", kind="ncct")
+    by_name = finder.find(name, case="a", kind="cta")
+    assert (by_path.path, by_path.key, by_path.series, by_path.label) == (scan, None, None, "a ncct")
+    assert (by_name.path, by_name.key, by_name.label) == (tmp_path, uid, name)
+    assert by_name.series is not None
     with pytest.raises(InputError, match="a cta: what the list gives is neither") as error:
-        sources.find("DOE_JANE.nii.gz", case="a", kind="cta")
+        finder.find("DOE_JANE.nii.gz", case="a", kind="cta")
     assert "DOE" not in str(error.value)
 
 
 def test_a_label_hides_the_path() -> None:
-    source = Source(Path("/data/DOE^JOHN/ct.nii.gz"), None, "s12")
+    source = ScanSource(Path("/data/DOE^JOHN/ct.nii.gz"), None, "s12")
     assert source.hide("/data/DOE^JOHN/ct.nii.gz: bad; ct.nii.gz again") == "s12: bad; s12 again"
 
 
 def test_a_series_is_its_own_files_not_its_folder(tmp_path: Path) -> None:
     # A flat export: many patients in one folder, and more to come.
     files = write_series(tmp_path)
+    name, _ = _named_series(tmp_path, files)
+    before = ScanFinder(tmp_path).find(name, case="a", kind="cta")
+    states = before.file_states()
+    write_series(tmp_path, PatientID="18")
+    after = ScanFinder(tmp_path).find(name, case="a", kind="cta")
+    assert sorted(after.files) == sorted(files)
+    assert after.file_states() == states
+    os.utime(files[2], ns=(1, 1))
+    assert after.file_states() != states
+
+
+def test_a_header_is_read_once_however_often_its_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "ab":
+        write_series(tmp_path / "all" / name)
+    reads = count_header_reads(monkeypatch, headers)
+    finder = ScanFinder(tmp_path)
+    with pytest.raises(InputError, match="the folder holds 2 CT volumes"):
+        finder.find("all", case="a", kind="ncct")
+    for given in ("all/a", str(tmp_path / "all" / "b")):
+        assert finder.find(given, case="a", kind="ncct").series is not None
+    assert set(reads.values()) == {1}
+    assert len(reads) == 12
+
+
+def _named_series(folder: Path, files: list[Path]) -> tuple[str, str]:
+    """The pseudonym of a written series, in a key table beside it, and its UID."""
     keys = KeyTable()
     uid = dcmread(files[0]).SeriesInstanceUID
-    series = keys.add_series(uid, patient=keys.add_patient("17"), source=tmp_path)
-    keys.write(tmp_path / "keys.csv")
-    source = Sources(tmp_path).find(series, case="a", kind="cta")
-    before = Sources(tmp_path).with_slices(source)
-    write_series(tmp_path, PatientID="18")
-    after = Sources(tmp_path).with_slices(source)
-    assert sorted(after.slices) == sorted(files)
-    assert after.voxels == 20 * 16 * 6
-    stamps = before.stamps()
-    assert after.stamps() == stamps
-    os.utime(files[2], ns=(1, 1))
-    assert after.stamps() != stamps
-
-
-def test_a_folders_headers_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in "ab":
-        write_series(tmp_path / "flat" / name)
-    looked: list[Path] = []
-    monkeypatch.setattr(pair_list, "find_series", lambda folder: looked.append(folder) or find_series(folder))
-    sources = Sources(tmp_path)
-    for _ in range(2):
-        with pytest.raises(InputError, match="the folder holds 2 CT volumes"):
-            sources.with_slices(sources.find("flat", case="a", kind="ncct"))
-    assert looked == [tmp_path / "flat"]
+    name = keys.add_series(uid, patient=keys.add_patient("17"), source=folder)
+    keys.write(folder / "keys.csv")
+    return name, uid

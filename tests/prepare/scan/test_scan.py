@@ -17,6 +17,7 @@ from pydicom.uid import generate_uid
 
 from ncct_cta.common.errors import InputError
 from ncct_cta.dicom.pseudonyms import KeyTable
+from ncct_cta.dicom.series import choose_series
 from ncct_cta.phantom.cohort import PhantomCase, make_case
 from ncct_cta.prepare.scan import listing
 from ncct_cta.volumes.reading import read_volume
@@ -96,7 +97,7 @@ def test_the_pair_is_proposed_and_its_series_are_found_again(patient: Path, case
     for kind in ("ncct", "cta"):
         folder, series = keys.source_of(pair[kind])
         np.testing.assert_array_equal(
-            read_volume(folder, series=series).array, getattr(case, kind).clip(LOWEST_HU, None)
+            read_volume(folder, series=choose_series(folder, series)).array, getattr(case, kind).clip(LOWEST_HU, None)
         )
 
 
@@ -244,7 +245,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(
     patient: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setattr(listing, "find", None)  # whoever calls it fails
+    monkeypatch.setattr(listing, "find_scans", None)  # whoever calls it fails
     with pytest.raises(InputError, match=r"the output folder .*file can't be written"):
         _scan(patient, tmp_path / "file" / "out")
 

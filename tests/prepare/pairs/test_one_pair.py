@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
 from ncct_cta.common.hu import SYNTHRAD_RANGE_HU
 from ncct_cta.phantom.cohort import write_cohort
-from ncct_cta.prepare.pairs import one_pair as pairs
-from ncct_cta.prepare.pairs.one_pair import Settings, prepare
+from ncct_cta.prepare.pairs import grids, one_pair
+from ncct_cta.prepare.pairs.one_pair import PreparationSettings, prepare_pair
 from ncct_cta.prepare.pairs.quality import CONTRAST_LIMITS, flags, measure
+from ncct_cta.transforms import contrast
+from ncct_cta.transforms.lung_mask import compute_lung_mask
 from ncct_cta.volumes.nifti import Volume, read_ct
+from ncct_cta.volumes.reading import to_sitk
 
-RIGID = Settings(deformable=False, keep_grid=True)
+RIGID = PreparationSettings(deformable=False, keep_grid=True)
 
 
 @pytest.fixture(scope="module")
@@ -25,17 +32,33 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Volume, Volume]:
 def test_a_pair_that_lies_right_is_left_as_it_is(pair: tuple[Volume, Volume], monkeypatch: pytest.MonkeyPatch) -> None:
     ncct, cta = pair
     measured: list[object] = []
-    monkeypatch.setattr(pairs, "measure", lambda *scans: measured.append(scans) or measure(*scans))
-    prepared = prepare(ncct, cta, RIGID)
+    monkeypatch.setattr(one_pair, "measure", lambda *scans: measured.append(scans) or measure(*scans))
+    prepared = prepare_pair(ncct, cta, RIGID)
     np.testing.assert_array_equal(prepared.images["cta"], cta.array.clip(min=SYNTHRAD_RANGE_HU[0]))
     assert prepared.scores["mutual_information_after"] == prepared.scores["mutual_information_before"]
     assert len(measured) == 1
 
 
+def test_each_scan_is_segmented_and_converted_once(
+    pair: tuple[Volume, Volume], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: Counter[str] = Counter()
+
+    def counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *arguments: calls.update([name]) or function(*arguments)
+
+    for module in (grids, contrast):
+        monkeypatch.setattr(module, "compute_lung_mask", counted("lung mask", compute_lung_mask))
+    for module in (grids, one_pair):
+        monkeypatch.setattr(module, "to_sitk", counted("conversion", to_sitk))
+    prepare_pair(*pair, RIGID)
+    assert calls == {"lung mask": 2, "conversion": 3}  # NCCT, CTA, and the grid that they are written on
+
+
 def test_a_pair_that_does_not_is_moved(pair: tuple[Volume, Volume]) -> None:
     ncct, cta = pair
     shifted = Volume(np.roll(cta.array, 2, axis=0), cta.header, cta.path, cta.stored_shape)
-    prepared = prepare(ncct, shifted, RIGID)
+    prepared = prepare_pair(ncct, shifted, RIGID)
     assert prepared.scores["mutual_information_after"] > 1.1 * prepared.scores["mutual_information_before"]
     error = np.abs(prepared.images["cta"].astype(float) - cta.array)[8:-8, 8:-8, 4:-4].mean()
     assert error < 0.5 * np.abs(shifted.array.astype(float) - cta.array)[8:-8, 8:-8, 4:-4].mean()
@@ -54,6 +77,6 @@ def test_contrast_where_none_belongs_or_none_at_all_is_flagged(
     pair: tuple[Volume, Volume], ncct: int, cta: int, wrong: list[str]
 ) -> None:
     # Such pairs lie on each other, so that nothing else shows what is wrong with them.
-    found = flags(prepare(pair[ncct], pair[cta], RIGID).scores, CONTRAST_LIMITS)
+    found = flags(prepare_pair(pair[ncct], pair[cta], RIGID).scores, CONTRAST_LIMITS)
     assert len(found) == len(wrong)
     assert all(reason in flag for reason, flag in zip(wrong, found, strict=True))
