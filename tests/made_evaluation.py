@@ -11,9 +11,9 @@ import numpy as np
 
 from ncct_cta.common.hu import to_int16_hu
 from ncct_cta.data import Case
-from ncct_cta.evaluate.columns import columns
 from ncct_cta.evaluate.results import DEFAULT_WINDOW, HU_REMAP, IDENTITY, Evaluation, Method
 from ncct_cta.evaluate.statistics import summarise
+from ncct_cta.metrics import columns
 from ncct_cta.volumes.nifti import read_ct
 from ncct_cta.volumes.nifti_write import write_like
 

@@ -40,7 +40,7 @@ BONE_WINDOW_HU = (-450, 1050)
 ANGIO_WINDOW_HU = (-100, 700)
 # The discriminator sees differences to the NCCT in this unit: a weak contrast, and a few times the noise of a scan.
 CONTRAST_UNIT_HU = 100
-# Iodine raises a vessel's HU by at least this much; less is noise (design.md's metric contract).
+# Iodine raises a vessel's HU by at least this much; less is noise.
 ENHANCEMENT_HU = 80
 # What registration compares: from air to bright vessels and bone; metal and dense bone would take most of a histogram.
 REGISTRATION_WINDOW_HU = (-1000, 400)

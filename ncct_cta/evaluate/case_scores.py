@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from ..common.errors import InputError
-from ..common.hu import CT_MUST_REACH_HU, LUNG_UPPER_HU, HUWindow
+from ..common.hu import CT_MUST_REACH_HU, LUNG_UPPER_HU
 from ..common.keys import BODY, VESSEL
 from ..data import Case
-from ..metrics import Scorer, dice
+from ..metrics import CaseImages, Column, ComparedImages, dice, scores
 from ..volumes.nifti import Volume, read_ct, read_mask, require_same_grid
 from ..volumes.orientation import oriented_like, spacing_to_ras, to_ras
-from .results import HU_REMAP, Method
-
-Row = Mapping[str, str | float]
+from .results import HU_REMAP, IDENTITY, Method, ScoreRow
 
 LEAST_RANGE_HU = 100  # of the middle 98 % of a body: lung and muscle lie 800 HU apart
 # Lung and gas in a body: a prediction that keeps a tenth of the NCCT's is in HU, however blurred or noisy it is.
@@ -31,13 +30,15 @@ class CaseScores:
     """What scoring a case gives.
 
     Args:
-        rows: one a method.
+        rows: one per method.
+        missing: the columns that are n/a whatever is predicted, although their region holds voxels.
         remarks: plain sentences.
         digests: by method, of the prediction's voxels.
         failure: why it couldn't be scored, or None.
     """
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[ScoreRow] = field(default_factory=list)
+    missing: frozenset[str] = frozenset()
     remarks: list[str] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
     failure: str | None = None
@@ -46,7 +47,7 @@ class CaseScores:
 def score_case(
     case: Case,
     methods: Sequence[Method],
-    window: HUWindow,
+    columns: Sequence[Column],
     advance: Callable[[int], object] = lambda count: None,
 ) -> CaseScores:
     """Score all methods on one case.
@@ -54,7 +55,7 @@ def score_case(
     Args:
         case: with CTA; a mask that is None leaves its scores n/a.
         methods: each with a prediction of it.
-        window: the range of PSNR and SSIM beside SynthRAD's.
+        columns: the scores.
         advance: called with 1 after each method.
 
     Raises:
@@ -62,24 +63,31 @@ def score_case(
             or if NCCT and CTA are swapped.
     """
     ncct = read_ct(case.ncct)
-    scorer = _scorer(case, ncct, window)
-    scores = CaseScores()
-    if not scorer.masks[BODY].any():
-        scores.remarks.append(f"{case.name}: no body was found in the NCCT, so its scores are n/a.")
+    images = _case_images(case, ncct)
+    found = CaseScores()
+    if BODY in images.empty_regions:
+        found.remarks.append(f"{case.name}: no body was found in the NCCT, so its scores are n/a.")
     for method in methods:
         path = method.predictions[case.name]
         is_identity = path == case.ncct
         prediction = ncct.array if is_identity else _prediction(path, ncct)
-        image = to_ras(prediction, ncct.affine)[0]
+        compared = images.compared_with(to_ras(prediction, ncct.affine)[0])
         if not is_identity:
-            scores.remarks += _check_prediction(scorer.cut(image), scorer, method, case)
-            scores.digests[method.name] = hashlib.blake2b(prediction.tobytes("A")).hexdigest()
-        scores.rows.append({"case": case.name, "method": method.name, **scorer(image)})
+            found.remarks += _check_prediction(compared, method, case)
+            found.digests[method.name] = hashlib.blake2b(prediction.tobytes("A")).hexdigest()
+        row = scores(compared, columns)
+        found.rows.append({"case": case.name, "method": method.name, **row})
+        if method.name == IDENTITY:
+            found.missing = frozenset(
+                column.name
+                for column in columns
+                if math.isnan(row[column.name]) and column.region not in images.empty_regions
+            )
         advance(1)
-    return scores
+    return found
 
 
-def _scorer(case: Case, ncct: Volume, window: HUWindow) -> Scorer:
+def _case_images(case: Case, ncct: Volume) -> CaseImages:
     if case.cta is None:
         raise InputError(f"case {case.name}: there is no CTA; an evaluation needs NCCT and CTA")
     cta = read_ct(case.cta)
@@ -89,16 +97,16 @@ def _scorer(case: Case, ncct: Volume, window: HUWindow) -> Scorer:
     ncct_hu, orientation = to_ras(ncct.array, ncct.affine)
     cta_hu = to_ras(cta.array, cta.affine)[0]
     spacing = spacing_to_ras(ncct.spacing, orientation)
-    scorer = Scorer(ncct_hu, cta_hu, lung=lung, vessel=vessel, spacing=spacing, window=window)
-    _require_enhancement(scorer, case)
-    return scorer
+    images = CaseImages(ncct_hu, cta_hu, lung=lung, vessel=vessel, spacing=spacing)
+    _require_enhancement(images, case)
+    return images
 
 
-def _require_enhancement(scorer: Scorer, case: Case) -> None:
-    vessels = scorer.masks[VESSEL]
+def _require_enhancement(images: CaseImages, case: Case) -> None:
+    vessels = images.masks[VESSEL]
     if not vessels.any():
         return
-    ncct, cta = (float(image[vessels].mean(dtype=np.float64)) for image in (scorer.ncct, scorer.cta))
+    ncct, cta = (float(image[vessels].mean(dtype=np.float64)) for image in (images.ncct, images.cta))
     if cta <= ncct:
         raise InputError(
             f"case {case.name}: its vessels have {cta:.0f} HU in the CTA and {ncct:.0f} HU in the NCCT, expected more "
@@ -112,13 +120,13 @@ def _prediction(path: Path, ncct: Volume) -> np.ndarray:
     return prediction.array
 
 
-def _require_hu(cut: np.ndarray, scorer: Scorer, path: Path) -> None:
+def _require_hu(images: ComparedImages, path: Path) -> None:
     """Look inside the body: around it other programs write -1024 whatever their values inside are."""
-    body = scorer.masks[BODY]
+    body = images.case.masks[BODY]
     if not body.any():
         return
-    low, high = np.percentile(cut[body], (1, 99))
-    air, expected = (float((image[body] < CT_MUST_REACH_HU).mean()) for image in (cut, scorer.ncct))
+    low, high = np.percentile(images.prediction[body], (1, 99))
+    air, expected = (float((image[body] < CT_MUST_REACH_HU).mean()) for image in (images.prediction, images.case.ncct))
     if high - low < LEAST_RANGE_HU or (expected > LEAST_AIR and air < KEPT_AIR * expected):
         raise InputError(
             f"{path}: the body's values lie in [{low:g}, {high:g}], {air:.0%} of them below {CT_MUST_REACH_HU} HU "
@@ -127,22 +135,23 @@ def _require_hu(cut: np.ndarray, scorer: Scorer, path: Path) -> None:
         )
 
 
-def _check_prediction(cut: np.ndarray, scorer: Scorer, method: Method, case: Case) -> list[str]:
-    """Refuse what isn't a prediction in HU; give remarks on what is odd. ``cut``: in the body's box."""
+def _check_prediction(images: ComparedImages, method: Method, case: Case) -> list[str]:
+    """Refuse what isn't a prediction in HU; return remarks on what is odd."""
+    prediction, ncct = images.prediction, images.case.ncct
     path = method.predictions[case.name]
     made_elsewhere = method.run is None and method.name != HU_REMAP
     if made_elsewhere:  # what is made here is in HU, however poor it is
-        _require_hu(cut, scorer, path)
-    if np.array_equal(cut, scorer.ncct):
+        _require_hu(images, path)
+    if np.array_equal(prediction, ncct):
         if made_elsewhere:
             raise InputError(
                 f"{path}: is the NCCT of {case.name}, voxel for voxel; give its prediction (the NCCT is in the table "
                 "as the identity anyway)"
             )
         return [f"{method.name} changes nothing in {case.name}: its prediction is the NCCT."]
-    if np.array_equal(cut, scorer.cta):
+    if np.array_equal(prediction, images.case.cta):
         return [f"{method.name}'s prediction of {case.name} is the CTA itself, voxel for voxel: this proves nothing."]
-    overlap = dice(cut > LUNG_UPPER_HU, scorer.ncct > LUNG_UPPER_HU)
+    overlap = dice(prediction > LUNG_UPPER_HU, ncct > LUNG_UPPER_HU)
     if overlap < SAME_ANATOMY_DICE:
         return [
             f"{method.name}'s prediction of {case.name} shows another anatomy than the NCCT (Dice of their tissue "

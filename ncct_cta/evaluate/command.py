@@ -23,8 +23,16 @@ from .comparison import evaluate
 from .predictions import predict, seen_in_training, training_pairs
 from .report.page import write_report
 from .results import DEFAULT_WINDOW, Evaluation
-from .score_files import SCORES, SUMMARY, SUMMARY_JSON, format_table, summary
-from .selection import Chosen, Source, choose_cases, find_predictions, listed, parse_source, require_unique_names
+from .score_files import SCORES, SUMMARY, SUMMARY_JSON, format_table, summary_of
+from .selection import (
+    CaseSelection,
+    MethodSource,
+    choose_cases,
+    find_predictions,
+    listed,
+    parse_source,
+    require_unique_names,
+)
 
 OUTPUT = "./evaluation"
 PREDICTIONS, REPORT = "predictions", "report.html"
@@ -81,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         report=not arguments.no_report,
     )
     if arguments.json:
-        print(to_json(summary(evaluation)), end="")
+        print(to_json(summary_of(evaluation)), end="")
     else:
         show(evaluation, arguments.output, report=not arguments.no_report)
 
@@ -102,7 +110,7 @@ def run_bundle(*, pred: str | Sequence[str] = (), run: str | Sequence[str] = (),
 
 
 def run_evaluation(
-    sources: Sequence[Source],
+    sources: Sequence[MethodSource],
     *,
     datalist: str = "",
     split: str = "",
@@ -167,7 +175,7 @@ def _word(is_run: bool, word: str) -> tuple[bool, str]:
     return is_run, word
 
 
-def _choose(datalist: str, split: str, run: Settings | None) -> Chosen:
+def _choose(datalist: str, split: str, run: Settings | None) -> CaseSelection:
     """The cases, with a folder's split as the first run made it."""
     if run is None:
         if not datalist:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..common.folders import writable_folder
-from ..common.hu import CONTRAST_LOWER_HU, HUWindow
+from ..common.hu import HUWindow
 from ..data import Case
-from ..metrics import SYNTHRAD_RANGE, range_name
-from ..metrics.similarity import LEAST_SIDE_MS_SSIM, TAPS
-from .case_scores import Row
-from .columns import columns, headlines
+from ..metrics import Column, columns, headlines
+from .case_scores import CaseScores
 from .missing_masks import complete_masks
 from .predictions import remap
 from .results import DEFAULT_WINDOW, HU_REMAP, IDENTITY, Evaluation, Method
@@ -22,13 +19,6 @@ from .selection import listed
 from .statistics import conclusion, summarise
 
 MASKS = "masks"
-# Why a case has no such score, whatever is predicted.
-REASONS = {
-    f"body_ssim_{range_name(SYNTHRAD_RANGE)}": f"there are fewer than {TAPS} slices, or the body is as small",
-    f"body_msssim_{range_name(SYNTHRAD_RANGE)}": f"the body is less than {LEAST_SIDE_MS_SSIM} voxels wide or deep",
-    "vessel_cldice": f"the CTA shows no vessel above {CONTRAST_LOWER_HU} HU",
-    "lung_vessel_sharpness": "no vessel is marked in the lungs",
-}
 
 
 def evaluate(
@@ -62,29 +52,34 @@ def evaluate(
     if training:
         baselines.append(remap(training, cases, folder / HU_REMAP))
     compared = (*baselines, *methods)
-    rows, on_scores = score_cases(completed, compared, window=window, jobs=jobs)
+    scored = score_cases(completed, compared, columns=columns(window), jobs=jobs)
+    rows = tuple(row for found in scored for row in found.rows)
+    on_scores = [remark for found in scored for remark in found.remarks]
+    on_missing = _not_available(completed, scored, columns(window))
     summary = summarise(rows, columns(window))
     counts = {each.title: min(own[each.name].cases for own in summary.values()) for each in headlines(window)}
     too_few = conclusion(len(cases), counts)
     evaluation = Evaluation(
         cases=tuple(completed),
         methods=compared,
-        rows=tuple(rows),
+        rows=rows,
         summary=summary,
-        remarks=(*([too_few] if too_few else []), *remarks, *on_masks, *on_scores, *_not_available(rows, window)),
+        remarks=(*([too_few] if too_few else []), *remarks, *on_masks, *on_scores, *on_missing),
         window=window,
     )
     write_tables(evaluation, folder)
     return evaluation
 
 
-def _not_available(rows: Sequence[Row], window: HUWindow) -> list[str]:
-    """A remark on each score that cases lack for a reason that no other remark gives: missing masks have theirs."""
-    remarks = []
-    for column in columns(window):
-        reason = REASONS.get(column.name)
-        lacking = (row for row in rows if row["method"] == IDENTITY and math.isnan(float(row[column.name])))
-        cases = [str(row["case"]) for row in lacking]
-        if reason and cases:
-            remarks.append(f"{column.metric}: n/a for {listed(cases)}, where {reason}.")
-    return remarks
+def _not_available(cases: Sequence[Case], scored: Sequence[CaseScores], columns: Sequence[Column]) -> list[str]:
+    """A remark on the scores that cases lack for a reason that no other remark gives: empty regions have theirs."""
+    lacking: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for metric in dict.fromkeys(column.metric for column in columns):
+        names = {column.name for column in columns if column.metric == metric}
+        without = tuple(case.name for case, found in zip(cases, scored, strict=True) if found.missing & names)
+        if without:
+            lacking.setdefault((metric.missing, without), []).append(metric.short)
+    return [
+        f"{', '.join(metrics)}: n/a for {listed(without)}, where {reason}."
+        for (reason, without), metrics in lacking.items()
+    ]

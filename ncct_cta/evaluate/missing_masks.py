@@ -17,7 +17,7 @@ from ..transforms.lung_mask import compute_lung_mask
 from ..volumes.nifti import Volume, read_ct, require_same_grid
 from ..volumes.nifti_write import write_mask_like
 from ..volumes.orientation import from_ras, spacing_to_ras, to_ras
-from .provenance import Stamps
+from .provenance import Provenance
 from .selection import listed
 
 
@@ -37,13 +37,13 @@ def complete_masks(cases: Sequence[Case], folder: Path) -> tuple[list[Case], lis
     lacking = [case for case in cases if case.lung is None or case.vessel is None]
     if not lacking:
         return list(cases), []
-    stamps = Stamps(folder)
+    provenance = Provenance(folder)
     completed, remarks = {case.name: case for case in cases}, []
     with tqdm(lacking, desc="masks", unit="case", leave=False) as bar:
         for case in bar:
-            lung = case.lung or _computed(case, folder / f"{case.name}_lung.nii.gz", _lung, [case.ncct], stamps)
+            lung = case.lung or _computed(case, folder / f"{case.name}_lung.nii.gz", _lung, [case.ncct], provenance)
             pair = [case.ncct, _cta(case)]
-            vessel = case.vessel or _computed(case, folder / f"{case.name}_vessel.nii.gz", _vessel, pair, stamps)
+            vessel = case.vessel or _computed(case, folder / f"{case.name}_vessel.nii.gz", _vessel, pair, provenance)
             completed[case.name] = replace(case, lung=lung, vessel=vessel)
     for kind, meaning in (("lung", "computed from the NCCT"), ("vessel", "where the CTA enhances by over 80 HU")):
         given = [case.name for case in lacking if getattr(case, kind) is None]
@@ -59,16 +59,16 @@ def complete_masks(cases: Sequence[Case], folder: Path) -> tuple[list[Case], lis
 
 
 def _computed(
-    case: Case, path: Path, compute: Callable[[Case, Volume], np.ndarray], sources: list[Path], stamps: Stamps
+    case: Case, path: Path, compute: Callable[[Case, Volume], np.ndarray], sources: list[Path], provenance: Provenance
 ) -> Path | None:
-    if stamps.is_current(path, sources):
+    if provenance.is_current(path, sources):
         return path
     volume = read_ct(case.ncct)
     mask = compute(case, volume)
     if not mask.any():
         return None
     write_mask_like(mask, volume, path)
-    stamps.add(path, sources)
+    provenance.add(path, sources)
     return path
 
 

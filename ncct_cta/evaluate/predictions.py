@@ -18,13 +18,13 @@ from ..runs.trained_model import TrainedModel
 from ..settings.sections import Settings
 from ..volumes.nifti import read_ct
 from ..volumes.nifti_write import write_like
-from .provenance import Stamps
+from .provenance import Provenance
 from .results import HU_REMAP, Method
-from .selection import Source, listed
+from .selection import MethodSource, listed
 
 
 def predict(
-    source: Source, cases: Sequence[Case], folder: Path, *, device: str = "auto", batch_size: int = 0
+    source: MethodSource, cases: Sequence[Case], folder: Path, *, device: str = "auto", batch_size: int = 0
 ) -> Method:
     """Synthesise the cases with a run's best weights; files that are up to date are used as they are.
 
@@ -38,11 +38,11 @@ def predict(
     Raises:
         InputError: if the run can't be used or a case can't be synthesised.
     """
-    stamps = Stamps(folder)
+    provenance = Provenance(folder)
     files = {case.name: folder / f"{case.name}{OUTPUT_SUFFIX}" for case in cases}
     # The weights, and the settings that say how to use them.
     trained = [path for path in (source.path / name for name in (BEST, LAST, CONFIG)) if path.is_file()]
-    outdated = [case for case in cases if not stamps.is_current(files[case.name], [case.ncct, *trained])]
+    outdated = [case for case in cases if not provenance.is_current(files[case.name], [case.ncct, *trained])]
     if outdated:
         model = TrainedModel(str(source.path), device=device, batch_size=batch_size)
         engine = InferenceEngine(
@@ -56,7 +56,7 @@ def predict(
         )
         run_inference(engine, model)
         for case in outdated:
-            stamps.add(files[case.name], [case.ncct, *trained])
+            provenance.add(files[case.name], [case.ncct, *trained])
     return Method(source.name, files, run=source.path)
 
 
@@ -68,18 +68,18 @@ def remap(training: Sequence[Case], cases: Sequence[Case], folder: Path) -> Meth
         cases: what to predict.
         folder: where ``{case}_syncta.nii.gz`` are written.
     """
-    stamps = Stamps(folder)
+    provenance = Provenance(folder)
     pairs = [(case.ncct, case.cta) for case in training if case.cta is not None]
     sources = [path for pair in pairs for path in pair]
     files = {case.name: folder / f"{case.name}{OUTPUT_SUFFIX}" for case in cases}
-    outdated = [case for case in cases if not stamps.is_current(files[case.name], [case.ncct, *sources])]
+    outdated = [case for case in cases if not provenance.is_current(files[case.name], [case.ncct, *sources])]
     if outdated:
         with tqdm(pairs, desc="fit the HU remap", unit="pair", leave=False) as bar:
             fitted = HURemap((read_ct(ncct).array, read_ct(cta).array) for ncct, cta in bar)
         for case in outdated:
             volume = read_ct(case.ncct)
             write_like(fitted(volume.array), volume, files[case.name], description="HU remap, not for diagnosis")
-            stamps.add(files[case.name], [case.ncct, *sources])
+            provenance.add(files[case.name], [case.ncct, *sources])
     return Method(HU_REMAP, files)
 
 

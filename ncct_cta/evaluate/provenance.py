@@ -9,10 +9,10 @@ from typing import Any
 
 from ..common.files import to_json, write_text
 
-STAMPS = ".made_from.json"
+NOTES = ".made_from.json"
 
 
-class Stamps:
+class Provenance:
     """Notes of a folder's files: path, size and time of change of what each was made from, and of itself.
 
     Args:
@@ -22,7 +22,7 @@ class Stamps:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            content = json.loads((folder / STAMPS).read_text())
+            content = json.loads((folder / NOTES).read_text())
         except (OSError, ValueError):  # no notes yet, or damaged ones: everything is made again
             content = {}
         self._notes: dict[str, Any] = content if isinstance(content, dict) else {}
@@ -34,7 +34,7 @@ class Stamps:
     def add(self, file: Path, sources: Sequence[Path]) -> None:
         """Note that a file was just made."""
         self._notes[file.name] = _note(file, sources)
-        write_text(to_json(self._notes), self.folder / STAMPS)
+        write_text(to_json(self._notes), self.folder / NOTES)
 
 
 def _note(file: Path, sources: Sequence[Path]) -> list[list[Any]]:

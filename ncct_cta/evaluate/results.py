@@ -8,12 +8,16 @@ from pathlib import Path
 
 from ..common.hu import HUWindow
 from ..data import Case
+from ..metrics import Column, columns, headlines
 from ..settings.sections import DataConfig
-from .columns import Column, columns, headlines
 
 IDENTITY, HU_REMAP = "identity", "hu_remap"
+BASELINES = (IDENTITY, HU_REMAP)
 SHOWN_NAMES = {HU_REMAP: "HU remap"}
 DEFAULT_WINDOW = HUWindow(*DataConfig().window)
+
+# The scores of one method on one case: ``case``, ``method`` and every score by its column's name (NaN: n/a).
+ScoreRow = Mapping[str, str | float]
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Evaluation:
             scores are n/a.
         methods: the identity first, the HU remap if there was something to fit it on, then what the user gave, in
             that order.
-        rows: one for each case and method: ``case``, ``method`` and every score by its column's name (NaN: n/a).
+        rows: one for each case and method.
         summary: by method and column.
         remarks: plain sentences on what the figures can't show, such as too few cases.
         window: the second range of PSNR and SSIM, beside SynthRAD's.
@@ -71,7 +75,7 @@ class Evaluation:
 
     cases: tuple[Case, ...]
     methods: tuple[Method, ...]
-    rows: tuple[Mapping[str, str | float], ...]
+    rows: tuple[ScoreRow, ...]
     summary: Mapping[str, Mapping[str, Statistic]]
     remarks: tuple[str, ...] = ()
     window: HUWindow = DEFAULT_WINDOW

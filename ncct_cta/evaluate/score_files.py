@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..common.files import to_json, write_table, write_text
-from .columns import Column
+from ..metrics import NONVESSEL, Column
+from ..metrics.ranges import range_title
 from .results import IDENTITY, SHOWN_NAMES, Evaluation, Statistic
 from .statistics import first_method
 
@@ -37,10 +38,10 @@ def write_tables(evaluation: Evaluation, folder: Path) -> None:
         for name, statistic in statistics.items()
     )
     write_table(folder / SUMMARY, lines, ["method", "column", *(field.name for field in fields(Statistic))])
-    write_text(to_json(summary(evaluation)), folder / SUMMARY_JSON)
+    write_text(to_json(summary_of(evaluation)), folder / SUMMARY_JSON)
 
 
-def summary(evaluation: Evaluation) -> dict[str, Any]:
+def summary_of(evaluation: Evaluation) -> dict[str, Any]:
     """The figures of every method and score, the cases, and the remarks, as plain data."""
     return {
         "cases": [case.name for case in evaluation.cases],
@@ -49,7 +50,7 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
             for method, statistics in evaluation.summary.items()
         },
         "columns": {
-            column.name: {"title": column.title, "unit": column.unit, "better": column.better}
+            column.name: {"title": column.title, "unit": column.metric.unit, "better": column.metric.better}
             for column in evaluation.columns
         },
         "remarks": list(evaluation.remarks),
@@ -62,11 +63,7 @@ def format_table(evaluation: Evaluation) -> str:
     parts = [
         f"Means over {count} case{'s' * (count != 1)}",
         _headline_table(evaluation),
-        _wrapped(
-            "MAE in HU (lower is better); PSNR in dB and SSIM in the range [-1024, 3071] HU (higher); recovery of the "
-            "enhancement (1 is perfect, 0 is the identity); clDice of the vessels above a threshold (higher); "
-            "sharpness of the lungs' vessels (1 is the CTA's)."
-        ),
+        _wrapped(_legend(evaluation.headlines)),
         _detail_table(evaluation),
         "\n".join(_wrapped(f"* {remark}", indent="  ") for remark in evaluation.remarks),
     ]
@@ -80,6 +77,17 @@ def _headline_table(evaluation: Evaluation) -> str:
         for statistics in evaluation.summary.values()
     ]
     return _aligned(["", "method"], list(evaluation.summary), heads, rows)
+
+
+def _legend(columns: Sequence[Column]) -> str:
+    """What the metrics of some columns are measured in, and which way they get better."""
+    words = []
+    for column in columns:
+        metric = column.metric
+        unit = f" in {metric.unit}" if metric.unit else ""
+        where = f" of {range_title(column.window)} HU" if column.window else ""
+        words.append(f"{metric.short}{unit}{where} ({metric.direction.words})")
+    return f"{', '.join(dict.fromkeys(words))}. What they mean: python -m ncct_cta.metrics."
 
 
 def _detail_table(evaluation: Evaluation) -> str:
@@ -113,8 +121,7 @@ def _aligned(corner: Sequence[str], methods: Sequence[str], heads: list[list[str
 
 def _head(column: Column) -> list[str]:
     """Two lines, the second at most nine characters wide: nine columns and a name fit the terminal."""
-    where = {"body without vessels": "rest"}.get(column.region, column.region)
-    return [column.metric, where]
+    return [column.metric.short, "rest" if column.region == NONVESSEL else column.where]
 
 
 def _figure(value: float, column: Column) -> str:

@@ -12,10 +12,10 @@ import torch
 from tqdm import tqdm
 
 from ..common.errors import InputError
-from ..common.hu import HUWindow
 from ..data import Case
+from ..metrics import Column
 from ..volumes.nifti import read_shape
-from .case_scores import CaseScores, Row, score_case
+from .case_scores import CaseScores, score_case
 from .resources import available_bytes, usable_cores
 from .results import Method
 
@@ -28,24 +28,24 @@ WORTH_A_PROCESS_VOXELS = 20_000_000
 
 
 def score_cases(
-    cases: Sequence[Case], methods: Sequence[Method], *, window: HUWindow, jobs: int = 0
-) -> tuple[list[Row], list[str]]:
+    cases: Sequence[Case], methods: Sequence[Method], *, columns: Sequence[Column], jobs: int = 0
+) -> list[CaseScores]:
     """Score every method on every case.
 
     Args:
         cases: with CTA; a mask that is None leaves its scores n/a.
         methods: each with a prediction of every case.
-        window: the range of PSNR and SSIM beside SynthRAD's.
+        columns: the scores. Their metrics' functions are sent to other processes by name: they belong to a module.
         jobs: processes side by side; 0: as many as cores and memory allow. It changes no figure.
 
     Returns:
-        a row for each case and method, and remarks.
+        what each case gives, in the cases' order.
 
     Raises:
         InputError: naming every case whose files can't be scored.
     """
     jobs = min(jobs or planned_jobs(cases, len(methods)), len(cases))
-    work = partial(_score_or_say_why, methods=methods, window=window)
+    work = partial(_score_or_say_why, methods=methods, columns=columns)
     found = []
     with tqdm(total=len(cases) * len(methods), desc="score", unit="prediction", leave=False) as bar:
         if jobs == 1:
@@ -57,7 +57,7 @@ def score_cases(
     failures = [scores.failure for scores in found if scores.failure] or _duplicates(found, cases)
     if failures:
         raise InputError("; ".join(failures))
-    return [row for scores in found for row in scores.rows], [text for scores in found for text in scores.remarks]
+    return found
 
 
 def planned_jobs(cases: Sequence[Case], methods: int) -> int:
@@ -79,11 +79,14 @@ def _side_by_side(work: Callable[[Case], CaseScores], cases: Sequence[Case], job
 
 
 def _score_or_say_why(
-    case: Case, methods: Sequence[Method], window: HUWindow, advance: Callable[[int], object] = lambda count: None
+    case: Case,
+    methods: Sequence[Method],
+    columns: Sequence[Column],
+    advance: Callable[[int], object] = lambda count: None,
 ) -> CaseScores:
     """The scores, or why there are none: one error then names all the cases to mend."""
     try:
-        return score_case(case, methods, window, advance)
+        return score_case(case, methods, columns, advance)
     except InputError as error:
         return CaseScores(failure=str(error))
 

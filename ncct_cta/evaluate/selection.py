@@ -18,7 +18,7 @@ IMAGES = ("NCCT", "CTA")  # what the report shows beside the methods
 
 
 @dataclass(frozen=True)
-class Source:
+class MethodSource:
     """A method as the user gives it.
 
     Args:
@@ -33,7 +33,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class CaseSelection:
     """The cases of an evaluation.
 
     Args:
@@ -47,7 +47,7 @@ class Chosen:
     remarks: tuple[str, ...]
 
 
-def parse_source(word: str, *, is_run: bool) -> Source:
+def parse_source(word: str, *, is_run: bool) -> MethodSource:
     """``NAME=DIR`` or ``DIR``, whose last part is then the name.
 
     Raises:
@@ -61,10 +61,10 @@ def parse_source(word: str, *, is_run: bool) -> Source:
         raise InputError(f"{rest}: there is no such folder; give a folder of {'a run' if is_run else 'predictions'}")
     if name in ("", ".", "..") or "/" in name or "\\" in name:
         raise InputError(f"{word!r}: {name!r} can't name a method; expected NAME=DIR with a name without slashes")
-    return Source(name, path, is_run)
+    return MethodSource(name, path, is_run)
 
 
-def require_unique_names(sources: Iterable[Source]) -> None:
+def require_unique_names(sources: Iterable[MethodSource]) -> None:
     """Two methods of one name couldn't be told apart.
 
     Raises:
@@ -88,7 +88,7 @@ def choose_cases(
     val_fraction: float = 0.15,
     seed: int = 0,
     run_training: Sequence[Case] = (),
-) -> Chosen:
+) -> CaseSelection:
     """The cases that have a CTA: of the split given, or else of testing, of validation, or of all.
 
     Without a run, a folder that has no case list was split by nobody: all of it is scored unless a split is given.
@@ -126,7 +126,7 @@ def choose_cases(
         scored = {case.ncct.resolve() for case in cases}
         training = [case for case in _pairs(run_training) if case.ncct.resolve() not in scored]
         remarks.append(_on_remap(len(training)))
-    return Chosen(tuple(cases), tuple(training), tuple(remark for remark in remarks if remark))
+    return CaseSelection(tuple(cases), tuple(training), tuple(remark for remark in remarks if remark))
 
 
 def find_predictions(name: str, folder: Path, cases: Sequence[Case]) -> Method:

@@ -7,19 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from scipy import stats
 
-from .columns import Column
-from .results import HU_REMAP, IDENTITY, Statistic
+from ..metrics import Column
+from .results import BASELINES, IDENTITY, ScoreRow, Statistic
 
 CONFIDENCE = 0.95
 RESAMPLES = 9999
 # With fewer cases the smallest p that a two-sided exact Wilcoxon test can give, 2 / 2^n, lies above 0.05.
 LEAST_CASES_TO_CONCLUDE = 6
-BASELINES = (IDENTITY, HU_REMAP)
-
-Row = Mapping[str, str | float]
 
 
-def summarise(rows: Sequence[Row], columns: Sequence[Column], *, seed: int = 0) -> dict[str, dict[str, Statistic]]:
+def summarise(rows: Sequence[ScoreRow], columns: Sequence[Column], *, seed: int = 0) -> dict[str, dict[str, Statistic]]:
     """Every score of every method over the cases.
 
     Args:
@@ -68,7 +65,7 @@ def conclusion(cases: int, figures: Mapping[str, int] | None = None) -> str | No
     )
 
 
-def _scores(rows: Sequence[Row], method: str, column: str) -> np.ndarray:
+def _scores(rows: Sequence[ScoreRow], method: str, column: str) -> np.ndarray:
     return np.array([float(row[column]) for row in rows if row["method"] == method])
 
 

@@ -1,22 +1,29 @@
-"""Regions of a chest CT, scores in HU over them, and the baseline that every result stands beside."""
+"""Regions of a chest CT, scores in HU over them, their catalogue, and the baseline that every result stands beside."""
 
 from .baselines import HURemap
+from .case_images import CaseImages, ComparedImages
+from .catalogue import columns, headlines, register, scores
+from .enhancement import enhancement_recovery
+from .metric import Column, Metric
 from .regions import NONVESSEL, body_mask, regions, vessel_mask_from_pair
-from .scorer import Scorer
-from .similarity import SYNTHRAD_RANGE, range_name
-from .vessels import dice, enhancement_recovery
+from .vessel_overlap import dice
 from .voxelwise import mean_absolute_error
 
 __all__ = [
     "NONVESSEL",
-    "SYNTHRAD_RANGE",
+    "CaseImages",
+    "Column",
+    "ComparedImages",
     "HURemap",
-    "Scorer",
+    "Metric",
     "body_mask",
+    "columns",
     "dice",
     "enhancement_recovery",
+    "headlines",
     "mean_absolute_error",
-    "range_name",
     "regions",
+    "register",
+    "scores",
     "vessel_mask_from_pair",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -11,6 +12,21 @@ from ..common.hu import BONE_LOWER_HU, CONTRAST_LOWER_HU, ENHANCEMENT_HU, LUNG_U
 from ..common.keys import BODY, LUNG, VESSEL
 
 NONVESSEL = "nonvessel"
+
+
+class Region(NamedTuple):
+    """What tables call a region, and what it is."""
+
+    title: str
+    meaning: str
+
+
+REGIONS = {
+    BODY: Region("body", "the patient, with the air in the lungs and the bowel, without the air around and the table"),
+    LUNG: Region("lung", "the lung mask, given or computed from the NCCT"),
+    VESSEL: Region("vessels", "the vessel mask, given or where the CTA enhances by over 80 HU"),
+    NONVESSEL: Region("body without vessels", "what contrast must not change"),
+}
 UNKNOWN_SPACING = (1.0, 1.0, 1.0)
 TABLE_OPENING_MM = 2.0  # how far the body's outline is opened: thinner things (table, tubes, clothes) are cut off
 # Tissue beside the vessels: from where their partial volume ends to where it is still the same tissue.
@@ -64,7 +80,7 @@ def vessel_mask_from_pair(ncct_hu: np.ndarray, cta_hu: np.ndarray) -> np.ndarray
 def regions(
     ncct_hu: np.ndarray, lung: np.ndarray, vessel: np.ndarray, spacing: Sequence[float] = UNKNOWN_SPACING
 ) -> dict[str, np.ndarray]:
-    """The regions of the metric contract: body, lung, vessel, and the body without vessels (what must not change).
+    """The regions that scores are taken in: body, lung, vessel, and the body without vessels (what must not change).
 
     Args:
         ncct_hu: (X, Y, Z) in HU, Z from foot to head.

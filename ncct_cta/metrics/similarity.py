@@ -13,29 +13,18 @@ import torch
 from scipy import ndimage
 from skimage.metrics import structural_similarity
 
-from ..common.hu import SYNTHRAD_RANGE_HU, HUWindow
+from ..common.hu import AIR_HU, HUWindow
+from ..common.keys import BODY
+from .case_images import SSIM_RADIUS, CaseImages, ComparedImages
+from .metric import Metric
 
 # Wang et al., IEEE TIP 2004: a Gaussian of 1.5 voxels, cut off at 11 taps, and what keeps quotients stable.
-SIGMA, TAPS = 1.5, 11
+SIGMA, TAPS = 1.5, 2 * SSIM_RADIUS + 1
 K1, K2 = 0.01, 0.03
 # Wang, Simoncelli and Bovik, Asilomar 2003: weights of the five scales, each half as fine as the one before.
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 LEAST_SIDE_MS_SSIM = TAPS * 2 ** (len(SCALE_WEIGHTS) - 1)
 SLAB_SLICES, MOST_THREADS = 16, 8  # bound the memory; change no figure
-SYNTHRAD_RANGE = HUWindow(*SYNTHRAD_RANGE_HU)
-
-
-def range_name(window: HUWindow) -> str:
-    """The end of a column's name that states the range of its PSNR or SSIM.
-
-    SynthRAD's is named by its width, others by both ends: windows of one width give different figures.
-
-    >>> range_name(SYNTHRAD_RANGE), range_name(HUWindow(-1000, 600))
-    ('range4095', 'window_-1000_600')
-    """
-    if window == SYNTHRAD_RANGE:
-        return f"range{window.upper - window.lower:g}"
-    return f"window_{window.lower:g}_{window.upper:g}"
 
 
 def ssim_means(
@@ -70,8 +59,8 @@ def ssim_means(
 def _ssim_map(prediction_hu: np.ndarray, cta_hu: np.ndarray, window: HUWindow, part: slice) -> np.ndarray:
     """The SSIM map of a slab, taken together with the slices that its windows reach into."""
     depth = cta_hu.shape[2]
-    first = max(0, min(part.start - TAPS // 2, depth - TAPS))
-    last = min(depth, max(part.stop + TAPS // 2, TAPS))
+    first = max(0, min(part.start - SSIM_RADIUS, depth - TAPS))
+    last = min(depth, max(part.stop + SSIM_RADIUS, TAPS))
     _, ssim = structural_similarity(
         *(_from_zero(image[..., first:last], window) for image in (prediction_hu, cta_hu)),
         data_range=window.upper - window.lower,
@@ -130,9 +119,8 @@ def _similarity(prediction: np.ndarray, cta: np.ndarray, window: HUWindow) -> tu
 
 
 def _blurred(image: np.ndarray) -> np.ndarray:
-    margin = TAPS // 2
-    blurred = ndimage.gaussian_filter(image, (SIGMA, SIGMA, 0), radius=(margin, margin, 0))
-    return blurred[margin:-margin, margin:-margin]
+    blurred = ndimage.gaussian_filter(image, (SIGMA, SIGMA, 0), radius=(SSIM_RADIUS, SSIM_RADIUS, 0))
+    return blurred[SSIM_RADIUS:-SSIM_RADIUS, SSIM_RADIUS:-SSIM_RADIUS]
 
 
 def _halved(image: np.ndarray) -> np.ndarray:
@@ -154,3 +142,52 @@ def _of_slabs(work: Callable[[slice], np.ndarray], depth: int) -> list[np.ndarra
 def _from_zero(image_hu: np.ndarray, window: HUWindow) -> np.ndarray:
     """Clip to the range and shift its lower end to 0."""
     return image_hu.clip(window.lower, window.upper).astype(np.float32) - np.float32(window.lower)
+
+
+def _ssim(images: ComparedImages, *, region: str, window: HUWindow) -> float:
+    return images.once(_ssim_by_region, window)[region]
+
+
+def _ssim_by_region(images: ComparedImages, window: HUWindow) -> dict[str, float]:
+    return ssim_means(images.once(_prediction_in_air), images.case.once(_cta_in_air), images.case.masks, window)
+
+
+def _ms_ssim(images: ComparedImages, *, window: HUWindow) -> float:
+    return ms_ssim(images.once(_prediction_in_air), images.case.once(_cta_in_air), window)
+
+
+# The windows see one and the same air around the body in both images, so that no score depends on it, nor on a table
+# in one of them.
+def _prediction_in_air(images: ComparedImages) -> np.ndarray:
+    return np.where(images.case.masks[BODY], images.prediction, AIR_HU)
+
+
+def _cta_in_air(case: CaseImages) -> np.ndarray:
+    return np.where(case.masks[BODY], case.cta, AIR_HU)
+
+
+METRICS = (
+    Metric(
+        name="{region}_ssim_{range}",
+        compute=_ssim,
+        title="SSIM {range}, {region}",
+        short="SSIM",
+        unit="",
+        limits=(-1, 1),
+        better="higher",
+        meaning="structural similarity, in the range given",
+        missing=f"there are fewer than {TAPS} slices, or the body is as small",
+    ),
+    Metric(
+        name="body_msssim_{range}",
+        compute=_ms_ssim,
+        title="MS-SSIM {range}, body's axial slices",
+        short="MS-SSIM",
+        unit="",
+        limits=(0, 1),
+        better="higher",
+        meaning="structural similarity over several scales, in the range given",
+        missing=f"the body is less than {LEAST_SIDE_MS_SSIM} voxels wide or deep",
+        region=BODY,
+    ),
+)

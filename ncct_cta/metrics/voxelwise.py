@@ -7,6 +7,8 @@ import math
 import numpy as np
 
 from ..common.hu import HUWindow
+from .case_images import ComparedImages
+from .metric import EMPTY_REGION, Metric
 
 NAN = float("nan")
 
@@ -60,3 +62,71 @@ def psnr(prediction_hu: np.ndarray, cta_hu: np.ndarray, mask: np.ndarray, window
 def _difference(prediction_hu: np.ndarray, cta_hu: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Prediction - CTA in the mask's voxels, float32: int16 would overflow."""
     return prediction_hu[mask].astype(np.float32) - cta_hu[mask]
+
+
+def _mae(images: ComparedImages, *, region: str) -> float:
+    return images.once(_errors, region)["mae_hu"]
+
+
+def _rmse(images: ComparedImages, *, region: str) -> float:
+    return images.once(_errors, region)["rmse_hu"]
+
+
+def _bias(images: ComparedImages, *, region: str) -> float:
+    return images.once(_errors, region)["bias_hu"]
+
+
+def _errors(images: ComparedImages, region: str) -> dict[str, float]:
+    return error_scores(images.prediction, images.case.cta, images.case.masks[region])
+
+
+def _psnr(images: ComparedImages, *, region: str, window: HUWindow) -> float:
+    return psnr(images.prediction, images.case.cta, images.case.masks[region], window)
+
+
+METRICS = (
+    Metric(
+        name="{region}_mae_hu",
+        compute=_mae,
+        title="MAE, {region}",
+        short="MAE",
+        unit="HU",
+        limits=(0, math.inf),
+        better="lower",
+        meaning="mean absolute error against the CTA",
+        missing=EMPTY_REGION,
+    ),
+    Metric(
+        name="{region}_rmse_hu",
+        compute=_rmse,
+        title="RMSE, {region}",
+        short="RMSE",
+        unit="HU",
+        limits=(0, math.inf),
+        better="lower",
+        meaning="root mean square error against the CTA: large errors weigh more",
+        missing=EMPTY_REGION,
+    ),
+    Metric(
+        name="{region}_bias_hu",
+        compute=_bias,
+        title="bias, {region}",
+        short="bias",
+        unit="HU",
+        limits=(-math.inf, math.inf),
+        better="zero",
+        meaning="mean of prediction - CTA: below 0 is too dark",
+        missing=EMPTY_REGION,
+    ),
+    Metric(
+        name="{region}_psnr_db_{range}",
+        compute=_psnr,
+        title="PSNR {range}, {region}",
+        short="PSNR",
+        unit="dB",
+        limits=(0, math.inf),
+        better="higher",
+        meaning="peak signal-to-noise ratio, in the range given; the same error gives another figure in another range",
+        missing=EMPTY_REGION,
+    ),
+)

@@ -319,7 +319,7 @@ def test_what_a_case_lacks_is_said_with_the_reason(cohort, tmp_path) -> None:
     remarks = json.loads((tmp_path / "out" / "summary.json").read_text())["remarks"]
     assert "SSIM: n/a for p0, where there are fewer than 11 slices, or the body is as small." in remarks
     others = "p1, p2, p3, p4, p5"
-    assert f"clDice: n/a for {others}, where the CTA shows no vessel above 150 HU." in remarks
+    assert f"Dice, clDice: n/a for {others}, where the CTA shows no vessel above 150 HU." in remarks
     assert f"sharpness: n/a for {others}, where no vessel is marked in the lungs." in remarks
 
 

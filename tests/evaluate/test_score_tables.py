@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from ncct_cta.data import Case
-from ncct_cta.evaluate.columns import columns
 from ncct_cta.evaluate.results import DEFAULT_WINDOW, Evaluation, Method
 from ncct_cta.evaluate.score_files import format_table, write_tables
 from ncct_cta.evaluate.statistics import summarise
+from ncct_cta.metrics import columns
 
 NAMES = [column.name for column in columns(DEFAULT_WINDOW)]
 

@@ -6,7 +6,7 @@ import pytest
 
 from ncct_cta.data import read_case_list
 from ncct_cta.evaluate import resources, scoring
-from ncct_cta.evaluate.provenance import Stamps
+from ncct_cta.evaluate.provenance import Provenance
 from ncct_cta.evaluate.scoring import BYTES_PER_PROCESS, BYTES_PER_VOXEL, MEMORY_SHARE, planned_jobs
 
 
@@ -49,25 +49,25 @@ def made(folder: Path) -> tuple[Path, Path]:
     product, source = folder / "product", folder / "source"
     product.write_text("made")
     source.write_text("source")
-    Stamps(folder).add(product, [source])
+    Provenance(folder).add(product, [source])
     return product, source
 
 
 def test_a_file_is_current_while_neither_it_nor_its_sources_change(tmp_path: Path) -> None:
     product, source = made(tmp_path)
-    assert Stamps(tmp_path).is_current(product, [source])
-    assert not Stamps(tmp_path).is_current(product, [])
+    assert Provenance(tmp_path).is_current(product, [source])
+    assert not Provenance(tmp_path).is_current(product, [])
     source.write_text("another source")
-    assert not Stamps(tmp_path).is_current(product, [source])
+    assert not Provenance(tmp_path).is_current(product, [source])
     product, source = made(tmp_path)
     product.write_text("replaced by hand")
-    assert not Stamps(tmp_path).is_current(product, [source])
+    assert not Provenance(tmp_path).is_current(product, [source])
     product.unlink()
-    assert not Stamps(tmp_path).is_current(product, [source])
+    assert not Provenance(tmp_path).is_current(product, [source])
 
 
 def test_damaged_notes_count_as_none(tmp_path: Path) -> None:
     product, source = made(tmp_path)
     for content in ("{", "[]", "\udcff"):
         (tmp_path / ".made_from.json").write_bytes(content.encode("utf-8", "surrogateescape"))
-        assert not Stamps(tmp_path).is_current(product, [source])
+        assert not Provenance(tmp_path).is_current(product, [source])

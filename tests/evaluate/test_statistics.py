@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ncct_cta.evaluate.columns import Column
 from ncct_cta.evaluate.statistics import conclusion, first_method, summarise
+from ncct_cta.metrics import Column, Metric
 
-COLUMN = Column("mae", "MAE", "HU", "lower", "MAE", "body")
+METRIC = Metric("mae", lambda images: 0.0, "MAE", "MAE", "HU", (0, math.inf), "lower", "an error", "it is unknown")
+COLUMN = Column(METRIC)
 IDENTITY = [30.0, 35.0, 28.0, 40.0, 33.0, 31.0, 29.0]
 OURS = [20.0, 26.0, 27.0, 29.0, 24.5, 30.0, 12.0]
 THEIRS = [21.0, 25.0, 28.5, 27.0, 26.0, 33.0, 17.5]

@@ -14,7 +14,8 @@ from ncct_cta.metrics import (
     regions,
     vessel_mask_from_pair,
 )
-from ncct_cta.metrics.vessels import high_frequency_energy, ratio
+from ncct_cta.metrics.metric import ratio
+from ncct_cta.metrics.sharpness import high_frequency_energy
 from ncct_cta.phantom.cohort import PhantomCase, make_case
 
 

@@ -11,12 +11,11 @@ from skimage.metrics import structural_similarity
 
 from ncct_cta.common.hu import HUWindow
 from ncct_cta.metrics import similarity
+from ncct_cta.metrics.ranges import SYNTHRAD_RANGE, range_name
 from ncct_cta.metrics.similarity import (
     LEAST_SIDE_MS_SSIM,
     SCALE_WEIGHTS,
-    SYNTHRAD_RANGE,
     ms_ssim,
-    range_name,
     ssim_means,
 )
 

@@ -7,7 +7,7 @@ import pytest
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio
 
 from ncct_cta.common.hu import HUWindow
-from ncct_cta.metrics.similarity import SYNTHRAD_RANGE
+from ncct_cta.metrics.ranges import SYNTHRAD_RANGE
 from ncct_cta.metrics.voxelwise import error_scores, psnr
 
 NARROW = HUWindow(-1000, 600)

@@ -66,7 +66,7 @@ class PackedCase:
 
     Args:
         volumes: in the order of ``CaseVolumes.images_hu``; the first stands alone.
-        region: base64 of gzip of the MIP's region, one byte a voxel.
+        region: base64 of gzip of the MIP's region, one byte per voxel.
         shape: (X, Y, Z) voxels.
         spacing: their edges in mm.
         step_hu: HU between two neighbouring values; 4 or 8.

@@ -17,11 +17,11 @@ from monai.bundle import ConfigParser
 from ...common.files import write_text
 from ...common.hu import AIR_HU, ANGIO_WINDOW_HU, BONE_WINDOW_HU, LUNG_UPPER_HU, LUNG_WINDOW_HU, MEDIASTINAL_WINDOW_HU
 from ...common.panels import ERROR_RANGE_HU
-from ..results import IDENTITY, Evaluation
+from ..results import BASELINES, IDENTITY, Evaluation
 from . import plots
 from .packed_volumes import MARGIN_MM, PackedCase
 from .shown_cases import ShownCase, show_cases
-from .tables import BASELINES, DIRECTIONS, first_trained, heading, shown_name, table
+from .tables import first_trained, heading, shown_name, table
 
 LIMIT_BYTES = 36_000_000
 ASSETS = "assets"
@@ -91,7 +91,6 @@ def _scores(evaluation: Evaluation) -> dict[str, Any]:
         "all_columns": evaluation.columns,
         "all_rows": table(evaluation, evaluation.columns),
         "heading": heading,
-        "directions": DIRECTIONS,
     }
 
 

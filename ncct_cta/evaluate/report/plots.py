@@ -20,10 +20,10 @@ from matplotlib.figure import Figure
 from ...common import keys
 from ...common.panels import panel_figure
 from ...handlers.discriminator_health import BLIND_VALUE, LEAK_VALUE, REMEDIES, diagnose
-from ..columns import Column
+from ...metrics import Column
 from ..results import Evaluation
 from ..score_files import shortened
-from .tables import DIRECTIONS, shown_name
+from .tables import shown_name
 
 METRICS_FILE = "metrics.csv"
 LEAST_SQUARES = "least_squares"
@@ -63,8 +63,8 @@ def distribution(evaluation: Evaluation, column: Column) -> str:
     axis.set_yticks(rows, [shortened(shown_name(name), NAME_WIDTH) for name in names])
     axis.set_ylim(len(names) - 0.4, -0.6)  # the first on top, with room for its dots
     axis.locator_params(axis="x", nbins=5)
-    unit = f" [{column.unit}]" if column.unit else ""
-    axis.set_xlabel(f"{column.title}{unit} ({DIRECTIONS[column.better]})", wrap=True)
+    unit = f" [{column.metric.unit}]" if column.metric.unit else ""
+    axis.set_xlabel(f"{column.title}{unit} ({column.metric.direction.words})", wrap=True)
     _plain(axis)
     return _svg(figure)
 

@@ -3,46 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..columns import Column
-from ..results import HU_REMAP, IDENTITY, SHOWN_NAMES, Evaluation, Method, Statistic
+from ...metrics import Column
+from ..results import BASELINES, IDENTITY, SHOWN_NAMES, Evaluation, Method, Statistic
 from ..score_files import probability
 from ..statistics import first_method
 
-BASELINES = (IDENTITY, HU_REMAP)
 NOT_AVAILABLE = "n/a"
-DIRECTIONS = {
-    "lower": "lower is better",
-    "higher": "higher is better",
-    "one": "1 is best",
-    "zero": "0 is best",
-    "neither": "no best; read it beside the others",
-}
-# From the best there can be; the least of it is the best of the methods.
-DISTANCES: dict[str, Callable[[float], float]] = {
-    "lower": lambda value: value,
-    "higher": lambda value: -value,
-    "one": lambda value: abs(value - 1),
-    "zero": abs,
-}
-# What a column means to someone who hasn't read the metric contract; by the column's metric.
-MEANINGS = {
-    "MAE": "mean absolute error against the CTA",
-    "RMSE": "root mean square error against the CTA: large errors weigh more",
-    "bias": "mean of prediction - CTA: below 0 is too dark",
-    "PSNR": "peak signal-to-noise ratio, in the range given; the same error gives another figure in another range",
-    "SSIM": "structural similarity, in the range given",
-    "MS-SSIM": "structural similarity over several scales, in the range given",
-    "recovery": "mean(prediction - NCCT) / mean(CTA - NCCT) in the vessels: 0 adds no contrast, 1 adds all of it",
-    "spread": "how unevenly the contrast is recovered: standard deviation over regions of the vessels",
-    "CNR": "contrast of the vessels over the noise around them",
-    "CNR/CTA's": "contrast-to-noise ratio of the vessels over the CTA's; blurring raises it above 1",
-    "Dice": "overlap of the vessels that one threshold finds in prediction and CTA",
-    "clDice": "the same overlap along the vessels' centrelines: small vessels count as much as large ones",
-    "sharpness": "fine detail at the vessels in the lungs over the CTA's: below 1 is blurred",
-}
 
 
 @dataclass(frozen=True)
@@ -67,7 +36,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """A method in the table of headline scores."""
 
     name: str
@@ -86,7 +55,7 @@ def first_trained(methods: Sequence[Method]) -> Method:
     return next((method for method in methods if method.name == first), methods[0])
 
 
-def table(evaluation: Evaluation, columns: Sequence[Column]) -> tuple[Row, ...]:
+def table(evaluation: Evaluation, columns: Sequence[Column]) -> tuple[TableRow, ...]:
     """A row for every method, a cell for every column."""
     best = {column.name: _best(evaluation, column) for column in columns}
     first = shown_name(first_trained(evaluation.methods).name)
@@ -94,15 +63,15 @@ def table(evaluation: Evaluation, columns: Sequence[Column]) -> tuple[Row, ...]:
     for method in evaluation.methods:
         found = evaluation.summary[method.name]
         cells = (_cell(found[c.name], c, method.name in best[c.name], first) for c in columns)
-        rows.append(Row(shown_name(method.name), method.name in BASELINES, tuple(cells)))
+        rows.append(TableRow(shown_name(method.name), method.name in BASELINES, tuple(cells)))
     return tuple(rows)
 
 
 def heading(column: Column) -> str:
     """A column's title with its unit and its direction, for people who see it the first time."""
-    unit = f" in {column.unit}" if column.unit else ""
-    meaning = MEANINGS.get(column.metric, column.title)
-    return f"{column.title}{unit}: {meaning}. {DIRECTIONS[column.better].capitalize()}."
+    metric = column.metric
+    unit = f" in {metric.unit}" if metric.unit else ""
+    return f"{column.title}{unit}: {metric.meaning}. {metric.direction.words.capitalize()}."
 
 
 def figure(value: float, decimals: int) -> str:
@@ -119,9 +88,9 @@ def _best(evaluation: Evaluation, column: Column) -> set[str]:
 
     A mean over fewer cases than another method's isn't compared: what it leaves out may be the hard ones.
     """
-    if column.better == "neither":
+    distance = column.metric.direction.distance
+    if distance is None:
         return set()
-    distance = DISTANCES[column.better]
     found = {method.name: evaluation.summary[method.name][column.name] for method in evaluation.methods}
     most = max(statistic.cases for statistic in found.values())
     distances = {

@@ -10,9 +10,9 @@ import pytest
 from made_evaluation import evaluation_of, log_rows, write_log
 from PIL import Image
 
-from ncct_cta.evaluate.columns import columns
 from ncct_cta.evaluate.report.plots import distribution, health, read_curves, strip, training_curves
 from ncct_cta.evaluate.results import DEFAULT_WINDOW
+from ncct_cta.metrics import columns
 
 COLUMNS = {column.name: column for column in columns(DEFAULT_WINDOW)}
 

@@ -1,18 +1,22 @@
-"""What makes a CTA: contrast in the vessels, their contrast-to-noise ratio, their course and their sharpness."""
+"""Is there contrast in the vessels: how much of it, how evenly, and against how much noise?"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
-from skimage.morphology import skeletonize
 
 from ..common.hu import ENHANCEMENT_HU
+from ..common.keys import BODY, LUNG, VESSEL
+from .case_images import CaseImages, ComparedImages
+from .metric import Metric, ratio
+from .regions import tissue_beside
 
 NAN = float("nan")
 BLOCK_MM = 20.0  # regions of the recovery's spread: large against noise, small against the aorta
 LEAST_BLOCK_MM3 = 200.0
+NO_NOISE = "no soft tissue with noise lies beside the vessels"
 
 
 def enhancement_recovery(
@@ -87,64 +91,81 @@ def contrast_to_noise_ratio(image_hu: np.ndarray, vessel: np.ndarray, beside: np
     return float((image_hu[vessel].mean(dtype=np.float64) - tissue.mean()) / noise) if noise else NAN
 
 
-def dice(found: np.ndarray, true: np.ndarray) -> float:
-    """``2 |A and B| / (|A| + |B|)`` of boolean masks; NaN where both are empty."""
-    size = int(np.count_nonzero(found)) + int(np.count_nonzero(true))
-    return 2 * int(np.count_nonzero(found & true)) / size if size else NAN
+def _recovery(images: ComparedImages) -> float:
+    case = images.case
+    return enhancement_recovery(images.prediction, case.ncct, case.cta, case.masks[VESSEL])
 
 
-def centreline(mask: np.ndarray) -> np.ndarray:
-    """The 3-D skeleton of a boolean mask, boolean (Lee, Kashyap and Chu, CVGIP 1994, by scikit-image)."""
-    skeleton = np.zeros(mask.shape, bool)
-    sides = ndimage.find_objects(mask.view(np.uint8))
-    if sides:
-        skeleton[sides[0]] = skeletonize(mask[sides[0]]) > 0
-    return skeleton
+def _spread(images: ComparedImages) -> float:
+    case = images.case
+    return enhancement_recovery_spread(images.prediction, case.ncct, case.cta, case.masks[VESSEL], case.spacing)
 
 
-def centreline_dice(found: np.ndarray, true: np.ndarray, true_centreline: np.ndarray) -> float:
-    """Centreline Dice, clDice (Shit et al., CVPR 2021): do the vessels run where they should, whatever their width?
-
-    The harmonic mean of the part of the found vessels' centreline that lies in the true vessels, and of the part of the
-    true centreline that lies in the found ones.
-
-    Args:
-        found: boolean, (X, Y, Z).
-        true: boolean, same shape.
-        true_centreline: ``centreline(true)``, same shape.
-
-    Returns:
-        0 where nothing is found, NaN where there is nothing to find.
-    """
-    if not true.any():
-        return NAN
-    found_centreline = centreline(found)
-    precision = _part_inside(found_centreline, true)
-    sensitivity = _part_inside(true_centreline, found)
-    return 2 * precision * sensitivity / (precision + sensitivity) if precision + sensitivity else 0.0
+def _cnr(images: ComparedImages) -> float:
+    return contrast_to_noise_ratio(images.prediction, images.case.masks[VESSEL], images.case.once(_beside_vessels))
 
 
-def high_frequency_energy(image_hu: np.ndarray, mask: np.ndarray) -> float:
-    """``mean((image - blur(image))^2)`` over a mask, in HU^2; NaN where it is empty.
-
-    ``blur`` is an in-plane Gaussian of one voxel.
-
-    Args:
-        image_hu: (X, Y, Z) in HU.
-        mask: where to look, same shape.
-    """
-    if not mask.any():
-        return NAN
-    detail = image_hu.astype(np.float32)
-    detail -= ndimage.gaussian_filter(detail, sigma=(1, 1, 0))
-    return float(np.square(detail[mask]).mean(dtype=np.float64))
+def _cnr_over_ctas(images: ComparedImages) -> float:
+    return ratio(images.once(_cnr), images.case.once(_cnr_of_cta))
 
 
-def ratio(above: float, below: float) -> float:
-    """``above / below``; NaN where there is nothing to divide by."""
-    return above / below if below else NAN
+def _cnr_of_cta(case: CaseImages) -> float:
+    return contrast_to_noise_ratio(case.cta, case.masks[VESSEL], case.once(_beside_vessels))
 
 
-def _part_inside(line: np.ndarray, mask: np.ndarray) -> float:
-    voxels = int(np.count_nonzero(line))
-    return int(np.count_nonzero(line & mask)) / voxels if voxels else 0.0
+def _beside_vessels(case: CaseImages) -> np.ndarray:
+    return tissue_beside(case.masks[VESSEL], case.ncct, case.masks[LUNG] | ~case.masks[BODY], case.spacing)
+
+
+METRICS = (
+    # 1 is perfect and 0 is the identity; the identity's spread is 0 too, so that a small spread alone says nothing.
+    Metric(
+        name="enhancement_recovery",
+        compute=_recovery,
+        title="enhancement recovery",
+        short="recovery",
+        unit="",
+        limits=(-math.inf, math.inf),
+        better="one",
+        meaning="mean(prediction - NCCT) / mean(CTA - NCCT) in the vessels: 0 adds no contrast, 1 adds all of it",
+        missing="the CTA's vessels are as bright as the NCCT's",
+        region=VESSEL,
+    ),
+    Metric(
+        name="enhancement_recovery_spread",
+        compute=_spread,
+        title="enhancement recovery, SD over regions",
+        short="spread",
+        unit="",
+        limits=(0, math.inf),
+        better="neither",
+        meaning="how unevenly the contrast is recovered: standard deviation over regions of the vessels",
+        missing=f"fewer than two cubes of {BLOCK_MM:g} mm hold enough vessel that enhances",
+        region=VESSEL,
+    ),
+    # Blurring raises the contrast-to-noise ratio: as far from the CTA's as too little contrast.
+    Metric(
+        name="vessel_cnr",
+        compute=_cnr,
+        title="contrast-to-noise ratio, vessels",
+        short="CNR",
+        unit="",
+        limits=(-math.inf, math.inf),
+        better="neither",
+        meaning="contrast of the vessels over the noise around them",
+        missing=NO_NOISE,
+        region=VESSEL,
+    ),
+    Metric(
+        name="vessel_cnr_ratio",
+        compute=_cnr_over_ctas,
+        title="contrast-to-noise ratio / the CTA's",
+        short="CNR/CTA's",
+        unit="",
+        limits=(-math.inf, math.inf),
+        better="one",
+        meaning="contrast-to-noise ratio of the vessels over the CTA's; blurring raises it above 1",
+        missing=NO_NOISE,
+        region=VESSEL,
+    ),
+)

@@ -1,0 +1,115 @@
+"""The images that metrics compare, and what several metrics share of them, computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from scipy import ndimage
+
+from ..common.keys import VESSEL
+from .regions import NONVESSEL, body_mask, named_regions
+
+SSIM_RADIUS = 5  # voxels that SSIM's Gaussian window reaches: the margin around the body
+
+T = TypeVar("T")
+
+
+class ComputedOnce:
+    """Remembers what is computed from it: metrics share intermediate results without knowing of each other."""
+
+    def __init__(self) -> None:
+        self._results: dict[Hashable, Any] = {}
+
+    def once(self, compute: Callable[..., T], *over: Hashable) -> T:
+        """``compute(self, *over)``, computed at the first call and remembered.
+
+        Args:
+            compute: a function of a module, which tells its results from others'.
+            over: what else it depends on, such as a region.
+        """
+        key = (compute, *over)
+        if key not in self._results:
+            self._results[key] = compute(self, *over)
+        return self._results[key]
+
+
+class CaseImages(ComputedOnce):
+    """A case without any prediction.
+
+    All images are cut to the box of the body, with a margin that SSIM's windows need, so that the air around costs
+    nothing.
+
+    Args:
+        ncct_hu: (X, Y, Z) in HU, Z from foot to head.
+        cta_hu: the truth, same shape.
+        lung: lung mask, same shape; None: scores in the lung are n/a (NaN).
+        vessel: vessel mask, same shape; None: scores in vessels, and in the body without them, are n/a.
+        spacing: voxel edges in mm.
+
+    Attributes:
+        ncct: in the box, like all that follows.
+        cta: the truth.
+        masks: boolean, by region: body, lung, vessel, nonvessel.
+        empty_regions: those without a voxel.
+        spacing: voxel edges in mm.
+    """
+
+    def __init__(
+        self,
+        ncct_hu: np.ndarray,
+        cta_hu: np.ndarray,
+        *,
+        lung: np.ndarray | None,
+        vessel: np.ndarray | None,
+        spacing: Sequence[float],
+    ) -> None:
+        super().__init__()
+        self.spacing = spacing
+        body = body_mask(ncct_hu, spacing)
+        masks = [body, *(np.zeros_like(body) if mask is None else mask > 0 for mask in (lung, vessel))]
+        self.box = _box_around(masks)
+        self.ncct, self.cta = self.cut(ncct_hu), self.cut(cta_hu)
+        self.masks = named_regions(*(self.cut(mask) for mask in masks))
+        if vessel is None:  # where vessels are isn't known, so neither is where there are none
+            self.masks[NONVESSEL] = self.masks[VESSEL]
+        self.empty_regions = frozenset(name for name, mask in self.masks.items() if not mask.any())
+
+    def cut(self, image: np.ndarray) -> np.ndarray:
+        """An image of the case's grid in the box that scores are taken in, contiguous."""
+        return np.ascontiguousarray(image[self.box])
+
+    def compared_with(self, prediction_hu: np.ndarray) -> ComparedImages:
+        """What metrics take: the case and a prediction (X, Y, Z) in HU on its grid."""
+        return ComparedImages(self, self.cut(prediction_hu))
+
+
+class ComparedImages(ComputedOnce):
+    """A case and one prediction of it.
+
+    Args:
+        case: what is the same for every prediction.
+        prediction: in HU, in the case's box.
+    """
+
+    def __init__(self, case: CaseImages, prediction: np.ndarray) -> None:
+        super().__init__()
+        self.case = case
+        self.prediction = prediction
+
+    def error_hu(self, region: str) -> np.ndarray:
+        """Prediction - CTA in a region's voxels, (n,) float32: int16 would overflow."""
+        mask = self.case.masks[region]
+        return self.prediction[mask].astype(np.float32) - self.case.cta[mask]
+
+
+def _box_around(masks: Sequence[np.ndarray]) -> tuple[slice, ...]:
+    """The masks' common bounding box with a margin; everything where all are empty."""
+    boxes = [box for mask in masks for box in ndimage.find_objects(mask.view(np.uint8))]
+    if not boxes:
+        return (slice(None),) * masks[0].ndim
+    return tuple(
+        slice(max(0, min(side.start for side in sides) - SSIM_RADIUS), max(side.stop for side in sides) + SSIM_RADIUS)
+        for sides in zip(*boxes, strict=True)
+    )

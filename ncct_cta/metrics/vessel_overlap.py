@@ -1,0 +1,114 @@
+"""Do the vessels run where they should? Overlap of what one threshold finds in the prediction and in the CTA."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+from skimage.morphology import skeletonize
+
+from ..common.hu import CONTRAST_LOWER_HU
+from ..common.keys import BODY
+from .case_images import CaseImages, ComparedImages
+from .metric import Metric
+from .regions import bright_without_contrast, thresholded_vessels
+
+NAN = float("nan")
+NO_VESSEL = f"the CTA shows no vessel above {CONTRAST_LOWER_HU} HU"
+
+
+def dice(found: np.ndarray, true: np.ndarray) -> float:
+    """``2 |A and B| / (|A| + |B|)`` of boolean masks; NaN where both are empty."""
+    size = int(np.count_nonzero(found)) + int(np.count_nonzero(true))
+    return 2 * int(np.count_nonzero(found & true)) / size if size else NAN
+
+
+def centreline(mask: np.ndarray) -> np.ndarray:
+    """The 3-D skeleton of a boolean mask, boolean (Lee, Kashyap and Chu, CVGIP 1994, by scikit-image)."""
+    skeleton = np.zeros(mask.shape, bool)
+    sides = ndimage.find_objects(mask.view(np.uint8))
+    if sides:
+        skeleton[sides[0]] = skeletonize(mask[sides[0]]) > 0
+    return skeleton
+
+
+def centreline_dice(found: np.ndarray, true: np.ndarray, true_centreline: np.ndarray) -> float:
+    """Centreline Dice, clDice (Shit et al., CVPR 2021): do the vessels run where they should, whatever their width?
+
+    The harmonic mean of the part of the found vessels' centreline that lies in the true vessels, and of the part of the
+    true centreline that lies in the found ones.
+
+    Args:
+        found: boolean, (X, Y, Z).
+        true: boolean, same shape.
+        true_centreline: ``centreline(true)``, same shape.
+
+    Returns:
+        0 where nothing is found, NaN where there is nothing to find.
+    """
+    if not true.any():
+        return NAN
+    found_centreline = centreline(found)
+    precision = _part_inside(found_centreline, true)
+    sensitivity = _part_inside(true_centreline, found)
+    return 2 * precision * sensitivity / (precision + sensitivity) if precision + sensitivity else 0.0
+
+
+def _part_inside(line: np.ndarray, mask: np.ndarray) -> float:
+    voxels = int(np.count_nonzero(line))
+    return int(np.count_nonzero(line & mask)) / voxels if voxels else 0.0
+
+
+# Without vessels in the CTA both are n/a for every prediction: methods are to be averaged over the same cases.
+def _dice(images: ComparedImages) -> float:
+    true = images.case.once(_true_vessels)
+    return dice(images.once(_found_vessels), true) if true.any() else NAN
+
+
+def _centreline_dice(images: ComparedImages) -> float:
+    true = images.case.once(_true_vessels)
+    return centreline_dice(images.once(_found_vessels), true, images.case.once(_true_centreline)) if true.any() else NAN
+
+
+def _found_vessels(images: ComparedImages) -> np.ndarray:
+    case = images.case
+    return thresholded_vessels(images.prediction, case.masks[BODY], case.once(_bright), case.spacing)
+
+
+def _true_vessels(case: CaseImages) -> np.ndarray:
+    return thresholded_vessels(case.cta, case.masks[BODY], case.once(_bright), case.spacing)
+
+
+def _true_centreline(case: CaseImages) -> np.ndarray:
+    return centreline(case.once(_true_vessels))
+
+
+def _bright(case: CaseImages) -> np.ndarray:
+    return bright_without_contrast(case.ncct, case.spacing)
+
+
+METRICS = (
+    Metric(
+        name="vessel_dice",
+        compute=_dice,
+        title="Dice of thresholded vessels",
+        short="Dice",
+        unit="",
+        limits=(0, 1),
+        better="higher",
+        meaning="overlap of the vessels that one threshold finds in prediction and CTA",
+        missing=NO_VESSEL,
+        where="vessels",
+    ),
+    Metric(
+        name="vessel_cldice",
+        compute=_centreline_dice,
+        title="centreline Dice of thresholded vessels",
+        short="clDice",
+        unit="",
+        limits=(0, 1),
+        better="higher",
+        meaning="the same overlap along the vessels' centrelines: small vessels count as much as large ones",
+        missing=NO_VESSEL,
+        where="vessels",
+    ),
+)
