@@ -185,7 +185,7 @@ def test_infer_keeps_an_older_output_when_the_new_scan_is_bad(
         (["--input", "scan.nii.gz", "--checkpoint", "no.pt"], "no.pt: there is no such checkpoint"),
         (["--input", "scan.nii.gz", "--device", "abacus"], "device is 'abacus', expected auto, cpu or a CUDA device"),
         (["--input", "scan.nii.gz", "--device", "cpu", "--amp", "fp16"], "amp is fp16 on cpu.*use bf16 or off"),
-        (["--input", "scan.nii.gz", "--batch-size", "-3"], "--batch-size is -3, expected at least 1"),
+        (["--input", "scan.nii.gz", "--batch-size", "-3"], "--batch-size is '-3', expected at least 0"),
         (["--input", "scan.nii.gz", "--keys", "no.csv"], "--keys no.csv: there is no such file; check the path"),
         (["--input", ".", "--split", "tesing"], r"\.: has no splits, expected a case list.* the split 'tesing'"),
     ],

@@ -20,7 +20,7 @@ from ..common.hu import to_int16_hu
 from ..common.keys import CASE
 from ..common.tracing import describe, stage
 from ..data.cases import Case
-from ..inferers.volume import VolumeInferer
+from ..inferers.volume import REFINED, VolumeInferer
 from ..volumes.nifti import Volume
 from ..volumes.nifti_write import write_like
 from ..volumes.orientation import from_ras, spacing_to_ras, to_ras
@@ -30,7 +30,6 @@ logger = logging.getLogger(__name__)
 
 OUTPUT_SUFFIX = "_syncta.nii.gz"
 DICOM_SUFFIX = "_syncta_dicom"
-REFINED = "refined"
 STAGE_SUFFIXES = {"coarse": "_coarse.nii.gz", "intermediate": "_intermediate.nii.gz", REFINED: OUTPUT_SUFFIX}
 PATH, FAILURE, SKIPPED = "path", "failure", "skipped"
 
@@ -167,50 +166,45 @@ def synthesise_stages(
     ncct_hu = torch.from_numpy(np.ascontiguousarray(np.moveaxis(ras, -1, 0))).permute(1, 2, 0)
     if spacing is None:
         _check_size(ncct_hu, inferer, volume)
-        images = _synthesise_on_grid(ncct_hu, network, inferer, stages)
+        images = _on_own_grid(ncct_hu, network, inferer, stages)
     else:
         own_spacing = spacing_to_ras(volume.spacing, orientation)
         grid = MetaTensor(ncct_hu[None].float(), affine=torch.diag(torch.tensor([*own_spacing, 1.0])))
         network_grid: Any = Spacing(pixdim=spacing, mode="bilinear", padding_mode="border")(grid)
         _check_size(network_grid[0], inferer, volume)
-        changes = _changes_on(grid, network_grid, network, inferer, stages)
+        changes = _changes_from(network_grid, grid, network, inferer, stages)
         images = {name: to_int16_hu(ncct_hu.numpy() + change) for name, change in changes.items()}
     return {name: from_ras(image, orientation) for name, image in images.items()}
 
 
-def _synthesise_on_grid(
+def _on_own_grid(
     ncct_hu: torch.Tensor, network: nn.Module, inferer: VolumeInferer, stages: Sequence[str]
 ) -> dict[str, np.ndarray]:
+    """Each stage of (X, Y, Z) HU in int16 HU, slice by slice in memory as the network gives them."""
     width, height, depth = ncct_hu.shape
-    images = {name: np.moveaxis(np.empty((depth, width, height), np.int16), 0, -1) for name in stages}
+    images = {name: torch.empty((depth, width, height), dtype=torch.int16).permute(1, 2, 0) for name in stages}
     with tqdm(total=depth, desc="slices", unit="slice", leave=False) as bar:
-        for slab in inferer.slabs(ncct_hu, network):
-            part = slice(slab.first, slab.first + slab.volume(slab.ncct).shape[-1])
-            own_hu = ncct_hu[..., part].float()
-            for name, image in images.items():
-                change = slab.volume(getattr(slab.stages, name) - slab.ncct)
-                image[..., part] = to_int16_hu(inferer.window.apply_change(own_hu, change).numpy())
-            bar.update(part.stop - part.start)
-    return images
+        for slices in inferer.synthesise(ncct_hu, network, images):
+            bar.update(slices.span.stop - slices.span.start)
+    return {name: image.numpy() for name, image in images.items()}
 
 
-def _changes_on(
-    grid: MetaTensor, network_grid: MetaTensor, network: nn.Module, inferer: VolumeInferer, stages: Sequence[str]
+def _changes_from(
+    network_grid: MetaTensor, grid: MetaTensor, network: nn.Module, inferer: VolumeInferer, stages: Sequence[str]
 ) -> dict[str, np.ndarray]:
     """The change in HU to each stage, made on the network's grid and brought to ``grid``; both (1, X, Y, Z) in HU."""
     ncct_hu = network_grid.as_tensor()[0]
-    changes = {name: torch.empty_like(ncct_hu) for name in stages}
-    for slab in inferer.slabs(ncct_hu, network):
-        part = slice(slab.first, slab.first + slab.volume(slab.ncct).shape[-1])
-        for name, change_hu in changes.items():
-            change = slab.volume(getattr(slab.stages, name) - slab.ncct)
-            change_hu[..., part] = inferer.window.apply_change(ncct_hu[..., part], change) - ncct_hu[..., part]
+    images = {name: torch.empty_like(ncct_hu) for name in stages}
+    for _ in inferer.synthesise(ncct_hu, network, images):
+        pass
     resample = SpatialResample(mode="bilinear", padding_mode="border")
     return {
         name: resample(
-            MetaTensor(change_hu[None], affine=network_grid.affine), dst_affine=grid.affine, spatial_size=grid.shape[1:]
+            MetaTensor((image - ncct_hu)[None], affine=network_grid.affine),
+            dst_affine=grid.affine,
+            spatial_size=grid.shape[1:],
         )[0].numpy()
-        for name, change_hu in changes.items()
+        for name, image in images.items()
     }
 
 

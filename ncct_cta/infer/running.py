@@ -1,23 +1,84 @@
-"""One inference over all cases, and what is said of it at the end."""
+"""An inference from its options to its last line: the model, the cases, the engine, and what came of it."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from ..common.errors import InputError, one_line_errors
 from ..common.folders import writable_folder
+from ..data.cases import Case
+from ..dicom.pseudonyms import KEY_FILE
 from ..engines import InferenceEngine
 from ..engines.inference import FAILURE, PATH, SKIPPED
 from ..runs.trained_model import TrainedModel
+from .dicom_cases import DerivedSeriesWriter
+from .input_cases import InputCases
+from .options import InferenceOptions, RunningOptions
 
 logger = logging.getLogger(__name__)
 
 
 @one_line_errors()
-def trained_model(**arguments: Any) -> TrainedModel:
-    """What an inference runs with; see ``TrainedModel``."""
-    return TrainedModel(**arguments)
+def checked_options(**values: Any) -> InferenceOptions:
+    """The options as the bundle's YAML gives them; see ``InferenceOptions``."""
+    return InferenceOptions.parse(values)
+
+
+@one_line_errors()
+def load_model(options: InferenceOptions) -> TrainedModel:
+    """The model that the options name, see ``TrainedModel``; it is the first of an inference to log anything."""
+    if options.debug:
+        logging.getLogger("ncct_cta").setLevel(logging.DEBUG)
+    return trained_model(options.run_dir, options.checkpoint, options)
+
+
+def trained_model(run: str, checkpoint: str, options: RunningOptions) -> TrainedModel:
+    """A run's or a checkpoint's model that runs as the options say."""
+    return TrainedModel(run, checkpoint, device=options.device_name, amp=options.amp, batch_size=options.batch_size, trust=options.trust)
+
+
+@one_line_errors()
+def input_cases(options: InferenceOptions) -> InputCases:
+    """The scans that the options name.
+
+    Raises:
+        InputError: if a key table is named that isn't there.
+    """
+    if options.key_file and not Path(options.key_file).exists():
+        # A new table would have a new salt: the same patients would get other names.
+        raise InputError(
+            f"--keys {options.key_file}: there is no such file; check the path, or leave it out for a new one"
+        )
+    key_file = options.key_file or str(Path(options.output) / KEY_FILE)
+    return InputCases(options.input, options.split, series=options.series, key_file=key_file)
+
+
+def build_engine(options: InferenceOptions, model: TrainedModel, cases: Iterable[Case]) -> InferenceEngine:
+    """The engine that the options describe."""
+    return engine_of(
+        model,
+        cases,
+        options.output,
+        overwrite=options.overwrite,
+        save_intermediates=options.save_intermediates,
+        write_dicom=DerivedSeriesWriter(model.identity) if options.dicom else None,
+    )
+
+
+def engine_of(model: TrainedModel, cases: Iterable[Case], output_dir: str | Path, **choices: Any) -> InferenceEngine:
+    """The engine that synthesises cases with a trained model; ``choices`` are those of ``InferenceEngine``."""
+    return InferenceEngine(
+        device=model.device,
+        cases=cases,
+        network=model.cascade,
+        inferer=model.inferer,
+        output_dir=output_dir,
+        spacing=model.settings.data.spacing,
+        **choices,
+    )
 
 
 @one_line_errors()

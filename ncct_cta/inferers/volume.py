@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -13,24 +13,30 @@ from monai.inferers import Inferer, sliding_window_inference
 from torch import nn
 from torch.nn import functional
 
-from ..common.hu import HUWindow
+from ..common.hu import HUWindow, to_int16_hu
 from ..common.precision import autocast
 from ..networks import Stages
 
+REFINED = "refined"  # the stage that is the synthetic CTA
 
-class Slab(NamedTuple):
-    """Neighbouring slices, or the whole volume: where they lie, the input and what the cascade made of it.
 
-    ``ncct`` and the stages are float32, (n, 1, X, Y) for n slices from ``first`` on, or (1, 1, X, Y, Z).
+class SynthesisedSlices(NamedTuple):
+    """What the cascade saw and made of neighbouring slices of a volume, or of all of them.
+
+    Args:
+        span: where they lie along Z.
+        ncct: its input, float32 in [-1, 1]: (n, 1, X, Y) for n slices, or (1, 1, X, Y, Z) for the whole volume.
+        stages: its output, likewise.
     """
 
-    first: int
+    span: slice
     ncct: torch.Tensor
     stages: Stages
 
-    def volume(self, image: torch.Tensor) -> torch.Tensor:
-        """Bring one of the slab's images into the volume's layout, (X, Y, n)."""
-        return image[:, 0].permute(1, 2, 0) if image.ndim == 4 else image[0, 0]
+    def change(self, stage: str) -> torch.Tensor:
+        """What a stage adds to the input, in the volume's layout: (X, Y, n) in units of [-1, 1]."""
+        change = getattr(self.stages, stage) - self.ncct
+        return change[:, 0].permute(1, 2, 0) if change.ndim == 4 else change[0, 0]
 
 
 class VolumeInferer(Inferer):
@@ -79,31 +85,47 @@ class VolumeInferer(Inferer):
         """
         ncct_hu = inputs[0, 0].cpu()
         synthetic = torch.empty(ncct_hu.shape)
-        for slab in self.slabs(ncct_hu, network):
-            change = slab.volume(slab.stages.refined - slab.ncct)
-            part = slice(slab.first, slab.first + change.shape[-1])
-            synthetic[..., part] = self.window.apply_change(ncct_hu[..., part].float(), change)
+        for _ in self.synthesise(ncct_hu, network, {REFINED: synthetic}):
+            pass
         return synthetic[None, None]
 
-    @torch.inference_mode()
-    def slabs(self, ncct_hu: torch.Tensor, network: nn.Module) -> Iterator[Slab]:
-        """Run the cascade slab by slab, so that a long scan never lies in memory as floats.
+    def synthesise(
+        self, ncct_hu: torch.Tensor, network: nn.Module, images: Mapping[str, torch.Tensor]
+    ) -> Iterator[SynthesisedSlices]:
+        """Run the cascade over a volume and write what it made of it, batch by batch: floats of a batch alone are held.
 
         Args:
             ncct_hu: (X, Y, Z) in HU, any type, RAS+ orientation.
             network: the cascade; it decides the device.
+            images: of each stage wanted, by its name in ``Stages``, the volume to write in HU: (X, Y, Z), float32, or
+                int16, which is rounded to.
+
+        Yields:
+            each batch once it is written.
         """
+        for slices in self._slices(ncct_hu, network):
+            own_hu = ncct_hu[..., slices.span].float()
+            for stage, image in images.items():
+                hu = self.window.apply_change(own_hu, slices.change(stage))
+                image[..., slices.span] = (
+                    torch.from_numpy(to_int16_hu(hu.numpy())) if image.dtype == torch.int16 else hu
+                )
+            yield slices
+
+    @torch.inference_mode()
+    def _slices(self, ncct_hu: torch.Tensor, network: nn.Module) -> Iterator[SynthesisedSlices]:
         network.eval()
         device = next(network.parameters()).device
+        depth = ncct_hu.shape[-1]
         if len(self.patch_size) == 3:
             ncct = self.window.normalise(ncct_hu.float())[None, None]
-            yield Slab(0, ncct, self._slide(ncct, network, device))
+            yield SynthesisedSlices(slice(0, depth), ncct, self._slide(ncct, network, device))
             return
         with _batches_on_cores(self.batch_size) if device.type == "cpu" else nullcontext(_whole_batches) as apply:
-            for first in range(0, ncct_hu.shape[-1], self.batch_size):
-                slices = ncct_hu[..., first : first + self.batch_size].permute(2, 0, 1)[:, None]
-                ncct = self.window.normalise(slices.float().contiguous())
-                yield Slab(first, ncct, apply(partial(self._run, network=network), ncct.to(device)))
+            for first in range(0, depth, self.batch_size):
+                span = slice(first, min(first + self.batch_size, depth))
+                ncct = self.window.normalise(ncct_hu[..., span].permute(2, 0, 1)[:, None].float().contiguous())
+                yield SynthesisedSlices(span, ncct, apply(partial(self._run, network=network), ncct.to(device)))
 
     @torch.inference_mode()
     def _run(self, ncct: torch.Tensor, network: nn.Module) -> Stages:

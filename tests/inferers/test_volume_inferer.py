@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ncct_cta.common.hu import HUWindow
-from ncct_cta.inferers.volume import VolumeInferer
+from ncct_cta.inferers.volume import REFINED, VolumeInferer
 from ncct_cta.networks import Stages
 
 WINDOW = HUWindow(-1000, 1000)
@@ -58,17 +58,27 @@ def test_sizes_that_fit_are_not_padded() -> None:
 
 
 @pytest.mark.parametrize(("depth", "batch_size"), [(10, 4), (8, 4), (3, 4), (5, 1), (2, 100)])
-def test_slabs_cover_every_slice_once_and_in_place(depth: int, batch_size: int) -> None:
+def test_batches_cover_every_slice_once_and_in_place(depth: int, batch_size: int) -> None:
     hu = volume_hu(16, 16, depth)[0, 0]
     covered = torch.zeros(depth)
-    for slab in slices(batch_size=batch_size).slabs(hu, Network(0.5)):
-        ncct, refined = slab.volume(slab.ncct), slab.volume(slab.stages.refined)
-        part = slice(slab.first, slab.first + ncct.shape[-1])
-        assert ncct.shape[-1] <= batch_size
-        assert torch.equal(ncct, WINDOW.normalise(hu[..., part]))
-        assert torch.equal(refined, ncct + 0.5)
-        covered[part] += 1
+    for batch in slices(batch_size=batch_size).synthesise(hu, Network(0.5), {}):
+        assert len(batch.ncct) <= batch_size
+        assert torch.equal(batch.ncct, WINDOW.normalise(hu[..., batch.span]).permute(2, 0, 1)[:, None])
+        assert torch.equal(batch.stages.refined, batch.ncct + 0.5)
+        assert torch.allclose(batch.change(REFINED), torch.tensor(0.5))
+        assert batch.change(REFINED).shape == hu[..., batch.span].shape
+        covered[batch.span] += 1
     assert (covered == 1).all()
+
+
+@pytest.mark.parametrize("build", ["slices", "windows"])
+def test_every_stage_is_written_in_the_type_of_its_image(build: str) -> None:
+    hu, inferer = volume_hu(20, 18, 9)[0, 0], {"slices": slices, "windows": windows}[build]()
+    images = {REFINED: torch.empty(hu.shape, dtype=torch.int16), "coarse": torch.empty(hu.shape)}
+    for _ in inferer.synthesise(hu, Network(0.1004), images):
+        pass
+    assert torch.equal(images[REFINED], (hu + 100).short())  # 100.4 HU, rounded
+    assert images["coarse"] - hu == pytest.approx(100.4, abs=1e-2)
 
 
 def test_slices_that_run_side_by_side_come_back_in_order() -> None:
@@ -83,11 +93,11 @@ def test_slices_that_run_side_by_side_come_back_in_order() -> None:
     hu, network, threads = torch.arange(-800.0, 800, 200).expand(16, 16, 8), LastFirst(), torch.get_num_threads()
     torch.set_num_threads(4)
     try:
-        slabs = list(slices(batch_size=8).slabs(hu, network))
+        (batch,) = slices(batch_size=8).synthesise(hu, network, {})
         assert torch.get_num_threads() == 4
     finally:
         torch.set_num_threads(threads)
-    assert torch.equal(slabs[0].volume(slabs[0].stages.refined), WINDOW.normalise(hu))
+    assert torch.equal(batch.stages.refined[:, 0].permute(1, 2, 0), WINDOW.normalise(hu))
     assert {int(used) for used in network.seen} == {1}
 
 
@@ -149,6 +159,6 @@ def test_the_network_runs_in_eval_mode_and_without_gradient() -> None:
 def test_mixed_precision_comes_back_as_float32() -> None:
     network = nn.Sequential(nn.Conv2d(1, 1, 1), Network())
     seen = network[1].seen
-    (slab,) = slices(amp="bf16").slabs(volume_hu(16, 16, 2)[0, 0], network)
+    (batch,) = slices(amp="bf16").synthesise(volume_hu(16, 16, 2)[0, 0], network, {})
     assert seen[0].dtype == torch.bfloat16
-    assert slab.stages.refined.dtype == slab.ncct.dtype == torch.float32
+    assert batch.stages.refined.dtype == batch.ncct.dtype == torch.float32
