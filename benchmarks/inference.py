@@ -33,7 +33,7 @@ import torch
 from torch.nn import functional
 
 from ncct_cta.common.hu import to_int16_hu
-from ncct_cta.engines.inference import synthesise
+from ncct_cta.engines import synthesise
 from ncct_cta.infer.input_cases import InputCases
 from ncct_cta.infer.running import engine_of, run_inference
 from ncct_cta.networks import Stages

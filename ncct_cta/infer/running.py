@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..common.errors import InputError, one_line_errors
 from ..common.folders import writable_folder
+from ..common.keys import CASE
 from ..data.cases import Case
 from ..dicom.pseudonyms import KEY_FILE
 from ..engines import InferenceEngine
-from ..engines.inference import FAILURE, PATH, SKIPPED
+from ..engines.inference import FAILURE, SKIPPED
+from ..engines.output_record import Model
 from ..runs.trained_model import TrainedModel
 from .dicom_cases import DerivedSeriesWriter
 from .input_cases import InputCases
 from .options import InferenceOptions, RunningOptions
 
 logger = logging.getLogger(__name__)
+
+REFINE_NET = ("enabled", "hidden_dim", "num_blocks", "fusion")  # the settings that say what G2 computes
+LISTED_NAMES = 10
 
 
 @one_line_errors()
@@ -75,10 +80,21 @@ def engine_of(model: TrainedModel, cases: Iterable[Case], output_dir: str | Path
         cases=cases,
         network=model.cascade,
         inferer=model.inferer,
+        model=recorded_model(model),
         output_dir=output_dir,
         spacing=model.settings.data.spacing,
         **choices,
     )
+
+
+def recorded_model(model: TrainedModel) -> Model:
+    """What the records of the outputs say of a model: its weights, and the settings that change a prediction."""
+    checkpoint, _, digest = model.identity.rpartition(" sha256:")
+    sections = model.settings.as_plain()
+    window, spacing = (sections["data"][name] for name in ("window", "spacing"))
+    inferer = {name: getattr(model.inferer, name) for name in ("patch_size", "windowed", "overlap", "amp")}
+    parts = {"model": sections["model"], "refine": {name: sections["refine"][name] for name in REFINE_NET}}
+    return Model(checkpoint, digest, {"window_hu": window, "spacing_mm": spacing, **inferer, **parts})
 
 
 @one_line_errors()
@@ -99,12 +115,23 @@ def run_inference(engine: InferenceEngine, model: TrainedModel) -> None:
     failures = [output[FAILURE] for output in engine.outputs if output[FAILURE]]
     if len(engine.outputs) == 1 and failures:
         raise InputError(failures[0])  # one line and no summary of one
-    skipped = [output[PATH].name for output in engine.outputs if output[SKIPPED]]
+    for failure in failures:
+        logger.error("%s", failure)
+    skipped = [output[CASE] for output in engine.outputs if output[SKIPPED]]
     written = len(engine.outputs) - len(failures) - len(skipped)
     logger.info("%d written to %s, %d failed", written, engine.output_dir, len(failures))
     if skipped:
-        logger.warning(
-            "%d were there already and were left (--overwrite replaces them): %s", len(skipped), ", ".join(skipped)
+        logger.info(
+            "%d were there already, made from the same scans with the same weights and settings: %s",
+            len(skipped),
+            _listed(skipped),
         )
     if failures:
-        raise InputError(f"{len(failures)} of {len(engine.outputs)} cases failed: " + "; ".join(failures))
+        failed = _listed([output[CASE] for output in engine.outputs if output[FAILURE]])
+        raise InputError(f"{len(failures)} of {len(engine.outputs)} cases failed, for the reasons above: {failed}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names, of many the first ones alone."""
+    more = len(names) - LISTED_NAMES
+    return ", ".join(names[:LISTED_NAMES]) + (f" and {more} more" if more > 0 else "")

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import torch
 from monai.inferers import Inferer, sliding_window_inference
 from torch import nn
-from torch.nn import functional
 
-from ..common.hu import HUWindow, to_int16_hu
+from ..common.hu import AIR_HU, HUWindow, to_int16_hu
 from ..common.precision import autocast
-from ..networks import Stages
+from ..networks import Stages, intermediate_image
+from .region import Box, body_box, cut, paste, widened
 
 REFINED = "refined"  # the stage that is the synthetic CTA
 
@@ -42,13 +42,18 @@ class SynthesisedSlices(NamedTuple):
 class VolumeInferer(Inferer):
     """Run the cascade over a volume: batches of axial slices in 2-D, blended sliding windows in 3-D.
 
+    It sees the body's box alone (``region``), so the result doesn't depend on the air around; what lies outside stays.
+
     Args:
         window: the HU window that the network was trained on.
         patch_size: the training patch; its length says whether the network is 2-D or 3-D.
-        multiple: in-plane sizes are padded to multiples of this (a UNet halves them on every level).
+        multiple: what the sizes of a slice are multiples of (a UNet halves them on every level); windows have the
+            patch's size.
         batch_size: slices or patches a forward pass.
-        overlap: share of a 3-D window that its neighbour covers too; blended with Gaussian weights.
+        overlap: share of a window that its neighbour covers too; blended with Gaussian weights.
         amp: mixed precision: off, bf16 or fp16.
+        windowed: cover slices too by windows: for a network with instance norm, whose result depends on all that it
+            sees, so that it must see as much as in training.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class VolumeInferer(Inferer):
         batch_size: int = 4,
         overlap: float = 0.25,
         amp: str = "off",
+        windowed: bool = False,
     ) -> None:
         super().__init__()
         self.window = window
@@ -68,6 +74,7 @@ class VolumeInferer(Inferer):
         self.batch_size = batch_size
         self.overlap = overlap
         self.amp = amp
+        self.windowed = windowed or len(self.patch_size) == 3
 
     def __call__(  # type: ignore[override]
         self, inputs: torch.Tensor, network: nn.Module, *args: Any, **kwargs: Any
@@ -114,29 +121,37 @@ class VolumeInferer(Inferer):
 
     @torch.inference_mode()
     def _slices(self, ncct_hu: torch.Tensor, network: nn.Module) -> Iterator[SynthesisedSlices]:
+        """What the cascade makes of a volume; outside the body's box it changes nothing."""
         network.eval()
         device = next(network.parameters()).device
-        depth = ncct_hu.shape[-1]
+        # Windows have the patch's size; slices in one piece have one that the network can halve on every level.
+        seen = widened(body_box(ncct_hu), self.patch_size, multiple=1 if self.windowed else self.multiple)
+        air = float(self.window.normalise(torch.tensor(float(AIR_HU))))
         if len(self.patch_size) == 3:
             ncct = self.window.normalise(ncct_hu.float())[None, None]
-            yield SynthesisedSlices(slice(0, depth), ncct, self._slide(ncct, network, device))
+            made = self._slide(cut(ncct, seen, air), network, device)
+            yield SynthesisedSlices(slice(0, ncct.shape[-1]), ncct, _pasted(made, seen, ncct))
             return
+        in_plane, along = seen[:2], seen[2]
         with _batches_on_cores(self.batch_size) if device.type == "cpu" else nullcontext(_whole_batches) as apply:
-            for first in range(0, depth, self.batch_size):
-                span = slice(first, min(first + self.batch_size, depth))
+            for span in _spans(ncct_hu.shape[-1], along, self.batch_size):
                 ncct = self.window.normalise(ncct_hu[..., span].permute(2, 0, 1)[:, None].float().contiguous())
-                yield SynthesisedSlices(span, ncct, apply(partial(self._run, network=network), ncct.to(device)))
+                slices: Stages | None = None
+                if along.start <= span.start < along.stop:
+                    slices = apply(partial(self._run, network=network), cut(ncct, in_plane, air).to(device))
+                yield SynthesisedSlices(span, ncct, _pasted(slices, in_plane, ncct))
 
     @torch.inference_mode()
     def _run(self, ncct: torch.Tensor, network: nn.Module) -> Stages:
-        width, height = ncct.shape[-2:]
-        padding = (0, -height % self.multiple, 0, -width % self.multiple)
-        padded = functional.pad(ncct, padding, mode="replicate") if any(padding) else ncct
-        with autocast(ncct.device, self.amp):
-            stages = network(padded)
-        return Stages(*(image[..., :width, :height].float().cpu() for image in stages))
+        if self.windowed:
+            stages = self._slide(ncct, network, ncct.device)
+        else:
+            with autocast(ncct.device, self.amp):
+                stages = network(ncct)
+        return Stages(*(image.float().cpu() for image in stages))
 
     def _slide(self, ncct: torch.Tensor, network: nn.Module, device: torch.device) -> Stages:
+        """Windows of the patch's size over slices or a volume, which stay on their device; the network runs on its."""
         with autocast(device, self.amp):
             stages = sliding_window_inference(
                 ncct,
@@ -148,9 +163,24 @@ class VolumeInferer(Inferer):
                 mode="gaussian",
                 padding_mode="replicate",
                 sw_device=device,
-                device=torch.device("cpu"),
+                device=ncct.device,
             )
         return Stages(*stages)
+
+
+def _spans(depth: int, along: slice, most: int) -> Iterator[slice]:
+    """Neighbouring slices in batches of at most ``most``, none of which lies within and without ``along``."""
+    for start, stop in ((0, along.start), (along.start, along.stop), (along.stop, depth)):
+        for first in range(start, stop, most):
+            yield slice(first, min(first + most, stop))
+
+
+def _pasted(made: Stages | None, box: Box, ncct: torch.Tensor) -> Stages:
+    """The stages of all of ``ncct``: what was made of a box of it, and around it the stages of an unchanged image."""
+    stages = Stages(ncct.clone(), intermediate_image(ncct, ncct), ncct.clone())
+    for part, image in zip(made or (), stages, strict=False):
+        paste(part, box, image)
+    return stages
 
 
 Run = Callable[[torch.Tensor], Stages]
