@@ -33,10 +33,9 @@ import torch
 from torch.nn import functional
 
 from ncct_cta.common.hu import to_int16_hu
-from ncct_cta.engines import InferenceEngine
-from ncct_cta.engines.inference import synthesise
+from ncct_cta.engines import synthesise
 from ncct_cta.infer.input_cases import InputCases
-from ncct_cta.infer.running import run_inference
+from ncct_cta.infer.running import engine_of, run_inference
 from ncct_cta.networks import Stages
 from ncct_cta.phantom.cohort import make_case, write_cohort
 from ncct_cta.runs.trained_model import TrainedModel
@@ -91,15 +90,7 @@ def write_scan(shape: tuple[int, ...], path: Path) -> None:
 
 def infer(model: TrainedModel, scan: Path, output: str) -> None:
     """What ``python -m ncct_cta.infer`` does once the model is loaded."""
-    engine = InferenceEngine(
-        device=model.device,
-        cases=InputCases(str(scan)),
-        network=model.cascade,
-        inferer=model.inferer,
-        output_dir=output,
-        spacing=model.settings.data.spacing,
-        overwrite=True,
-    )
+    engine = engine_of(model, InputCases(str(scan)), output, overwrite=True)
     run_inference(engine, model)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import io
 import json
 import math
@@ -15,6 +16,7 @@ from pathlib import Path
 from .errors import InputError
 
 ANYONE, OWNER_ONLY = 0o666, 0o600  # before the umask
+HASH_BLOCK_BYTES = 2**20
 
 
 @contextlib.contextmanager
@@ -39,6 +41,16 @@ def written_whole(path: Path, suffix: str = "") -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def sha256_of(*paths: Path) -> str:
+    """The SHA-256 of files' bytes, one after the other; of one file it is what ``sha256sum`` prints."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            while block := file.read(HASH_BLOCK_BYTES):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def write_text(text: str, path: Path) -> None:

@@ -12,6 +12,8 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from .errors import InputError
+
 AIR_HU = -1000
 WATER_HU = 0
 INT16_RANGE = (-32768, 32767)
@@ -101,5 +103,12 @@ class HUWindow:
 
 
 def to_int16_hu(hu: np.ndarray) -> np.ndarray:
-    """Round HU to int16, the type that CT files use; values beyond int16 are clipped."""
+    """Round HU to int16, the type that CT files use; values beyond int16 are clipped.
+
+    Raises:
+        InputError: if some aren't finite; int16 would show them as 0 HU, which is water.
+    """
+    wrong = int(np.count_nonzero(~np.isfinite(hu)))
+    if wrong:
+        raise InputError(f"{wrong} of {np.size(hu)} values are NaN or infinite, expected HU")
     return np.clip(np.rint(hu), *INT16_RANGE).astype(np.int16)

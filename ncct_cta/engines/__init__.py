@@ -3,7 +3,8 @@
 from .adversarial import AdversarialSynthesisTrainer
 from .adversary import Adversary
 from .evaluator import SynthesisEvaluator
-from .inference import InferenceEngine, synthesise
+from .inference import InferenceEngine
+from .synthesis import synthesise
 from .trainer import SynthesisTrainer
 from .updates import NetworkUpdate
 

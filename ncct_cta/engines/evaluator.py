@@ -12,9 +12,10 @@ from monai.engines import SupervisedEvaluator
 from torch import nn
 
 from ..common import keys
-from ..inferers.volume import VolumeInferer
+from ..inferers.volume import SynthesisedSlices, VolumeInferer
 from ..metrics import mean_absolute_error
 from ..metrics.term_mean import TermMean
+from ..networks import Stages
 
 REGIONS = {"mae": keys.BODY, "lung_mae": keys.LUNG, "vessel_mae": keys.VESSEL}
 
@@ -30,7 +31,7 @@ class SynthesisEvaluator(SupervisedEvaluator):
         val_data_loader: one case a batch, as ``VolumeDataset`` gives them.
         network: the cascade, usually with averaged weights.
         inferer: how the cascade covers a volume.
-        loss_function: the training loss; its mean over the slabs is ``val_loss``.
+        loss_function: the training loss; its mean over the slices is ``val_loss``.
         val_handlers: what happens around the cases.
     """
 
@@ -64,26 +65,23 @@ class SynthesisEvaluator(SupervisedEvaluator):
         case = {key: value[0, 0] if isinstance(value, torch.Tensor) else value[0] for key, value in batchdata.items()}
         ncct = case[keys.NCCT]
         volumes = {name: torch.empty(ncct.shape) for name in (keys.COARSE, keys.INTERMEDIATE, keys.PREDICTION)}
+        images = dict(zip(Stages._fields, volumes.values(), strict=True))
         losses, weights = [], []
-        for slab in self.inferer.slabs(ncct, self.network):
-            part = slice(slab.first, slab.first + slab.volume(slab.ncct).shape[-1])
-            losses.append(self._slab_loss(slab, case, part))
-            weights.append(part.stop - part.start)
-            for name, image in zip(volumes, slab.stages, strict=True):
-                change = slab.volume(image - slab.ncct)
-                volumes[name][..., part] = self.inferer.window.apply_change(ncct[..., part].float(), change)
+        for slices in self.inferer.synthesise(ncct, self.network, images):
+            losses.append(self._loss(slices, case))
+            weights.append(slices.span.stop - slices.span.start)
         output = {**case, **volumes}
         output = {key: value.numpy() if isinstance(value, torch.Tensor) else value for key, value in output.items()}
         output[keys.TERMS] = {keys.VAL_LOSS: float(np.average(losses, weights=weights)), **_errors(output)}
         return output
 
-    def _slab_loss(self, slab: Any, case: Mapping[str, torch.Tensor], part: slice) -> float:
-        def like_slab(volume: torch.Tensor) -> torch.Tensor:
-            cut = volume[..., part].float()
-            return cut.permute(2, 0, 1)[:, None] if slab.ncct.ndim == 4 else cut[None, None]
+    def _loss(self, slices: SynthesisedSlices, case: Mapping[str, torch.Tensor]) -> float:
+        def in_layout(volume: torch.Tensor) -> torch.Tensor:
+            cut = volume[..., slices.span].float()
+            return cut.permute(2, 0, 1)[:, None] if slices.ncct.ndim == 4 else cut[None, None]
 
-        cta = self.inferer.window.normalise(like_slab(case[keys.CTA]))
-        return float(self.loss_function(slab.stages.refined, cta, like_slab(case[keys.LUNG]))[keys.LOSS])
+        cta = self.inferer.window.normalise(in_layout(case[keys.CTA]))
+        return float(self.loss_function(slices.stages.refined, cta, in_layout(case[keys.LUNG]))[keys.LOSS])
 
 
 def _errors(output: Mapping[str, Any]) -> dict[str, float]:

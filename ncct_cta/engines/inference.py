@@ -4,50 +4,53 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from monai.data import MetaTensor
 from monai.engines import SupervisedEvaluator
-from monai.transforms import Spacing, SpatialResample
 from torch import nn
-from tqdm import tqdm
 
 from ..common.errors import InputError
-from ..common.hu import to_int16_hu
+from ..common.files import sha256_of, written_whole
 from ..common.keys import CASE
 from ..common.tracing import describe, stage
 from ..data.cases import Case
-from ..inferers.volume import VolumeInferer
+from ..inferers.volume import REFINED, VolumeInferer
 from ..volumes.nifti import Volume
 from ..volumes.nifti_write import write_like
-from ..volumes.orientation import from_ras, spacing_to_ras, to_ras
 from ..volumes.reading import read_volume
+from .output_record import RECORD_SUFFIX, Model, is_done, made_from, record_text
+from .scan_remarks import remarks_on
+from .synthesis import synthesise_stages
 
 logger = logging.getLogger(__name__)
 
 OUTPUT_SUFFIX = "_syncta.nii.gz"
 DICOM_SUFFIX = "_syncta_dicom"
-REFINED = "refined"
 STAGE_SUFFIXES = {"coarse": "_coarse.nii.gz", "intermediate": "_intermediate.nii.gz", REFINED: OUTPUT_SUFFIX}
 PATH, FAILURE, SKIPPED = "path", "failure", "skipped"
+LONGEST_REASON = 150  # characters of an unforeseen error that its line quotes
 
 
 class InferenceEngine(SupervisedEvaluator):
-    """Synthesise the CTA of every case and write it; a bad case is recorded, the others go on.
+    """Synthesise the CTA of every case and write it; a case that fails is recorded, and the others go on.
 
     ``state.output`` holds the case's name, the ``path`` written and the ``failure`` or None; ``outputs`` all of them.
+    Beside each CTA stands its record, ``{case}_syncta.json`` (``output_record``).
 
     Args:
         device: where the network lies.
         cases: what to synthesise.
         network: the cascade.
         inferer: how the cascade covers a volume.
+        model: what the records say of the network.
         output_dir: where ``{case}_syncta.nii.gz`` go.
         spacing: voxel size in mm that the network was trained on; None: each scan's own.
-        overwrite: replace files that are there; otherwise a case that has all its files is skipped.
+        overwrite: replace files that are there; otherwise a case is skipped that was made from the same input, weights
+            and settings, and fails where files are there that weren't.
         save_intermediates: also write what G gave and what G2 got, ``{case}_coarse`` and ``{case}_intermediate``.
         write_dicom: also write the CTA of a DICOM series as DICOM: given the case, the HU and the folder to write,
             ``{case}_syncta_dicom``.
@@ -63,6 +66,7 @@ class InferenceEngine(SupervisedEvaluator):
         cases: Iterable[Case],
         network: nn.Module,
         inferer: VolumeInferer,
+        model: Model,
         output_dir: str | Path,
         spacing: Sequence[float] | None = None,
         overwrite: bool = False,
@@ -79,6 +83,7 @@ class InferenceEngine(SupervisedEvaluator):
             decollate=False,
         )
         self.cases = cases
+        self.model = model
         self.output_dir = Path(output_dir)
         self.spacing = spacing
         self.overwrite = overwrite
@@ -99,19 +104,30 @@ class InferenceEngine(SupervisedEvaluator):
     def _iteration(self, engine: Any, case: Case) -> dict[str, Any]:  # type: ignore[override]
         paths = {name: self.output_dir / f"{case.name}{STAGE_SUFFIXES[name]}" for name in self.stages}
         output: dict[str, Any] = {CASE: case.name, PATH: paths[REFINED], FAILURE: None, SKIPPED: False}
-        dicom = [self._dicom_folder(case)] if self.write_dicom is not None else []
-        if all(path.exists() for path in [*paths.values(), *dicom]) and not self.overwrite:
-            output[SKIPPED] = True
-        else:
-            try:
+        try:
+            if self._already_done(case, paths.values()):
+                output[SKIPPED] = True
+            else:
                 self._synthesise_file(case, paths)
-            except InputError as error:
-                output[FAILURE] = str(error)
+        except InputError as error:
+            output[FAILURE] = str(error)
+        except Exception as error:  # whatever it is, it is this case's failure and must not stop the others
+            logger.debug("%s: unforeseen", case.name, exc_info=True)
+            output[FAILURE] = _unforeseen(case, error)
         self.outputs.append(output)
         return output
 
+    def _already_done(self, case: Case, paths: Iterable[Path]) -> bool:
+        if self.overwrite:
+            return False
+        dicom = [self._dicom_folder(case)] if self.write_dicom is not None else []
+        return is_done(self._record(case), [*dicom, *paths], lambda: made_from(case, self.model))
+
     def _dicom_folder(self, case: Case) -> Path:
         return self.output_dir / f"{case.name}{DICOM_SUFFIX}"
+
+    def _record(self, case: Case) -> Path:
+        return self.output_dir / f"{case.name}{RECORD_SUFFIX}"
 
     def _synthesise_file(self, case: Case, paths: Mapping[str, Path]) -> None:
         if self.write_dicom is not None and case.series is None:
@@ -119,104 +135,52 @@ class InferenceEngine(SupervisedEvaluator):
         with stage(logger, f"{case.name}: read"):
             volume = read_volume(case.ncct, series=case.series)
         logger.debug("%s: %s, affine %s", case.name, describe(volume.array), volume.affine.tolist())
-        with stage(logger, f"{case.name}: synthesise"):
-            images = synthesise_stages(volume, self.network, self.inferer, spacing=self.spacing, stages=self.stages)
+        with stage(logger, f"{case.name}: look for contrast and lungs"):
+            remarks = list(remarks_on(volume))
+        for remark in remarks:
+            logger.warning("%s: %s", volume.path, remark)
+        images = self._synthesise(case, volume)
         logger.debug("%s: synthetic CTA %s", case.name, describe(images[REFINED]))
         with stage(logger, f"{case.name}: write"):
+            self._write(case, volume, images, paths, remarks)
+
+    def _synthesise(self, case: Case, volume: Volume) -> dict[str, np.ndarray]:
+        try:
+            with stage(logger, f"{case.name}: synthesise"):
+                return synthesise_stages(volume, self.network, self.inferer, spacing=self.spacing, stages=self.stages)
+        except InputError as error:
+            remedy = "its weights are damaged or its precision is too low: take another checkpoint, or --amp off"
+            raise InputError(f"{volume.path}: of what the network predicts {error}; {remedy}") from error
+
+    def _write(
+        self,
+        case: Case,
+        volume: Volume,
+        images: Mapping[str, np.ndarray],
+        paths: Mapping[str, Path],
+        remarks: Sequence[str],
+    ) -> None:
+        """Write all files of a case beside their places before the first takes its place."""
+        digests = {}
+        with ExitStack() as renamed_last_to_first:
+            for name in (REFINED, *(name for name in images if name != REFINED)):
+                temporary = renamed_last_to_first.enter_context(written_whole(paths[name], ".nii.gz"))
+                write_like(images[name], volume, temporary)
+                digests[paths[name].name] = sha256_of(temporary)
+            # The record before the files that it stands for: without them it is no harm, they without it would be.
+            record = renamed_last_to_first.enter_context(written_whole(self._record(case)))
+            origin = made_from(case, self.model)
+            record.write_text(record_text(case, origin, digests, self.model, remarks), encoding="utf-8")
             if self.write_dicom is not None:
                 self.write_dicom(case, images[REFINED], self._dicom_folder(case))
-            for name, hu in images.items():
-                write_like(hu, volume, paths[name])
 
 
-def synthesise(
-    volume: Volume, network: nn.Module, inferer: VolumeInferer, *, spacing: Sequence[float] | None = None
-) -> np.ndarray:
-    """Synthesise the CTA of a scan, int16 HU on the scan's own grid; see ``synthesise_stages``."""
-    return synthesise_stages(volume, network, inferer, spacing=spacing)[REFINED]
-
-
-def synthesise_stages(
-    volume: Volume,
-    network: nn.Module,
-    inferer: VolumeInferer,
-    *,
-    spacing: Sequence[float] | None = None,
-    stages: Sequence[str] = (REFINED,),
-) -> dict[str, np.ndarray]:
-    """Synthesise the CTA of a scan, on the scan's own grid, and give the stages on the way to it if wanted.
-
-    The network's change is added to the scan's own HU, so what it leaves alone stays exact, also outside the window
-    and also when the network sees another voxel size.
-
-    Args:
-        volume: the NCCT in HU, in any orientation.
-        network: the cascade.
-        inferer: how the cascade covers a volume.
-        spacing: voxel size in mm that the network was trained on; None: the scan's own.
-        stages: names of the ``Stages`` to give.
-
-    Returns:
-        int16 HU, the shape of ``volume``, for each of ``stages``.
-
-    Raises:
-        InputError: if the volume is smaller than the training patch.
-    """
-    ras, orientation = to_ras(volume.array, volume.affine)
-    # In memory slice by slice, as the network takes them: gathering strided slices would cost ten times as much.
-    ncct_hu = torch.from_numpy(np.ascontiguousarray(np.moveaxis(ras, -1, 0))).permute(1, 2, 0)
-    if spacing is None:
-        _check_size(ncct_hu, inferer, volume)
-        images = _synthesise_on_grid(ncct_hu, network, inferer, stages)
-    else:
-        own_spacing = spacing_to_ras(volume.spacing, orientation)
-        grid = MetaTensor(ncct_hu[None].float(), affine=torch.diag(torch.tensor([*own_spacing, 1.0])))
-        network_grid: Any = Spacing(pixdim=spacing, mode="bilinear", padding_mode="border")(grid)
-        _check_size(network_grid[0], inferer, volume)
-        changes = _changes_on(grid, network_grid, network, inferer, stages)
-        images = {name: to_int16_hu(ncct_hu.numpy() + change) for name, change in changes.items()}
-    return {name: from_ras(image, orientation) for name, image in images.items()}
-
-
-def _synthesise_on_grid(
-    ncct_hu: torch.Tensor, network: nn.Module, inferer: VolumeInferer, stages: Sequence[str]
-) -> dict[str, np.ndarray]:
-    width, height, depth = ncct_hu.shape
-    images = {name: np.moveaxis(np.empty((depth, width, height), np.int16), 0, -1) for name in stages}
-    with tqdm(total=depth, desc="slices", unit="slice", leave=False) as bar:
-        for slab in inferer.slabs(ncct_hu, network):
-            part = slice(slab.first, slab.first + slab.volume(slab.ncct).shape[-1])
-            own_hu = ncct_hu[..., part].float()
-            for name, image in images.items():
-                change = slab.volume(getattr(slab.stages, name) - slab.ncct)
-                image[..., part] = to_int16_hu(inferer.window.apply_change(own_hu, change).numpy())
-            bar.update(part.stop - part.start)
-    return images
-
-
-def _changes_on(
-    grid: MetaTensor, network_grid: MetaTensor, network: nn.Module, inferer: VolumeInferer, stages: Sequence[str]
-) -> dict[str, np.ndarray]:
-    """The change in HU to each stage, made on the network's grid and brought to ``grid``; both (1, X, Y, Z) in HU."""
-    ncct_hu = network_grid.as_tensor()[0]
-    changes = {name: torch.empty_like(ncct_hu) for name in stages}
-    for slab in inferer.slabs(ncct_hu, network):
-        part = slice(slab.first, slab.first + slab.volume(slab.ncct).shape[-1])
-        for name, change_hu in changes.items():
-            change = slab.volume(getattr(slab.stages, name) - slab.ncct)
-            change_hu[..., part] = inferer.window.apply_change(ncct_hu[..., part], change) - ncct_hu[..., part]
-    resample = SpatialResample(mode="bilinear", padding_mode="border")
-    return {
-        name: resample(
-            MetaTensor(change_hu[None], affine=network_grid.affine), dst_affine=grid.affine, spatial_size=grid.shape[1:]
-        )[0].numpy()
-        for name, change_hu in changes.items()
-    }
-
-
-def _check_size(ncct_hu: torch.Tensor, inferer: VolumeInferer, volume: Volume) -> None:
-    if any(size < patch for size, patch in zip(ncct_hu.shape, inferer.patch_size, strict=False)):
-        raise InputError(
-            f"{volume.path}: the volume is {' x '.join(map(str, ncct_hu.shape))} voxels on the network's grid, smaller "
-            f"than its training patch {' x '.join(map(str, inferer.patch_size))}; give a larger or finer scan"
-        )
+def _unforeseen(case: Case, error: Exception) -> str:
+    """A case's failure in a line, whatever was raised."""
+    reason = " ".join(str(error).split())
+    # Of a DICOM series neither its folder nor what names a file in it: both often carry the patient's name.
+    name, quoted = (case.ncct, reason[:LONGEST_REASON]) if case.series is None else (case.name, "")
+    if isinstance(error, MemoryError) or "out of memory" in reason.lower() or "allocate memory" in reason:
+        return f"{name}: there isn't enough memory for it; free some, or give --batch-size 1 or --device cpu"
+    words = f"{type(error).__name__}{quoted and f': {quoted}'}"
+    return f"{name}: failed in a way that nobody foresaw ({words}); --debug shows where"

@@ -17,6 +17,7 @@ from ..common.errors import InputError, one_line_errors
 from ..common.files import to_json
 from ..common.folders import writable_folder
 from ..common.hu import HUWindow
+from ..infer.options import RunningOptions, add_options, parse_options
 from ..runs.record import read_record
 from ..settings.sections import Settings
 from .comparison import evaluate
@@ -64,8 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--output", default=OUTPUT, metavar="DIR", help=f"the folder to write to (default: {OUTPUT})")
     add("--window", type=float, nargs=2, metavar=("LOWER", "UPPER"),
         help="second range of PSNR and SSIM in HU (default: the first run's window)")  # fmt: skip
-    add("--device", default="auto", help="of a run: cpu, cuda, cuda:1; auto: cuda if there is one (default)")
-    add("--batch-size", type=int, default=0, help="of a run: slices or patches a pass (default: as trained)")
+    add_options(parser, RunningOptions, of="of a run: ")
     add("--jobs", type=int, default=0, help="cases scored side by side (default: as cores and memory allow)")
     add("--json", action="store_true", help="print the summary as JSON and nothing else")
     add("--no-report", action="store_true", help="write no report.html")
@@ -83,8 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         split=arguments.split,
         output=arguments.output,
         window=arguments.window,
-        device=arguments.device,
-        batch_size=arguments.batch_size,
+        running=parse_options(RunningOptions, arguments),
         jobs=arguments.jobs,
         report=not arguments.no_report,
     )
@@ -95,7 +94,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 @one_line_errors()
-def run_bundle(*, pred: str | Sequence[str] = (), run: str | Sequence[str] = (), **options: Any) -> None:
+def run_bundle(
+    *,
+    pred: str | Sequence[str] = (),
+    run: str | Sequence[str] = (),
+    running: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> None:
     """What the bundle's ``evaluate.yaml`` runs: one or several of each kind of method; see ``run_evaluation``."""
     sources = [
         parse_source(word, is_run=is_run)
@@ -105,7 +110,7 @@ def run_bundle(*, pred: str | Sequence[str] = (), run: str | Sequence[str] = (),
     ]
     if not sources:  # MONAI drops keys that the YAML doesn't use, such as the command's --run, without a word
         raise InputError("neither pred nor run_dir is given; give folders of predictions, of trainings, or both")
-    evaluation = run_evaluation(sources, **options)
+    evaluation = run_evaluation(sources, running=RunningOptions.parse(running), **options)
     show(evaluation, options["output"], report=options["report"])
 
 
@@ -116,8 +121,7 @@ def run_evaluation(
     split: str = "",
     output: str = OUTPUT,
     window: Sequence[float] | None = None,
-    device: str = "auto",
-    batch_size: int = 0,
+    running: RunningOptions | None = None,
     jobs: int = 0,
     report: bool = True,
 ) -> Evaluation:
@@ -129,23 +133,22 @@ def run_evaluation(
         split: of it; empty: testing, or else the first that has a CTA; see ``choose_cases``.
         output: the folder to write to.
         window: (lower, upper) of the second range of PSNR and SSIM in HU; None: the first run's window.
-        device: that runs synthesise on.
-        batch_size: slices or patches a forward pass; 0: as trained.
+        running: how runs synthesise; None: as they were trained.
         jobs: cases scored side by side; 0: as many as cores and memory allow.
         report: whether to write ``report.html``.
 
     Raises:
         InputError: if anything given can't be used.
     """
-    if jobs < 0 or batch_size < 0:
-        raise InputError(f"jobs is {jobs}, batch_size {batch_size}; expected 0 (automatic) or more")
+    if jobs < 0:
+        raise InputError(f"jobs is {jobs}, expected 0 (automatic) or more")
     require_unique_names(sources)
     runs = {source.name: Settings.parse(read_record(source.path)) for source in sources if source.is_run}
     chosen = _choose(datalist, split, next(iter(runs.values()), None))
     folder = writable_folder(output)
     second_range = _window(window, runs)
     methods = [
-        predict(source, chosen.cases, folder / PREDICTIONS / source.name, device=device, batch_size=batch_size)
+        predict(source, chosen.cases, folder / PREDICTIONS / source.name, running or RunningOptions())
         if source.is_run
         else find_predictions(source.name, source.path, chosen.cases)
         for source in sources

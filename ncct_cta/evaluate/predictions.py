@@ -9,12 +9,11 @@ from tqdm import tqdm
 
 from ..common.errors import InputError
 from ..data import Case, read_case_list
-from ..engines import InferenceEngine
 from ..engines.inference import OUTPUT_SUFFIX
-from ..infer.running import run_inference
+from ..infer.options import RunningOptions
+from ..infer.running import engine_of, run_inference, trained_model
 from ..metrics import HURemap
 from ..runs.files import BEST, CONFIG, LAST
-from ..runs.trained_model import TrainedModel
 from ..settings.sections import Settings
 from ..volumes.nifti import read_ct
 from ..volumes.nifti_write import write_like
@@ -23,17 +22,14 @@ from .results import HU_REMAP, Method
 from .selection import MethodSource, listed
 
 
-def predict(
-    source: MethodSource, cases: Sequence[Case], folder: Path, *, device: str = "auto", batch_size: int = 0
-) -> Method:
+def predict(source: MethodSource, cases: Sequence[Case], folder: Path, options: RunningOptions) -> Method:
     """Synthesise the cases with a run's best weights; files that are up to date are used as they are.
 
     Args:
         source: a run.
         cases: what to synthesise.
         folder: where ``{case}_syncta.nii.gz`` are written.
-        device: ``auto``, or PyTorch's name of a device.
-        batch_size: slices or patches a forward pass; 0: as trained.
+        options: how the network runs.
 
     Raises:
         InputError: if the run can't be used or a case can't be synthesised.
@@ -44,16 +40,9 @@ def predict(
     trained = [path for path in (source.path / name for name in (BEST, LAST, CONFIG)) if path.is_file()]
     outdated = [case for case in cases if not provenance.is_current(files[case.name], [case.ncct, *trained])]
     if outdated:
-        model = TrainedModel(str(source.path), device=device, batch_size=batch_size)
-        engine = InferenceEngine(
-            device=model.device,
-            cases=tqdm(outdated, desc=f"synthesise with {source.name}", unit="case", leave=False),
-            network=model.cascade,
-            inferer=model.inferer,
-            output_dir=folder,
-            spacing=model.settings.data.spacing,
-            overwrite=True,
-        )
+        model = trained_model(str(source.path), "", options)
+        bar = tqdm(outdated, desc=f"synthesise with {source.name}", unit="case", leave=False)
+        engine = engine_of(model, bar, folder, overwrite=True)
         run_inference(engine, model)
         for case in outdated:
             provenance.add(files[case.name], [case.ncct, *trained])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,9 +12,14 @@ from ..common.errors import InputError
 from ..data.cases import ALL_SPLITS, DATALIST, SPLITS, Case, expected, nifti_files, read_datalist, require_unique
 from ..volumes.nifti import case_name, nifti_suffix
 
+logger = logging.getLogger(__name__)
+
 # What stands beside the NCCTs in a folder and is no input: the pair's other files, and what this software writes.
 NOT_INPUTS = ("cta", "lung", "vessel", "syncta", "coarse", "intermediate", "refined", "body", "mask")
-NO_INPUT = re.compile(rf".*_({'|'.join(NOT_INPUTS)})\.nii(\.gz)?", re.IGNORECASE)
+PLAIN = ("cta", "lungs?", "vessels?", "body", "mask")  # as a file's whole name, in a folder of its case
+NO_INPUT = re.compile(rf"(.*_({'|'.join(NOT_INPUTS)})|{'|'.join(PLAIN)})\.nii(\.gz)?", re.IGNORECASE)
+# Folders of masks, as TotalSegmentator and the Medical Segmentation Decathlon name them.
+NO_SCANS = re.compile(r"\..*|segmentations?|labels?(Tr|Ts|Va)?|masks?", re.IGNORECASE)
 FROM_DICOM = "python -m ncct_cta.prepare converts DICOM"
 
 
@@ -20,16 +27,15 @@ def read_inputs(source: str | Path, *, split: str | None = None) -> list[Case]:
     """Find the NCCTs to run on.
 
     Args:
-        source: a NIfTI file, a folder of them (any name; ``NOT_INPUTS`` and hidden files are passed over), or a
-            datalist.
-        split: of a datalist: a name in ``SPLITS``, or ``all``; by default testing, or all where that is empty. Of a
-            folder it takes the list in it.
+        source: a NIfTI file, a folder of them, a folder of one folder per case, or a datalist. Of a folder any name is
+            taken but ``NOT_INPUTS`` and hidden files; where it holds a ``datalist.json``, that says what is in it.
+        split: of a datalist: a name in ``SPLITS``, or ``all``; by default testing, or all where that is empty.
 
     Raises:
         InputError: if there is nothing to run on, or if two inputs would give outputs of the same name.
     """
     source = Path(source)
-    if split and (source / DATALIST).is_file():
+    if (source / DATALIST).is_file():
         source = source / DATALIST
     if source.suffix.lower() == ".json":
         # Inference needs no CTA: a list may name files that stayed on another machine.
@@ -37,15 +43,7 @@ def read_inputs(source: str | Path, *, split: str | None = None) -> list[Case]:
     elif split and source.exists():
         raise InputError(f"{source}: has no splits, expected a case list ({DATALIST}); leave out the split {split!r}")
     elif source.is_dir():
-        found = nifti_files(source)
-        cases = [Case(case_name(path), path) for path in found if not NO_INPUT.fullmatch(path.name)]
-        if not found:
-            raise InputError(f"{source}: holds no NIfTI file, expected .nii or .nii.gz; {FROM_DICOM}")
-        if not cases:
-            raise InputError(
-                f"{source}: none of its {len(found)} NIfTI files is an NCCT, expected .nii or .nii.gz files other "
-                f"than masks and CTAs; {FROM_DICOM}"
-            )
+        cases = _cases_of_folder(source)
     elif not source.exists():
         raise InputError(f"{source}: there is no such file or folder; check the path")
     elif not nifti_suffix(source):
@@ -53,9 +51,32 @@ def read_inputs(source: str | Path, *, split: str | None = None) -> list[Case]:
             f"{source}: expected a NIfTI file (.nii or .nii.gz), a folder of them, a datalist (.json) or a DICOM folder"
         )
     else:
-        cases = [Case(case_name(source), source)]
+        cases = [Case(case_name(source.absolute()), source)]
     require_unique({"input": cases})
     return cases
+
+
+def _cases_of_folder(folder: Path) -> list[Case]:
+    """The NCCTs of a folder, or else of the folders in it."""
+    found = nifti_files(folder)
+    if not found:
+        inner = sorted(path for path in folder.iterdir() if path.is_dir() and not NO_SCANS.fullmatch(path.name))
+        found = [path for each in inner for path in nifti_files(each)]
+    if not found:
+        raise InputError(f"{folder}: holds no NIfTI file, expected .nii or .nii.gz; {FROM_DICOM}")
+    paths = [path for path in found if not NO_INPUT.fullmatch(path.name)]
+    if not paths:
+        raise InputError(
+            f"{folder}: none of its {len(found)} NIfTI files is an NCCT, expected .nii or .nii.gz files other "
+            f"than masks and CTAs; {FROM_DICOM}"
+        )
+    names = [case_name(path.absolute()) for path in paths]
+    folders = Counter(name for name, _ in {(name, path.parent) for name, path in zip(names, paths, strict=True)})
+    # Files of one name in several folders are told apart by both.
+    return [
+        Case(name if folders[name] == 1 else f"{path.parent.name}_{name}", path)
+        for name, path in zip(names, paths, strict=True)
+    ]
 
 
 def _choose_split(splits: Mapping[str, list[Case]], source: Path, split: str | None) -> list[Case]:
@@ -65,4 +86,6 @@ def _choose_split(splits: Mapping[str, list[Case]], source: Path, split: str | N
     cases = everything if split == ALL_SPLITS else splits[split or "testing"] or ([] if split else everything)
     if not cases:
         raise InputError(f"{source}: the split {split!r} is empty, expected at least one case; choose another split")
+    if split is None and len(cases) < len(everything):
+        logger.info("%s: its %d testing cases of %d; --split all takes all", source, len(cases), len(everything))
     return cases

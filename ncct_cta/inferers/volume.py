@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -11,38 +11,49 @@ from typing import Any, NamedTuple
 import torch
 from monai.inferers import Inferer, sliding_window_inference
 from torch import nn
-from torch.nn import functional
 
-from ..common.hu import HUWindow
+from ..common.hu import AIR_HU, HUWindow, to_int16_hu
 from ..common.precision import autocast
-from ..networks import Stages
+from ..networks import Stages, intermediate_image
+from .region import Box, body_box, cut, paste, widened
+
+REFINED = "refined"  # the stage that is the synthetic CTA
 
 
-class Slab(NamedTuple):
-    """Neighbouring slices, or the whole volume: where they lie, the input and what the cascade made of it.
+class SynthesisedSlices(NamedTuple):
+    """What the cascade saw and made of neighbouring slices of a volume, or of all of them.
 
-    ``ncct`` and the stages are float32, (n, 1, X, Y) for n slices from ``first`` on, or (1, 1, X, Y, Z).
+    Args:
+        span: where they lie along Z.
+        ncct: its input, float32 in [-1, 1]: (n, 1, X, Y) for n slices, or (1, 1, X, Y, Z) for the whole volume.
+        stages: its output, likewise.
     """
 
-    first: int
+    span: slice
     ncct: torch.Tensor
     stages: Stages
 
-    def volume(self, image: torch.Tensor) -> torch.Tensor:
-        """Bring one of the slab's images into the volume's layout, (X, Y, n)."""
-        return image[:, 0].permute(1, 2, 0) if image.ndim == 4 else image[0, 0]
+    def change(self, stage: str) -> torch.Tensor:
+        """What a stage adds to the input, in the volume's layout: (X, Y, n) in units of [-1, 1]."""
+        change = getattr(self.stages, stage) - self.ncct
+        return change[:, 0].permute(1, 2, 0) if change.ndim == 4 else change[0, 0]
 
 
 class VolumeInferer(Inferer):
     """Run the cascade over a volume: batches of axial slices in 2-D, blended sliding windows in 3-D.
 
+    It sees the body's box alone (``region``), so the result doesn't depend on the air around; what lies outside stays.
+
     Args:
         window: the HU window that the network was trained on.
         patch_size: the training patch; its length says whether the network is 2-D or 3-D.
-        multiple: in-plane sizes are padded to multiples of this (a UNet halves them on every level).
+        multiple: what the sizes of a slice are multiples of (a UNet halves them on every level); windows have the
+            patch's size.
         batch_size: slices or patches a forward pass.
-        overlap: share of a 3-D window that its neighbour covers too; blended with Gaussian weights.
+        overlap: share of a window that its neighbour covers too; blended with Gaussian weights.
         amp: mixed precision: off, bf16 or fp16.
+        windowed: cover slices too by windows: for a network with instance norm, whose result depends on all that it
+            sees, so that it must see as much as in training.
     """
 
     def __init__(
@@ -54,6 +65,7 @@ class VolumeInferer(Inferer):
         batch_size: int = 4,
         overlap: float = 0.25,
         amp: str = "off",
+        windowed: bool = False,
     ) -> None:
         super().__init__()
         self.window = window
@@ -62,6 +74,7 @@ class VolumeInferer(Inferer):
         self.batch_size = batch_size
         self.overlap = overlap
         self.amp = amp
+        self.windowed = windowed or len(self.patch_size) == 3
 
     def __call__(  # type: ignore[override]
         self, inputs: torch.Tensor, network: nn.Module, *args: Any, **kwargs: Any
@@ -79,42 +92,66 @@ class VolumeInferer(Inferer):
         """
         ncct_hu = inputs[0, 0].cpu()
         synthetic = torch.empty(ncct_hu.shape)
-        for slab in self.slabs(ncct_hu, network):
-            change = slab.volume(slab.stages.refined - slab.ncct)
-            part = slice(slab.first, slab.first + change.shape[-1])
-            synthetic[..., part] = self.window.apply_change(ncct_hu[..., part].float(), change)
+        for _ in self.synthesise(ncct_hu, network, {REFINED: synthetic}):
+            pass
         return synthetic[None, None]
 
-    @torch.inference_mode()
-    def slabs(self, ncct_hu: torch.Tensor, network: nn.Module) -> Iterator[Slab]:
-        """Run the cascade slab by slab, so that a long scan never lies in memory as floats.
+    def synthesise(
+        self, ncct_hu: torch.Tensor, network: nn.Module, images: Mapping[str, torch.Tensor]
+    ) -> Iterator[SynthesisedSlices]:
+        """Run the cascade over a volume and write what it made of it, batch by batch: floats of a batch alone are held.
 
         Args:
             ncct_hu: (X, Y, Z) in HU, any type, RAS+ orientation.
             network: the cascade; it decides the device.
+            images: of each stage wanted, by its name in ``Stages``, the volume to write in HU: (X, Y, Z), float32, or
+                int16, which is rounded to.
+
+        Yields:
+            each batch once it is written.
         """
+        for slices in self._slices(ncct_hu, network):
+            own_hu = ncct_hu[..., slices.span].float()
+            for stage, image in images.items():
+                hu = self.window.apply_change(own_hu, slices.change(stage))
+                image[..., slices.span] = (
+                    torch.from_numpy(to_int16_hu(hu.numpy())) if image.dtype == torch.int16 else hu
+                )
+            yield slices
+
+    @torch.inference_mode()
+    def _slices(self, ncct_hu: torch.Tensor, network: nn.Module) -> Iterator[SynthesisedSlices]:
+        """What the cascade makes of a volume; outside the body's box it changes nothing."""
         network.eval()
         device = next(network.parameters()).device
+        # Windows have the patch's size; slices in one piece have one that the network can halve on every level.
+        seen = widened(body_box(ncct_hu), self.patch_size, multiple=1 if self.windowed else self.multiple)
+        air = float(self.window.normalise(torch.tensor(float(AIR_HU))))
         if len(self.patch_size) == 3:
             ncct = self.window.normalise(ncct_hu.float())[None, None]
-            yield Slab(0, ncct, self._slide(ncct, network, device))
+            made = self._slide(cut(ncct, seen, air), network, device)
+            yield SynthesisedSlices(slice(0, ncct.shape[-1]), ncct, _pasted(made, seen, ncct))
             return
+        in_plane, along = seen[:2], seen[2]
         with _batches_on_cores(self.batch_size) if device.type == "cpu" else nullcontext(_whole_batches) as apply:
-            for first in range(0, ncct_hu.shape[-1], self.batch_size):
-                slices = ncct_hu[..., first : first + self.batch_size].permute(2, 0, 1)[:, None]
-                ncct = self.window.normalise(slices.float().contiguous())
-                yield Slab(first, ncct, apply(partial(self._run, network=network), ncct.to(device)))
+            for span in _spans(ncct_hu.shape[-1], along, self.batch_size):
+                ncct = self.window.normalise(ncct_hu[..., span].permute(2, 0, 1)[:, None].float().contiguous())
+                slices: Stages | None = None
+                if along.start <= span.start < along.stop:
+                    slices = apply(partial(self._run, network=network), cut(ncct, in_plane, air).to(device))
+                yield SynthesisedSlices(span, ncct, _pasted(slices, in_plane, ncct))
 
     @torch.inference_mode()
     def _run(self, ncct: torch.Tensor, network: nn.Module) -> Stages:
-        width, height = ncct.shape[-2:]
-        padding = (0, -height % self.multiple, 0, -width % self.multiple)
-        padded = functional.pad(ncct, padding, mode="replicate") if any(padding) else ncct
-        with autocast(ncct.device, self.amp):
-            stages = network(padded)
-        return Stages(*(image[..., :width, :height].float().cpu() for image in stages))
+        if self.windowed:
+            stages = self._slide(ncct, network, ncct.device)
+        else:
+            with autocast(ncct.device, self.amp):
+                stages = network(ncct)
+        return Stages(*(image.float().cpu() for image in stages))
 
     def _slide(self, ncct: torch.Tensor, network: nn.Module, device: torch.device) -> Stages:
+        """Windows of the patch's size over slices or a volume, which stay on their device; the network runs on its."""
         with autocast(device, self.amp):
             stages = sliding_window_inference(
                 ncct,
@@ -126,9 +163,24 @@ class VolumeInferer(Inferer):
                 mode="gaussian",
                 padding_mode="replicate",
                 sw_device=device,
-                device=torch.device("cpu"),
+                device=ncct.device,
             )
         return Stages(*stages)
+
+
+def _spans(depth: int, along: slice, most: int) -> Iterator[slice]:
+    """Neighbouring slices in batches of at most ``most``, none of which lies within and without ``along``."""
+    for start, stop in ((0, along.start), (along.start, along.stop), (along.stop, depth)):
+        for first in range(start, stop, most):
+            yield slice(first, min(first + most, stop))
+
+
+def _pasted(made: Stages | None, box: Box, ncct: torch.Tensor) -> Stages:
+    """The stages of all of ``ncct``: what was made of a box of it, and around it the stages of an unchanged image."""
+    stages = Stages(ncct.clone(), intermediate_image(ncct, ncct), ncct.clone())
+    for part, image in zip(made or (), stages, strict=False):
+        paste(part, box, image)
+    return stages
 
 
 Run = Callable[[torch.Tensor], Stages]

@@ -68,7 +68,7 @@ class Section:
         good: dict[str, Any] = {}
         problems: list[str] = []
         for key, value in values.items():
-            name = f"{cls.section_name()}.{key}"
+            name = cls.name_in_errors(key)
             if key not in fields:
                 problems.append(f"unknown setting {name}{nearest(key, fields)}")
                 continue
@@ -79,6 +79,11 @@ class Section:
                 good.pop(key, None)
                 problems.append(f"{name} is {shown(value)}, expected {problem}")
         return cls(**good), problems
+
+    @classmethod
+    def name_in_errors(cls, key: str) -> str:
+        """What an error calls a setting: ``data.window``."""
+        return f"{cls.section_name()}.{key}"
 
     @classmethod
     def section_name(cls) -> str:

@@ -20,6 +20,8 @@ from ..common.hu import CT_MUST_REACH_HU, INT16_RANGE
 
 SUFFIXES = (".nii.gz", ".nii")
 MIN_SLICES = 2
+# Names of files that say what they hold and not of whom.
+KINDS_OF_IMAGE = ("ncct", "ct", "native", "noncontrast", "non_contrast", "image", "img", "volume", "scan", "series")
 # Two grids are one when no corner of the volume moves by more than this part of a voxel: far above what float32
 # headers and quaternions round off, far below what matters anatomically.
 GRID_TOLERANCE_VOXELS = 0.01
@@ -151,12 +153,16 @@ def require_same_grid(a: Volume, b: Volume, *, names: Sequence[str] = ("NCCT", "
 def case_name(path: str | Path) -> str:
     """The case that a file belongs to: its name without .nii or .nii.gz and without a trailing _ncct.
 
-    >>> case_name("scans/patient.17.b_ncct.nii.gz")
-    'patient.17.b'
+    Where that is the kind of image alone, as in ``P003/NCCT.nii.gz``, it is the folder's name.
+
+    >>> case_name("scans/patient.17.b_ncct.nii.gz"), case_name("scans/P003/NCCT.nii.gz")
+    ('patient.17.b', 'P003')
     """
     name = Path(path).name
     suffix = nifti_suffix(path)
     stem = name[: len(name) - len(suffix)] if suffix else name
+    if stem.lower() in KINDS_OF_IMAGE and Path(path).parent.name:
+        return Path(path).parent.name
     return stem.removesuffix("_ncct") or stem
 
 

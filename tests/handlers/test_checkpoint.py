@@ -198,7 +198,7 @@ def test_weights_that_are_not_finite_are_never_saved_over_good_ones(tmp_path):
     next(network.parameters()).data[0] = float("nan")
     trainer = make_trainer(tiny_cascade(), [tiny_batch()])
     CheckpointHandler(tmp_path, {"network": network}).attach(trainer)
-    with pytest.raises(InputError, match="the network after epoch 1: .* holds values that aren't finite"):
+    with pytest.raises(InputError, match=r"the network after epoch 1: .* holds values that aren't finite"):
         trainer.run()
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert same_weights(load(tmp_path / LAST)["network"], validations.weights[-1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
@@ -11,51 +10,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-import yaml
-from left_as_found import logging_left_as_found
+from made_scans import NOT_SET, chest, edited, hu_of, save, synthesise
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from scipy.spatial.transform import Rotation
 
-from ncct_cta.infer.command import main
 from ncct_cta.runs.trained_model import TrainedModel
-from ncct_cta.train.command import main as train
-
-SHAPE = (40, 36, 34)  # no side smaller than the patch, whichever becomes the slice's
-NOT_SET = (None, 0)
-
-
-def synthesise(source: Path, output: Path, *words: str | Path) -> dict[str, Path]:
-    """Run the command and give the files it leaves, by name."""
-    main(["--input", str(source), "--output", str(output), "--device", "cpu", *map(str, words)])
-    return {path.name: path for path in sorted(output.iterdir())}
-
-
-def chest(shape: tuple[int, int, int] = SHAPE, seed: int = 0) -> np.ndarray:
-    """Smooth HU with air and bone, a part of them outside the window."""
-    random = np.random.default_rng(seed)
-    waves = np.indices(shape).transpose(1, 2, 3, 0) @ random.uniform(0.05, 0.2, 3)
-    return (1500 * np.sin(waves) + random.normal(0, 20, shape)).astype(np.int16)
-
-
-def save(
-    path: Path,
-    hu: np.ndarray,
-    sform: tuple[np.ndarray | None, int] = (np.eye(4), 1),
-    qform: tuple[np.ndarray | None, int] = NOT_SET,
-    units: tuple[str, str] = ("mm", "sec"),
-) -> Path:
-    """Write a NIfTI with exactly these forms."""
-    image = nib.Nifti1Image(hu, None, dtype=hu.dtype)
-    image.header.set_sform(*sform)
-    image.header.set_qform(*qform)
-    image.header.set_xyzt_units(*units)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(image, path)
-    return path
-
-
-def hu_of(path: Path) -> np.ndarray:
-    return np.asanyarray(nib.load(path).dataobj)
 
 
 def _rigid(spacing: tuple[float, float, float], *, mirrored: bool = False) -> np.ndarray:
@@ -92,42 +51,9 @@ def geometries(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> t
     return folder / "in", folder / "out"
 
 
-def edited(run: Path, folder: Path, *, weights: Callable[[torch.Tensor], torch.Tensor] | None = None, **data) -> Path:
-    """A copy of a run's settings and best weights, changed."""
-    folder.mkdir()
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    config["data"] |= data
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    checkpoint = torch.load(run / "checkpoint_best.pt", weights_only=True)
-    if weights is not None:
-        checkpoint["ema"] = {name: weights(value) for name, value in checkpoint["ema"].items()}
-    torch.save(checkpoint, folder / "checkpoint_best.pt")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def identity_run(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run whose network changes nothing: with zeros for weights the residual is zero."""
-    return edited(trained_run, tmp_path_factory.mktemp("runs") / "identity", weights=torch.zeros_like)
-
-
-@pytest.fixture(scope="module")
-def run_3d(cohort: Path, tiny_settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "g_3d"
-    words = ["--data::datalist", str(cohort), "--train::output_dir", str(folder), "--model::spatial_dims", "3"]
-    with logging_left_as_found():
-        train(["g_small", *tiny_settings, *words, "--data::patch_size", "[16, 16, 16]", "--train::batch_size", "2"])
-    return folder
-
-
-@pytest.fixture
-def scan(cohort: Path) -> Path:
-    return cohort / "phantom003_ncct.nii.gz"
-
-
 @pytest.mark.parametrize("name", FORMS)
 def test_the_header_says_the_same_to_nibabel(geometries: tuple[Path, Path], name: str) -> None:
-    source, synthetic = (nib.load(next(folder.glob(f"{name}*"))) for folder in geometries)
+    source, synthetic = (nib.load(next(folder.glob(f"{name}*.nii.gz"))) for folder in geometries)
     assert synthetic.shape == source.shape
     assert synthetic.get_data_dtype() == np.int16
     for field in ("sform_code", "qform_code", "xyzt_units", "srow_x", "srow_y", "srow_z", "pixdim"):
@@ -139,7 +65,7 @@ def test_the_header_says_the_same_to_nibabel(geometries: tuple[Path, Path], name
 
 @pytest.mark.parametrize("name", FORMS)
 def test_the_grid_is_the_same_for_simpleitk(geometries: tuple[Path, Path], name: str) -> None:
-    source, synthetic = (sitk.ReadImage(str(next(folder.glob(f"{name}*")))) for folder in geometries)
+    source, synthetic = (sitk.ReadImage(str(next(folder.glob(f"{name}*.nii.gz")))) for folder in geometries)
     assert synthetic.GetSize() == source.GetSize()
     assert synthetic.GetSpacing() == source.GetSpacing()
     assert synthetic.GetOrigin() == source.GetOrigin()
@@ -148,7 +74,7 @@ def test_the_grid_is_the_same_for_simpleitk(geometries: tuple[Path, Path], name:
 
 
 def test_the_voxels_are_the_same_for_nibabel_and_simpleitk(geometries: tuple[Path, Path]) -> None:
-    path = next(geometries[1].glob("oblique*"))
+    path = next(geometries[1].glob("oblique*.nii.gz"))
     assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))).T, hu_of(path))
 
 
@@ -179,7 +105,9 @@ def test_a_network_that_changes_nothing_gives_the_input_exactly(identity_run: Pa
 
 
 def test_the_output_is_the_input_plus_the_networks_change(trained_run: Path, tmp_path: Path) -> None:
-    hu = chest((32, 34, 4))
+    # A body that one window of the training patch's size holds with its margin.
+    hu = np.full((32, 32, 4), -1200, np.int16)
+    hu[8:24, 8:24] = np.abs(chest((16, 16, 4)))
     save(tmp_path / "a.nii.gz", hu)
     outputs = synthesise(tmp_path / "a.nii.gz", tmp_path / "out", "--run", trained_run)
     model = TrainedModel(str(trained_run), device="cpu")
@@ -192,6 +120,31 @@ def test_the_output_is_the_input_plus_the_networks_change(trained_run: Path, tmp
     assert np.abs(hu_of(outputs["a_syncta.nii.gz"]) - (hu + change)).max() < 0.51
 
 
+@pytest.mark.parametrize("voxels", [(32, 32), (3, 0)])
+@pytest.mark.parametrize("spacing", [None, [8.0, 8.0, 10.0]])
+@pytest.mark.parametrize("run", ["trained_run", "run_3d"])
+def test_more_air_around_the_patient_changes_nothing_inside(
+    run: str,
+    spacing: list[float] | None,
+    voxels: tuple[int, int],
+    scan: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    model = request.getfixturevalue(run)
+    if spacing is not None:
+        model = edited(model, tmp_path / "run", spacing=spacing)
+    hu = hu_of(scan)
+    save(tmp_path / "in" / "plain.nii.gz", hu, sform=(nib.load(scan).affine, 1))
+    in_air = np.pad(hu, [voxels] * 3, constant_values=-1000)
+    save(tmp_path / "in" / "in_air.nii.gz", in_air, sform=(nib.load(scan).affine, 1))
+    outputs = synthesise(tmp_path / "in", tmp_path / "out", "--run", model)
+    plain, other = (hu_of(outputs[f"{name}_syncta.nii.gz"]).astype(int) for name in ("plain", "in_air"))
+    inside = tuple(slice(voxels[0], voxels[0] + size) for size in hu.shape)
+    assert np.abs(plain - hu)[hu > -400].mean() > 1  # or it would prove nothing
+    assert np.abs(plain - other[inside])[hu > -400].mean() < 1
+
+
 @pytest.mark.parametrize(
     ("name", "case"),
     [
@@ -199,11 +152,13 @@ def test_the_output_is_the_input_plus_the_networks_change(trained_run: Path, tmp
         ("plain.nii", "plain"),
         ("patient.1.2.840_ncct.nii.gz", "patient.1.2.840"),
         ("a_ncct_b_ncct.nii", "a_ncct_b"),
-        ("ncct.nii.gz", "ncct"),
+        ("P003/NCCT.nii.gz", "P003"),
+        ("s0001/ct.nii.gz", "s0001"),
         ("B-12 (second).NII.GZ", "B-12 (second)"),
     ],
 )
 def test_the_output_is_named_after_the_case(name: str, case: str, identity_run: Path, tmp_path: Path) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
     save(tmp_path / "whole.nii" if ".gz" not in name.lower() else tmp_path / "whole.nii.gz", chest((32, 32, 2)))
     source = next(tmp_path.glob("whole*")).rename(tmp_path / name)
     outputs = synthesise(source, tmp_path / "out", "--run", identity_run)
@@ -216,52 +171,6 @@ def test_one_channel_in_a_fourth_axis_stays_there(identity_run: Path, tmp_path: 
     save(tmp_path / "a.nii.gz", hu[..., None])
     (path,) = synthesise(tmp_path / "a.nii.gz", tmp_path / "out", "--run", identity_run).values()
     assert np.array_equal(hu_of(path), hu[..., None])
-
-
-@pytest.mark.parametrize(
-    ("split", "cases"),
-    [
-        ((), ["phantom003"]),
-        (("--split", "validation"), ["phantom002"]),
-        (("--split", "all"), ["phantom000", "phantom001", "phantom002", "phantom003"]),
-    ],
-)
-def test_a_case_lists_split_is_chosen(
-    split: tuple[str, ...], cases: list[str], cohort: Path, identity_run: Path, tmp_path: Path
-) -> None:
-    outputs = synthesise(cohort / "datalist.json", tmp_path / "out", "--run", identity_run, *split)
-    assert list(outputs) == [f"{case}_syncta.nii.gz" for case in cases]
-
-
-def test_a_folders_ncct_are_taken_and_its_masks_and_ctas_left(cohort: Path, identity_run: Path, tmp_path: Path) -> None:
-    for kind in ("ncct", "cta", "lung", "vessel"):
-        shutil.copy(cohort / f"phantom000_{kind}.nii.gz", tmp_path)
-    shutil.copy(cohort / "phantom001_ncct.nii.gz", tmp_path / "other.nii.gz")
-    outputs = synthesise(tmp_path, tmp_path / "out", "--run", identity_run)
-    assert list(outputs) == ["other_syncta.nii.gz", "phantom000_syncta.nii.gz"]
-
-
-def test_outputs_that_are_there_are_skipped_unless_told_otherwise(
-    trained_run: Path, scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
-) -> None:
-    mine = tmp_path / "phantom003_syncta.nii.gz"
-    mine.write_text("mine")
-    synthesise(scan, tmp_path, "--run", trained_run)
-    assert mine.read_text() == "mine"
-    assert "1 were there already and were left (--overwrite replaces them): phantom003_syncta.nii.gz" in caplog.text
-    synthesise(scan, tmp_path, "--run", trained_run, "--overwrite")
-    assert hu_of(mine).shape == hu_of(scan).shape
-
-
-def test_a_case_without_its_intermediates_is_made_again_and_a_whole_one_is_not(
-    trained_run: Path, scan: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    synthesise(scan, tmp_path, "--run", trained_run)
-    outputs = synthesise(scan, tmp_path, "--run", trained_run, "--save-intermediates")
-    assert list(outputs) == [f"phantom003_{stage}.nii.gz" for stage in ("coarse", "intermediate", "syncta")]
-    assert "1 were there already" not in caplog.text
-    synthesise(scan, tmp_path, "--run", trained_run, "--save-intermediates")
-    assert "1 were there already" in caplog.text
 
 
 def test_a_checkpoint_alone_is_as_good_as_its_run(trained_run: Path, scan: Path, tmp_path: Path) -> None:

@@ -178,9 +178,11 @@ def _require_valid(folder: Path) -> None:
         assert not errors, errors
 
 
-def test_without_dicom_only_the_nifti_is_written(source: Path, trained_run: Path, tmp_path: Path) -> None:
+def test_without_dicom_only_the_nifti_and_its_record_are_written(
+    source: Path, trained_run: Path, tmp_path: Path
+) -> None:
     _infer(trained_run, source, tmp_path)
-    assert sorted(path.name.partition("_syncta")[2] for path in tmp_path.iterdir()) == ["", ".nii.gz"]
+    assert sorted(path.name.partition("_syncta")[2] for path in tmp_path.iterdir()) == ["", ".json", ".nii.gz"]
 
 
 def test_a_case_without_its_dicom_is_made_again_and_a_whole_one_is_not(
@@ -341,7 +343,7 @@ NAME, IDENTITY, BIRTH = "Mustermann", "KH0815-77", "19570613"
 
 
 def test_nothing_that_identifies_a_patient_leaves_by_another_way(
-    trained_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    trained_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "in" / f"{NAME}_{IDENTITY}_{BIRTH}"
     tags = {"PatientName": f"{NAME}^Erika", "PatientID": IDENTITY, "PatientBirthDate": BIRTH}
@@ -353,10 +355,17 @@ def test_nothing_that_identifies_a_patient_leaves_by_another_way(
         _infer(trained_run, tmp_path / "in", tmp_path / "out", "--dicom", "--debug", "--series", "all")
     nifti, dicom = _outputs(tmp_path / "out")
     files = [path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.parent != dicom]
-    assert {path.name for path in files} == {nifti.name, KEY_FILE}
-    printed = "".join(capfd.readouterr())
+    record = nifti.with_name(nifti.name.removesuffix(".nii.gz") + ".json")
+    assert {path.name for path in files} == {nifti.name, record.name, KEY_FILE}
+    printed = "".join(capfd.readouterr()) + caplog.text
     assert "its pixels are damaged" in printed
-    contents = [printed.encode(), str(nifti).encode(), nib.load(nifti).to_bytes(), str(dicom).encode()]
+    contents = [
+        printed.encode(),
+        str(nifti).encode(),
+        nib.load(nifti).to_bytes(),
+        str(dicom).encode(),
+        record.read_bytes(),
+    ]
     for secret in (NAME, IDENTITY, BIRTH):
         assert not [content for content in contents if secret.encode() in content], secret
         assert secret in (tmp_path / "out" / KEY_FILE).read_text()

@@ -1,0 +1,107 @@
+"""From a scan in HU to its synthetic CTA in HU on the same grid, whatever its orientation and its voxel size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Spacing, SpatialResample
+from torch import nn
+from tqdm import tqdm
+
+from ..common.hu import to_int16_hu
+from ..inferers.region import MARGIN, body_box, cut, paste, widened
+from ..inferers.volume import REFINED, VolumeInferer
+from ..volumes.nifti import Volume
+from ..volumes.orientation import from_ras, spacing_to_ras, to_ras
+
+
+def synthesise(
+    volume: Volume, network: nn.Module, inferer: VolumeInferer, *, spacing: Sequence[float] | None = None
+) -> np.ndarray:
+    """Synthesise the CTA of a scan, int16 HU on the scan's own grid; see ``synthesise_stages``."""
+    return synthesise_stages(volume, network, inferer, spacing=spacing)[REFINED]
+
+
+def synthesise_stages(
+    volume: Volume,
+    network: nn.Module,
+    inferer: VolumeInferer,
+    *,
+    spacing: Sequence[float] | None = None,
+    stages: Sequence[str] = (REFINED,),
+) -> dict[str, np.ndarray]:
+    """Synthesise the CTA of a scan, on the scan's own grid, and give the stages on the way to it if wanted.
+
+    The network's change is added to the scan's own HU, so what it leaves alone stays exact, also outside the window
+    and also when the network sees another voxel size.
+
+    Args:
+        volume: the NCCT in HU, in any orientation.
+        network: the cascade.
+        inferer: how the cascade covers a volume.
+        spacing: voxel size in mm that the network was trained on; None: the scan's own.
+        stages: names of the ``Stages`` to give.
+
+    Returns:
+        int16 HU, the shape of ``volume``, for each of ``stages``.
+
+    Raises:
+        InputError: if the network predicts values that aren't finite.
+    """
+    ras, orientation = to_ras(volume.array, volume.affine)
+    # In memory slice by slice, as the network takes them: gathering strided slices would cost ten times as much.
+    ncct_hu = torch.from_numpy(np.ascontiguousarray(np.moveaxis(ras, -1, 0))).permute(1, 2, 0)
+    if spacing is None:
+        images = _on_own_grid(ncct_hu, network, inferer, stages)
+    else:
+        own = spacing_to_ras(volume.spacing, orientation)
+        images = _on_another_grid(ncct_hu, own, spacing, network, inferer, stages)
+    return {name: from_ras(image, orientation) for name, image in images.items()}
+
+
+def _on_own_grid(
+    ncct_hu: torch.Tensor, network: nn.Module, inferer: VolumeInferer, stages: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Each stage of (X, Y, Z) HU in int16 HU, slice by slice in memory as the network gives them."""
+    width, height, depth = ncct_hu.shape
+    images = {name: torch.empty((depth, width, height), dtype=torch.int16).permute(1, 2, 0) for name in stages}
+    with tqdm(total=depth, desc="slices", unit="slice", leave=False) as bar:
+        for slices in inferer.synthesise(ncct_hu, network, images):
+            bar.update(slices.span.stop - slices.span.start)
+    return {name: image.numpy() for name, image in images.items()}
+
+
+def _on_another_grid(
+    ncct_hu: torch.Tensor,
+    own_spacing: Sequence[float],
+    spacing: Sequence[float],
+    network: nn.Module,
+    inferer: VolumeInferer,
+    stages: Sequence[str],
+) -> dict[str, np.ndarray]:
+    """The same, by the changes that the network makes on a grid of ``spacing``.
+
+    That grid begins at the body, not at the scan's corner, so that more air around doesn't move its voxels.
+    """
+    margin = [math.ceil(MARGIN * wanted / own) for wanted, own in zip(spacing, own_spacing, strict=True)]
+    box = widened(body_box(ncct_hu), margin=margin[:2])
+    body = MetaTensor(cut(ncct_hu, box)[None].float(), affine=torch.diag(torch.tensor([*own_spacing, 1.0])))
+    coarse: Any = Spacing(pixdim=spacing, mode="bilinear", padding_mode="border")(body)
+    seen_hu = coarse.as_tensor()[0]
+    made = {name: torch.empty_like(seen_hu) for name in stages}
+    for _ in inferer.synthesise(seen_hu, network, made):
+        pass
+    back = SpatialResample(mode="bilinear", padding_mode="border")
+    images = {}
+    for name, hu in made.items():
+        change = MetaTensor((hu - seen_hu)[None], affine=coarse.affine)
+        synthetic_hu = ncct_hu.float()
+        change_of_body = back(change, dst_affine=body.affine, spatial_size=body.shape[1:])[0]
+        paste(cut(synthetic_hu, box) + torch.as_tensor(change_of_body), box, synthetic_hu)
+        images[name] = to_int16_hu(synthetic_hu.numpy())
+    return images
