@@ -31,6 +31,7 @@ from .summary import means, verdict, write_preview
 
 COHORT, PREDICTIONS, EVALUATION, PREVIEW = "phantom", "predictions", "evaluation", "preview.png"
 SUMMARY, TABLE, REPORT = "summary.json", "table.txt", "report.html"
+AIR = 16  # voxels at most: without it a network could lean on how much air there is, and no figure would show it
 MARKER = "README.txt"
 MARKER_TEXT = """\
 Written by python -m ncct_cta.demo; another demo with the same --output replaces what is listed here.
@@ -107,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     output: Path = options.output
     prepare_folder(output)
     say(f"{options.cases} synthetic patients, seed {options.seed}")
-    datalist = write_cohort(output / COHORT, cases=options.cases, seed=options.seed)
+    datalist = write_cohort(output / COHORT, cases=options.cases, seed=options.seed, air=AIR)
     for stage in STAGES:
         run_stage(stage, output, datalist, seed=options.seed, steps=options.steps or stage.steps)
     say("comparing the saved files")

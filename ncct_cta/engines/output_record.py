@@ -17,7 +17,6 @@ from typing import Any
 from ..common.errors import InputError
 from ..common.files import sha256_of, to_json
 from ..data.cases import Case
-from ..dicom.series import choose_series
 
 NOTICE = "Synthetic CT angiography, made by a neural network from a CT without contrast. Not for diagnosis."
 SOFTWARE = ("ncct-cta", "torch", "monai")
@@ -62,8 +61,7 @@ def made_from(case: Case, model: Model) -> dict[str, Any]:
 def _files_of(case: Case) -> Iterable[Path]:
     """All files that a scan is read from."""
     if case.series is not None:
-        series = choose_series(case.ncct, case.series)
-        return sorted(file.path for file in series.slices)
+        return sorted(file.path for file in case.series.slices)
     # A header of NRRD, MetaImage or Analyze has its voxels in a file of the same name beside it.
     beside = case.ncct.parent.glob(f"{case.ncct.stem}.*") if case.ncct.suffix in (".nhdr", ".mhd", ".hdr") else ()
     return [case.ncct, *sorted(path for path in beside if path != case.ncct)]

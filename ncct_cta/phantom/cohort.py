@@ -34,7 +34,7 @@ NOISE_CORRELATION = (0.7, 0.7, 0.35)
 TEXTURE_CORRELATION_MM = 2.6
 SLAB_SLICES = 8
 # One independent random stream a purpose, so that a finer grid or motion does not change the rest of a case.
-_STREAMS = {name: number for number, name in enumerate(("anatomy", "tubes", "texture", "ncct", "cta", "motion"))}
+_STREAMS = {name: number for number, name in enumerate(("anatomy", "tubes", "texture", "ncct", "cta", "motion", "air"))}
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ def make_case(
     shape: tuple[int, int, int] = DEFAULT_SHAPE,
     spacing: tuple[float, float, float] = DEFAULT_SPACING,
     motion_mm: float = 0.0,
+    air: int = 0,
 ) -> PhantomCase:
     """Make one patient; the result depends on the arguments only.
 
@@ -80,16 +81,20 @@ def make_case(
         shape: voxels along x, y, z.
         spacing: mm along x, y, z.
         motion_mm: largest displacement between NCCT and CTA, in mm; 0 for a perfectly aligned pair.
+        air: largest number of voxels that the field of view is wider on each side, in plane; drawn for each case.
 
     Raises:
         InputError: if the grid is too small or the motion too large for it.
     """
-    _check_request(seed, shape, spacing, motion_mm)
+    _check_request(seed, shape, spacing, motion_mm, air)
 
     def stream(name: str) -> np.random.Generator:
         return np.random.default_rng([seed, index, _STREAMS[name]])
 
-    grid = _grid(shape, spacing)
+    body_extent = _extent(shape, spacing)
+    margin = int(stream("air").integers(air + 1))
+    shape = (shape[0] + 2 * margin, shape[1] + 2 * margin, shape[2])
+    grid = _grid(shape, spacing, body_extent)
     anatomy = draw_anatomy(stream("anatomy"))
     bloodless, lung, left, right = _paint(grid, anatomy, stream)
     vessel = (left + right >= 0.5).astype(np.uint8)
@@ -115,6 +120,7 @@ def write_cohort(
     shape: tuple[int, int, int] = DEFAULT_SHAPE,
     spacing: tuple[float, float, float] = DEFAULT_SPACING,
     motion_mm: float = 0.0,
+    air: int = 0,
 ) -> Path:
     """Write a cohort as NIfTI with MONAI's datalist; the same arguments give the same bytes on one machine.
 
@@ -129,6 +135,7 @@ def write_cohort(
         shape: voxels along x, y, z.
         spacing: mm along x, y, z.
         motion_mm: see ``make_case``.
+        air: see ``make_case``: scans differ in how much air they show around the patient.
 
     Returns:
         The path of ``datalist.json``; the paths in it are relative to its folder.
@@ -138,13 +145,13 @@ def write_cohort(
     """
     if cases < 1:
         raise InputError(f"{cases} cases: a cohort needs at least 1")
-    _check_request(seed, shape, spacing, motion_mm)
+    _check_request(seed, shape, spacing, motion_mm, air)
     output = Path(output)
     try:
         output.mkdir(parents=True, exist_ok=True)
         entries = []
         for index in tqdm(range(cases), desc="phantom", unit="case"):
-            case = make_case(seed, index, shape=shape, spacing=spacing, motion_mm=motion_mm)
+            case = make_case(seed, index, shape=shape, spacing=spacing, motion_mm=motion_mm, air=air)
             entries.append(write_case(output, f"phantom{index:03d}", _volumes(case), case.affine))
         return write_datalist(output, entries)
     except OSError as error:
@@ -152,8 +159,10 @@ def write_cohort(
 
 
 def _check_request(
-    seed: int, shape: tuple[int, int, int], spacing: tuple[float, float, float], motion_mm: float
+    seed: int, shape: tuple[int, int, int], spacing: tuple[float, float, float], motion_mm: float, air: int
 ) -> None:
+    if air < 0:
+        raise InputError(f"{air} voxels of air: 0 or more are needed")
     if seed < 0:
         raise InputError(f"seed {seed}: it must not be negative")
     if any(size < least for size, least in zip(shape, SMALLEST_SHAPE, strict=True)):
@@ -169,10 +178,12 @@ def _extent(shape: tuple[int, int, int], spacing: tuple[float, float, float]) ->
     return (shape[0] * spacing[0], shape[1] * spacing[1], shape[2] * spacing[2])
 
 
-def _grid(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Grid:
-    """The voxel centres in the phantom's mm: the body fills the field of view, in plane without distortion."""
-    fov = _extent(shape, spacing)
-    plane = min(extent / reference for extent, reference in zip(fov[:2], REFERENCE_FOV_MM[:2], strict=True))
+def _grid(
+    shape: tuple[int, int, int], spacing: tuple[float, float, float], body_extent: tuple[float, float, float]
+) -> Grid:
+    """The voxel centres in the phantom's mm: the body fills ``body_extent`` (mm), in plane without distortion."""
+    extents = zip(body_extent[:2], REFERENCE_FOV_MM[:2], strict=True)
+    plane = min(extent / reference for extent, reference in extents)
     voxel = (spacing[0] / plane, spacing[1] / plane, REFERENCE_FOV_MM[2] / shape[2])
     x = ((np.arange(shape[0]) - (shape[0] - 1) / 2) * voxel[0]).astype(np.float32)
     y = ((np.arange(shape[1]) - (shape[1] - 1) / 2) * voxel[1]).astype(np.float32)

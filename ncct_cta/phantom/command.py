@@ -38,6 +38,9 @@ def _parser() -> argparse.ArgumentParser:
         help="largest breathing displacement of the CTA against the NCCT, in mm; above 0, the aligned CTA and the "
         "true displacement field are written too",
     )
+    parser.add_argument(
+        "--air", type=int, default=0, help="largest number of voxels that a case's slices are wider on each side"
+    )
     return parser
 
 
@@ -52,5 +55,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             shape=tuple(options.shape),
             spacing=tuple(options.spacing),
             motion_mm=options.motion_mm,
+            air=options.air,
         )
         print(datalist)

@@ -47,6 +47,21 @@ def test_gzip_header_holds_neither_time_nor_name(tmp_path: Path) -> None:
     assert header[4:8] == bytes(4)  # time
 
 
+def test_the_field_of_view_varies_and_the_patient_in_it_stays() -> None:
+    margins = set()
+    for index in range(4):
+        wide, plain = make_case(3, index, air=8, **SMALL), make_case(3, index, **SMALL)
+        margin = (wide.ncct.shape[0] - plain.ncct.shape[0]) // 2
+        inside = (slice(margin, margin + 48), slice(margin, margin + 48))
+        assert np.array_equal(wide.lung[inside], plain.lung)
+        assert np.array_equal(wide.vessel[inside], plain.vessel)
+        assert wide.vessel.sum() == plain.vessel.sum()
+        offset = wide.affine @ [margin, margin, 0, 1]
+        assert offset == pytest.approx(plain.affine @ [0, 0, 0, 1])  # the same voxel at the same place
+        margins.add(margin)
+    assert len(margins) > 1
+
+
 def test_seed_and_index_change_the_anatomy() -> None:
     first, other_seed, other_index = (make_case(seed, index, **SMALL) for seed, index in ((0, 0), (1, 0), (0, 1)))
     assert (first.vessel != other_seed.vessel).sum() > 100
