@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 BLIND_GAP = 0.1  # D_real - D_fake of a D that sees nothing is noise around 0; a working one keeps 0.15 and more
 SATURATED = (0.95, 0.05)  # D_real above, D_fake below: nothing left to learn from
 BLIND_VALUE, LEAK_VALUE = 0.5, 0.75  # where least squares settles for a blind D, and for one that the generator trains
+SETTLING = 200  # first steps of D that say nothing: it starts blind
 NEAR = (LEAK_VALUE - BLIND_VALUE) / 2
 
 
@@ -30,10 +31,10 @@ class DiscriminatorHealthHandler:
     Args:
         mode: the adversarial loss; the fixed points are those of ``least_squares``.
         window: steps that must agree before anything is said.
-        settling: first steps of D that don't count: it starts blind.
+        settling: first steps of D that don't count.
     """
 
-    def __init__(self, mode: str = "least_squares", window: int = 100, settling: int = 200) -> None:
+    def __init__(self, mode: str = "least_squares", window: int = 100, settling: int = SETTLING) -> None:
         self.mode = mode
         self.settling = settling
         self.steps = 0

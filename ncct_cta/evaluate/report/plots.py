@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from ...common import keys
 from ...common.panels import panel_figure
-from ...handlers.discriminator_health import BLIND_VALUE, LEAK_VALUE, REMEDIES, diagnose
+from ...handlers.discriminator_health import BLIND_VALUE, LEAK_VALUE, REMEDIES, SETTLING, diagnose
 from ...metrics import Column
 from ..results import Evaluation
 from ..score_files import shortened
@@ -118,10 +118,16 @@ def health(curves: Mapping[str, np.ndarray], mode: str = LEAST_SQUARES) -> str:
     if keys.D_REAL not in curves or keys.D_FAKE not in curves:
         return ""
     known = ~np.isnan(curves[keys.D_REAL] + curves[keys.D_FAKE])
-    real, fake = (torch.from_numpy(curves[name][known][-LAST_ROWS:]) for name in (keys.D_REAL, keys.D_FAKE))
+    before = curves["iteration"][: int(np.argmax(known))]
+    steps = curves["iteration"][known] - (before[-1] if before.size else 0)
+    if steps[-1] <= SETTLING:
+        return f"The discriminator took part in {steps[-1]:.0f} steps: too few to judge it, since it starts blind."
+    settled = np.flatnonzero(steps > SETTLING)[-LAST_ROWS:]
+    real, fake = (torch.from_numpy(curves[name][known][settled]) for name in (keys.D_REAL, keys.D_FAKE))
     state = diagnose(real, fake, mode)
     words = REMEDIES[state] if state else "the discriminator tells real from synthetic CTAs, and can still be fooled"
-    return f"{words[0].upper()}{words[1:]}. D_real {real.mean():.3f}, D_fake {fake.mean():.3f} at the end."
+    epochs = f"the last {len(settled)} epochs" if len(settled) > 1 else "the last epoch"
+    return f"{words[0].upper()}{words[1:]}. D_real {real.mean():.3f}, D_fake {fake.mean():.3f}, means of {epochs}."
 
 
 def strip(ncct: np.ndarray, prediction: np.ndarray, cta: np.ndarray, *, title: str, name: str, aspect: float) -> str:

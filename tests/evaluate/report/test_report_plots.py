@@ -93,6 +93,19 @@ def test_health_says_what_the_last_scores_mean(tmp_path, scores, words):
     assert words in health(read_curves(tmp_path))
 
 
+def test_health_is_no_mean_of_all_epochs(tmp_path):
+    """D starts blind, and the figures of its start would hide what it has learned."""
+    rows = log_rows(0.5, 0.5)[:1] + log_rows(0.7, 0.3)[1:]
+    write_log(tmp_path, rows)
+    assert "D_real 0.700, D_fake 0.300, means of the last 3 epochs" in health(read_curves(tmp_path))
+
+
+def test_after_a_few_steps_nothing_is_said_of_the_discriminators_health(tmp_path):
+    rows = log_rows(steps=100)[:3] + log_rows(0.5, 0.5, steps=100)[3:]  # D joined in the fourth epoch
+    write_log(tmp_path, rows)
+    assert health(read_curves(tmp_path)).startswith("The discriminator took part in 100 steps: too few to judge it")
+
+
 def test_without_a_discriminator_there_is_no_health(tmp_path):
     write_log(tmp_path, log_rows())
     assert health(read_curves(tmp_path)) == ""
