@@ -64,7 +64,8 @@ def write_log(run, rows):
 
 def log_rows(d_real="", d_fake="", steps=250):
     return [
-        {"epoch": epoch, "iteration": steps * epoch, "loss": 1 / epoch, "val_loss": 1.1 / epoch, "val_vessel_mae_hu": 200 / epoch,
+        {"epoch": epoch, "iteration": steps * epoch, "loss": 1 / epoch, "val_loss": 1.1 / epoch,
+         "val_vessel_mae_hu": 200 / epoch,
          "identity_vessel_mae_hu": 250, "D_real": d_real, "D_fake": d_fake}
         for epoch in range(1, 5)
     ]  # fmt: skip
