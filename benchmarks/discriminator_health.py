@@ -25,7 +25,7 @@ from torch import nn
 from ncct_cta.common import keys
 from ncct_cta.engines import AdversarialSynthesisTrainer, NetworkUpdate
 from ncct_cta.handlers import discriminator_health
-from ncct_cta.losses.alignment import Aligned
+from ncct_cta.losses.aligned import Aligned
 from ncct_cta.phantom.cohort import write_cohort
 from ncct_cta.train.command import main as train
 

@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ncct_cta.common.keys import CASE, CTA, LUNG, NCCT
 from ncct_cta.engines import NetworkUpdate, SynthesisTrainer
-from ncct_cta.losses.alignment import AlignedReconstruction
+from ncct_cta.losses.aligned import AlignedReconstruction
 from ncct_cta.losses.reconstruction import ReconstructionLoss
 from ncct_cta.networks import Generator, RefineNet, Stages, SynthesisCascade
 

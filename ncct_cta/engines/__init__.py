@@ -1,6 +1,6 @@
 """Ignite engines: what happens in one iteration."""
 
-from .adversarial import AdversarialSynthesisTrainer
+from .adversarial_trainer import AdversarialSynthesisTrainer
 from .adversary import Adversary
 from .evaluator import SynthesisEvaluator
 from .inference import InferenceEngine

@@ -1,7 +1,7 @@
 """Losses: reconstruction, its form for misaligned pairs, and the adversarial terms."""
 
 from .adversarial import AdversarialLoss, FeatureMatchingLoss
-from .alignment import Aligned, AlignedReconstruction
+from .aligned import Aligned, AlignedReconstruction
 from .reconstruction import ReconstructionLoss
 
 __all__ = ["AdversarialLoss", "Aligned", "AlignedReconstruction", "FeatureMatchingLoss", "ReconstructionLoss"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from ..settings import LossConfig, ModelConfig, RegistrationConfig
-from .alignment import AlignedReconstruction
+from .aligned import AlignedReconstruction
 from .reconstruction import ReconstructionLoss
 
 

@@ -11,8 +11,8 @@ from monai.networks.layers.factories import Conv, Pool
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from ..settings.sections import DISCRIMINATOR_KERNEL as KERNEL_SIZE
-from ..settings.sections import smallest_side
+from ..settings.combinations import DISCRIMINATOR_KERNEL as KERNEL_SIZE
+from ..settings.combinations import smallest_side
 
 MAX_WIDENING = 8  # the widest layer has this many times the features of the first
 

@@ -16,7 +16,7 @@ from ..common.files import write_text
 from ..settings import Settings, section_types, settings_of
 from ..settings.places import bundle_config
 from ..settings.quoting import quoted
-from ..settings.reading import read_yaml
+from ..settings.yaml_file import read_yaml
 from .files import CONFIG
 
 LAUNCH = "# python -m monai.bundle run training --config_file <this file>\n"

@@ -14,8 +14,8 @@ import yaml
 from ..common.errors import InputError, one_line_errors
 from ..runs.record import own_wiring
 from ..settings.places import bundle_config, find_config
-from ..settings.reading import read_yaml
 from ..settings.sections import TrainConfig, section_types, settings_of
+from ..settings.yaml_file import read_yaml
 from .workflow import WORKFLOW_ARGUMENTS, SynthesisWorkflow
 
 logger = logging.getLogger(__name__)

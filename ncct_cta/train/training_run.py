@@ -21,7 +21,7 @@ from ..runs.files import LAST, LOG
 from ..runs.record import write_record
 from ..runs.warm_start import own_checkpoint, start_from_other_runs
 from ..settings import Section, Settings, TrainConfig
-from ..settings.sections import check_combinations
+from ..settings.combinations import check_combinations
 from .log_file import log_file_to_come
 
 logger = logging.getLogger(__name__)

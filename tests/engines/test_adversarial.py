@@ -18,7 +18,7 @@ from ncct_cta.common import keys
 from ncct_cta.engines import AdversarialSynthesisTrainer, Adversary, NetworkUpdate
 from ncct_cta.handlers import AveragedNetwork, DiagnosticsHandler, EMAHandler
 from ncct_cta.losses.adversarial import AdversarialLoss
-from ncct_cta.losses.alignment import Aligned, AlignedReconstruction
+from ncct_cta.losses.aligned import Aligned, AlignedReconstruction
 from ncct_cta.losses.reconstruction import ReconstructionLoss
 from ncct_cta.networks import (
     Generator,

@@ -5,7 +5,7 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from ncct_cta.losses.alignment import AlignedReconstruction
+from ncct_cta.losses.aligned import AlignedReconstruction
 from ncct_cta.losses.reconstruction import ReconstructionLoss
 from ncct_cta.networks import RegistrationNet
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ncct_cta.common.errors import InputError
-from ncct_cta.settings.reading import read_yaml
+from ncct_cta.settings.yaml_file import read_yaml
 
 BOMB = "a0: &a0 [1, 2, 3, 4, 5, 6, 7, 8, 9]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)
