@@ -78,7 +78,7 @@ def test_an_answer_that_needs_no_pytorch_does_not_wait_for_it(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [["train", "--help"], ["infer", "--unknown"], ["train", "nowhere"]], ids=" ".join)
+@pytest.mark.parametrize("words", [["train", "--help"], ["evaluate", "--unknown"], ["train", "nowhere"]], ids=" ".join)
 def test_it_takes_half_a_second(words: list[str]) -> None:
     def seconds() -> float:
         start = time.perf_counter()
