@@ -40,7 +40,11 @@ ANSWERED_AT_ONCE = {
     "wrong value": (["train", "g", "--num_epochs", "many"], 2, "expected a whole number"),
     "no case list": (["train", "g"], 2, "no case list is given"),
     "missing case list": (["train", "g", "--data::datalist", "nowhere"], 2, "nowhere: there is no such file"),
-    "no pretrained G": (["train", "g2", "--pretrained_G", "nowhere"], 2, "there is no such checkpoint"),
+    "no pretrained G": (
+        ["train", "g2", "--data::datalist=.", "--pretrained_G=nowhere"],
+        2,
+        "there is no such checkpoint",
+    ),
     "no scans": (["prepare", "scan", "nowhere"], 2, "there is no such folder"),
     "no pairs": (["prepare", "pairs", "nowhere", "--output", "out"], 2, "there is no such list of pairs"),
     "no run to evaluate": (["evaluate", "--run", "nowhere"], 2, "there is no such folder"),
@@ -138,7 +142,7 @@ def test_presets_are_described_by_their_comment_without_the_launch_command() -> 
 
 
 def test_all_wrong_settings_are_named_at_once_with_the_presets() -> None:
-    with pytest.raises(InputError, match=r"unknown section nets.*train.seed is 'x'.*ema.decay is 2"):
+    with pytest.raises(InputError, match=r"unknown section nets.*ema.decay is 2.*train.seed is 'x'"):
         check_at_once({"train": {"seed": "x"}}, {"nets": 2, "ema#decay": 2, "dataset_dir": "x", "run_id": "training"})
 
 
