@@ -19,6 +19,7 @@ COMMANDS = {
     "demo": "the whole way on synthetic patients, in minutes",
     "phantom": "write synthetic patients to try the software on",
     "settings": "print every setting, its default and its meaning",
+    "metrics": "print every metric of an evaluation, its unit and its meaning",
 }
 
 

