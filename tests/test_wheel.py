@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-SOURCES = ("ncct_cta", "bundles", "configs", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+SOURCES = ("ncct_cta", "bundles", "configs", "setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE")
 
 pytestmark = pytest.mark.slow
 
@@ -58,13 +58,12 @@ def relative(folder: Path, pattern: str) -> set[str]:
 def test_the_wheel_holds_all_of_the_bundle_and_all_presets(installed):
     package = installed / "ncct_cta"
     assert relative(package / "presets", "*.yaml") == relative(CHECKOUT / "configs", "*.yaml")
-    for folder in ("evaluation/assets", "preparation/templates"):
+    for folder in ("evaluate/report/assets", "prepare/pairs/templates"):
         files = relative(CHECKOUT / "ncct_cta" / folder, "*")
         assert files
         assert relative(package / folder, "*") == files
     assert relative(package / "bundle", "configs/*") == relative(CHECKOUT / "bundles" / "ncct_cta", "configs/*")
     assert relative(package / "bundle", "docs/*") == relative(CHECKOUT / "bundles" / "ncct_cta", "docs/*")
-    assert relative(package / "evaluation", "assets/*") == relative(CHECKOUT / "ncct_cta" / "evaluation", "assets/*")
     assert (package / "py.typed").is_file()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -12,6 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 # getrusage gives kilobytes on Linux and bytes on macOS.
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
@@ -29,9 +33,10 @@ def describe(image: Any) -> str:
 
 
 def memory() -> str:
-    """The process' peak memory, and the GPU's where there is one."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT / 2**20
-    text = f"peak memory {peak:.0f} MiB"
+    """The process' peak memory where the system tells it, and the GPU's where there is one."""
+    text = "peak memory unknown"
+    if resource is not None:
+        text = f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT / 2**20:.0f} MiB"
     if torch.cuda.is_available():
         text += f", GPU {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB"
     return text

@@ -11,26 +11,16 @@ import argparse
 import shlex
 import shutil
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from .. import infer, train
+from ..common.command_line import command_parser
 from ..common.errors import InputError, one_line_errors
-from ..common.files import to_json, write_text
-from ..data import Case, read_case_list
-from ..engines.inference import OUTPUT_SUFFIX
-from ..evaluate.comparison import evaluate
-from ..evaluate.report.page import write_report
-from ..evaluate.results import Evaluation, Method
-from ..evaluate.score_files import format_table
-from ..phantom.cohort import write_cohort
 from ..runs.files import BEST
-from .summary import means, verdict, write_preview
+from .plan import COHORT, EVALUATION, PREDICTIONS, PREVIEW, REPORT, STAGES, SUMMARY, TABLE, Stage
 
-COHORT, PREDICTIONS, EVALUATION, PREVIEW = "phantom", "predictions", "evaluation", "preview.png"
-SUMMARY, TABLE, REPORT = "summary.json", "table.txt", "report.html"
 AIR = 16  # voxels at most: without it a network could lean on how much air there is, and no figure would show it
 MARKER = "README.txt"
 MARKER_TEXT = """\
@@ -43,54 +33,11 @@ report.html       all of it to look at, in a browser: tables, a viewer of the vo
 summary.json      means over the held-out patients; table.txt: the same as it was printed
 preview.png       a held-out patient
 """
-READING = """\
-How to read it: the errors are means over patients that no network has seen. "identity" leaves the NCCT as it is: its
-error in the vessels is the missing contrast, elsewhere it is the noise of two scans, which nobody can predict. "HU
-remap" knows intensities and no anatomy: it gives each NCCT value the mean CTA value that it has in the training pairs.
-A network that doesn't beat both in the vessels has learned nothing, and one that is worse than the identity in the body
-without vessels changes what it should leave alone. Enhancement recovery is the share of the true contrast that the
-prediction shows: 1 is perfect, 0 is none. G2 refines what the frozen G gave; against D it learns to look like a real
-CTA, noise included, which nobody can predict voxel by voxel: its sharpness gets nearer to 1 and its errors may rise."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A training of the demo and its inference.
-
-    Args:
-        name: in the table and in summary.json.
-        folder: of the run, in the demo's folder.
-        preset: what it is trained from.
-        steps: optimiser steps.
-        epochs: into how many epochs, each with a validation, the steps are divided.
-        starts_from: settings that take an earlier stage's best checkpoint, with that stage's folder, for example
-            ``{"train::pretrained_G": "g"}``.
-    """
-
-    name: str
-    folder: str
-    preset: str
-    steps: int
-    epochs: int = 5
-    starts_from: Mapping[str, str] = field(default_factory=dict)
-
-
-FROM_G = {"train::pretrained_G": "g"}
-STAGES = (
-    Stage("G", "g", "g_small", steps=900),
-    Stage("G2", "g2", "g2_small", steps=300, epochs=2, starts_from=FROM_G),
-    Stage(
-        "G2 + D", "g2_gan", "g2_gan_small", steps=200, epochs=2,
-        starts_from=FROM_G | {"train::pretrained_G2": "g2"},
-    ),
-)  # fmt: skip
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m ncct_cta.demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser("demo", __doc__)
     parser.add_argument("--output", type=Path, default="demo_output", metavar="DIR", help="default: ./demo_output")
     parser.add_argument("--seed", type=int, default=0, help="seed of the phantoms and of the training (default: 0)")
     parser.add_argument("--cases", type=int, default=14, help="synthetic patients, at least 3 (default: 14)")
@@ -107,6 +54,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     start = time.monotonic()
     output: Path = options.output
     prepare_folder(output)
+    from ..data import read_case_list  # PyTorch, MONAI and Ignite: what is wrong by now is said by now
+    from ..phantom.cohort import write_cohort
+    from .outcome import compare, report
+    from .summary import means
+
     say(f"{options.cases} synthetic patients, seed {options.seed}")
     datalist = write_cohort(output / COHORT, cases=options.cases, seed=options.seed, air=AIR)
     for stage in STAGES:
@@ -165,33 +117,6 @@ def run_stage(stage: Stage, output: Path, datalist: Path, *, seed: int, steps: i
     ):
         say(shlex.join(["python", "-m", module.__name__, *arguments]))
         module.main(arguments)
-
-
-def compare(training: Sequence[Case], held_out: Sequence[Case], output: Path) -> Evaluation:
-    """Score every stage on the held-out patients, write the report, and draw one of them."""
-    methods = []
-    for stage in STAGES:
-        folder = output / stage.folder
-        files = {case.name: folder / PREDICTIONS / f"{case.name}{OUTPUT_SUFFIX}" for case in held_out}
-        methods.append(Method(stage.name, files, run=folder))
-    evaluation = evaluate(held_out, methods, output=output / EVALUATION, training=training)
-    write_report(evaluation, output / REPORT)
-    first = held_out[0]
-    write_preview(first, {method.name: method.predictions[first.name] for method in methods}, output / PREVIEW)
-    return evaluation
-
-
-def report(evaluation: Evaluation, summary: Mapping[str, Any], output: Path) -> None:
-    """Write the summary and the table, and tell the user what there is to see."""
-    table = format_table(evaluation)
-    write_text(to_json(summary), output / SUMMARY)
-    write_text(table, output / TABLE)
-    runs = ", ".join(f"{output / stage.folder}" for stage in STAGES)
-    print(f"\n{table}\n{READING}\n\n{verdict(summary['methods'], [STAGES[0].name])}\n")
-    print(f"report        {output / REPORT} (open it in a browser)\npicture       {output / PREVIEW}")
-    print(f"figures       {output / SUMMARY}, {output / TABLE}, {output / EVALUATION}")
-    print(f"predictions   {output}/*/{PREDICTIONS}/*.nii.gz beside {output / COHORT}/*.nii.gz")
-    print(f"trainings     {runs} (tensorboard --logdir {output})\ntime          {summary['seconds']:.0f} s")
 
 
 def say(text: str) -> None:

@@ -8,51 +8,26 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any
 
-from ..common.errors import InputError, one_line_errors
+from ..common.command_line import command_parser, require_path
+from ..common.errors import one_line_errors
 from ..common.files import to_json
-from ..common.folders import writable_folder
-from ..common.hu import HUWindow
 from ..infer.options import RunningOptions, add_options, parse_options
-from ..runs.record import read_record
-from ..settings.sections import Settings
-from .comparison import evaluate
-from .predictions import predict, seen_in_training, training_pairs
-from .report.page import write_report
-from .results import DEFAULT_WINDOW, Evaluation
-from .score_files import SCORES, SUMMARY, SUMMARY_JSON, format_table, summary_of
-from .selection import (
-    CaseSelection,
-    MethodSource,
-    choose_cases,
-    find_predictions,
-    listed,
-    parse_source,
-    require_unique_names,
-)
+from .sources import parse_source
 
 OUTPUT = "./evaluation"
-PREDICTIONS, REPORT = "predictions", "report.html"
 EPILOG = """\
 for example
-  python -m ncct_cta.evaluate --run runs/g --run runs/g2
-  python -m ncct_cta.evaluate --datalist phantom --pred theirs=other_program/output --run G=runs/g --output comparison
+  %(prog)s --run runs/g --run runs/g2
+  %(prog)s --datalist phantom --pred theirs=other_program/output --run G=runs/g --output comparison
 """
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m ncct_cta.evaluate",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_parser("evaluate", __doc__, epilog=EPILOG, allow_abbrev=False)
     add = parser.add_argument
     # One list for both: methods stand in the order they are given in.
     add("--pred", dest="sources", action="append", default=[], metavar="[NAME=]DIR", type=partial(_word, False),
@@ -77,8 +52,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate."""
     arguments = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    sources = [parse_source(word, is_run=is_run) for is_run, word in arguments.sources]
+    if arguments.datalist:
+        require_path(arguments.datalist)
+    from .running import run_evaluation, show  # PyTorch, MONAI and Ignite: what is wrong by now is said by now
+    from .score_files import summary_of
+
     evaluation = run_evaluation(
-        [parse_source(word, is_run=is_run) for is_run, word in arguments.sources],
+        sources,
         datalist=arguments.datalist,
         split=arguments.split,
         output=arguments.output,
@@ -93,121 +74,5 @@ def main(argv: Sequence[str] | None = None) -> None:
         show(evaluation, arguments.output, report=not arguments.no_report)
 
 
-@one_line_errors()
-def run_bundle(
-    *,
-    pred: str | Sequence[str] = (),
-    run: str | Sequence[str] = (),
-    running: Mapping[str, Any] | None = None,
-    **options: Any,
-) -> None:
-    """What the bundle's ``evaluate.yaml`` runs: one or several of each kind of method; see ``run_evaluation``."""
-    sources = [
-        parse_source(word, is_run=is_run)
-        for is_run, words in ((False, pred), (True, run))
-        for word in ([words] if isinstance(words, str) else words)
-        if word
-    ]
-    if not sources:  # MONAI drops keys that the YAML doesn't use, such as the command's --run, without a word
-        raise InputError("neither pred nor run_dir is given; give folders of predictions, of trainings, or both")
-    evaluation = run_evaluation(sources, running=RunningOptions.parse(running), **options)
-    show(evaluation, options["output"], report=options["report"])
-
-
-def run_evaluation(
-    sources: Sequence[MethodSource],
-    *,
-    datalist: str = "",
-    split: str = "",
-    output: str = OUTPUT,
-    window: Sequence[float] | None = None,
-    running: RunningOptions | None = None,
-    jobs: int = 0,
-    report: bool = True,
-) -> Evaluation:
-    """Choose the cases, synthesise what is missing, score, and write tables and report.
-
-    Args:
-        sources: the methods.
-        datalist: a case list or a folder of cases; empty: the first run's.
-        split: of it; empty: testing, or else the first that has a CTA; see ``choose_cases``.
-        output: the folder to write to.
-        window: (lower, upper) of the second range of PSNR and SSIM in HU; None: the first run's window.
-        running: how runs synthesise; None: as they were trained.
-        jobs: cases scored side by side; 0: as many as cores and memory allow.
-        report: whether to write ``report.html``.
-
-    Raises:
-        InputError: if anything given can't be used.
-    """
-    if jobs < 0:
-        raise InputError(f"jobs is {jobs}, expected 0 (automatic) or more")
-    require_unique_names(sources)
-    runs = {source.name: Settings.parse(read_record(source.path)) for source in sources if source.is_run}
-    chosen = _choose(datalist, split, next(iter(runs.values()), None))
-    folder = writable_folder(output)
-    second_range = _window(window, runs)
-    methods = [
-        predict(source, chosen.cases, folder / PREDICTIONS / source.name, running or RunningOptions())
-        if source.is_run
-        else find_predictions(source.name, source.path, chosen.cases)
-        for source in sources
-    ]
-    seen = [seen_in_training(name, settings, chosen.cases) for name, settings in runs.items()]
-    remarks = [*chosen.remarks, *(remark for remark in seen if remark)]
-    if window is None:
-        remarks += _on_windows(runs)
-    evaluation = evaluate(
-        chosen.cases, methods, output=folder, training=chosen.training, window=second_range, jobs=jobs, remarks=remarks
-    )
-    if report:
-        write_report(evaluation, folder / REPORT)
-    return evaluation
-
-
-def show(evaluation: Evaluation, output: str, *, report: bool) -> None:
-    """Print the table and where everything lies."""
-    folder = Path(output)
-    print(format_table(evaluation))
-    print(f"figures  {folder / SUMMARY}, {folder / SUMMARY_JSON}, of each case {folder / SCORES}")
-    if report:
-        print(f"report   {folder / REPORT}")
-
-
 def _word(is_run: bool, word: str) -> tuple[bool, str]:
     return is_run, word
-
-
-def _choose(datalist: str, split: str, run: Settings | None) -> CaseSelection:
-    """The cases, with a folder's split as the first run made it."""
-    if run is None:
-        if not datalist:
-            raise InputError("neither --datalist nor --run is given; say which cases to score")
-        return choose_cases(datalist, split)
-    if not datalist and not Path(run.data.datalist).exists():
-        raise InputError(f"the case list of the run, {run.data.datalist}, isn't there; give the cases with --datalist")
-    return choose_cases(
-        datalist or run.data.datalist,
-        split,
-        has_run=True,
-        val_fraction=run.data.val_fraction,
-        seed=run.train.seed,
-        run_training=training_pairs(run),
-    )
-
-
-def _window(given: Sequence[float] | None, runs: Mapping[str, Settings]) -> HUWindow:
-    if given is None:
-        return HUWindow(*next(iter(runs.values())).data.window) if runs else DEFAULT_WINDOW
-    if len(given) != 2 or not given[0] < given[1]:
-        raise InputError(f"window is {list(given)}, expected the lower and the upper end in HU")
-    return HUWindow(*given)
-
-
-def _on_windows(runs: Mapping[str, Settings]) -> list[str]:
-    """A remark if a run was trained in another HU window than the first, whose window all are scored in."""
-    windows = {name: "[{:g}, {:g}]".format(*settings.data.window) for name, settings in runs.items()}
-    first = next(iter(windows.values()), "")
-    others = [f"{name} ({window})" for name, window in windows.items() if window != first]
-    remark = f"PSNR and SSIM are also taken in the first run's window, {first} HU; not trained in it: {listed(others)}."
-    return [remark] if others else []

@@ -10,26 +10,12 @@ from ..common.errors import InputError
 from ..data import Case, read_case_list
 from ..data.cases import ALL_SPLITS, DATALIST, SPLITS
 from .results import HU_REMAP, IDENTITY, SHOWN_NAMES, Method
+from .sources import MethodSource
 
 # In the order of preference: as this software names them, and as others may.
 PREDICTION_NAMES = ("{case}_syncta.nii.gz", "{case}_syncta.nii", "{case}.nii.gz", "{case}.nii")
 SHOWN_CASES = 5
 IMAGES = ("NCCT", "CTA")  # what the report shows beside the methods
-
-
-@dataclass(frozen=True)
-class MethodSource:
-    """A method as the user gives it.
-
-    Args:
-        name: of the method.
-        path: a folder of predictions, or a run's.
-        is_run: whether it is a run, whose predictions are made first.
-    """
-
-    name: str
-    path: Path
-    is_run: bool
 
 
 @dataclass(frozen=True)
@@ -45,23 +31,6 @@ class CaseSelection:
     cases: tuple[Case, ...]
     training: tuple[Case, ...]
     remarks: tuple[str, ...]
-
-
-def parse_source(word: str, *, is_run: bool) -> MethodSource:
-    """``NAME=DIR`` or ``DIR``, whose last part is then the name.
-
-    Raises:
-        InputError: if there is no such folder, or the name can't be that of a folder.
-    """
-    name, given, rest = word.partition("=")
-    if not given or Path(word).is_dir():  # a folder's name may hold the sign
-        name, rest = Path(word).resolve().name, word
-    path = Path(rest)
-    if not path.is_dir():
-        raise InputError(f"{rest}: there is no such folder; give a folder of {'a run' if is_run else 'predictions'}")
-    if name in ("", ".", "..") or "/" in name or "\\" in name:
-        raise InputError(f"{word!r}: {name!r} can't name a method; expected NAME=DIR with a name without slashes")
-    return MethodSource(name, path, is_run)
 
 
 def require_unique_names(sources: Iterable[MethodSource]) -> None:

@@ -20,14 +20,12 @@ from ..common.errors import InputError
 from ..common.hu import to_int16_hu
 from .anatomy import REFERENCE_FOV_MM, Anatomy, Grid, cavity, chambers, draw_anatomy, heart_wall
 from .anatomy import lungs as lung_distances
+from .defaults import DEFAULT_SHAPE, DEFAULT_SPACING, SMALLEST_SHAPE
 from .motion import Breathing, largest_motion
 from .tissues import paint_slab
 from .vessels import draw_tubes
 from .writing import write_case, write_datalist
 
-DEFAULT_SHAPE = (96, 96, 64)
-DEFAULT_SPACING = (3.5, 3.5, 4.0)
-SMALLEST_SHAPE = (24, 24, 8)
 NOISE_SIGMA_HU = (10.0, 15.0)
 # Correlation of the noise in voxels (a reconstruction kernel works in the slice plane), of the texture in mm.
 NOISE_CORRELATION = (0.7, 0.7, 0.35)

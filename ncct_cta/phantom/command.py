@@ -6,13 +6,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..common.command_line import program
 from ..common.errors import one_line_errors
-from .cohort import DEFAULT_SHAPE, DEFAULT_SPACING, write_cohort
+from .defaults import DEFAULT_SHAPE, DEFAULT_SPACING
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m ncct_cta.phantom",
+        prog=program("phantom"),
         description="Write synthetic thorax cases (NCCT, CTA, lung mask, vessel mask as NIfTI) and a datalist.json "
         "that training reads. The same seed gives the same files.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -44,17 +45,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@one_line_errors()
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line."""
+    """Write the phantoms and print where their case list lies."""
     options = _parser().parse_args(argv)
-    with one_line_errors():
-        datalist = write_cohort(
-            options.output,
-            cases=options.cases,
-            seed=options.seed,
-            shape=tuple(options.shape),
-            spacing=tuple(options.spacing),
-            motion_mm=options.motion_mm,
-            air=options.air,
-        )
-        print(datalist)
+    from .cohort import write_cohort  # SciPy and PyTorch: seconds
+
+    datalist = write_cohort(
+        options.output,
+        cases=options.cases,
+        seed=options.seed,
+        shape=tuple(options.shape),
+        spacing=tuple(options.spacing),
+        motion_mm=options.motion_mm,
+        air=options.air,
+    )
+    print(datalist)

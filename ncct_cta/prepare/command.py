@@ -12,11 +12,13 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from ..common.command_line import command_parser, require_path
 from ..common.errors import EXIT_BAD_INPUT, one_line_errors
-from .pairs import all_pairs
-from .scan import listing
+from .pairs import options as pairs_options
+from .scan import options as scan_options
 
 EXIT_INTERRUPTED = 130  # as shells have it: 128 + SIGINT
+SCAN_HELP = "List what a folder holds, and propose NCCT/CTA pairs to edit."
 PAIRS_HELP = """\
 Each CTA is registered with its NCCT, rigidly and then by a deformable field, and resampled once, from its own voxels,
 onto the NCCT's grid; where that doesn't raise their mutual information, the CTA stays where the scanner's coordinates
@@ -34,15 +36,29 @@ a patient more moves at most two others. Run the same command again to go on whe
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     plain = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="python -m ncct_cta.prepare", description=__doc__, formatter_class=plain)
+    parser = command_parser("prepare", __doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    scanning = commands.add_parser("scan", help="list scans and propose pairs", description=listing.__doc__)
-    listing.add_arguments(scanning)
-    scanning.set_defaults(run=listing.run)
+    scanning = commands.add_parser("scan", help="list scans and propose pairs", description=SCAN_HELP)
+    scan_options.add_arguments(scanning)
+    scanning.set_defaults(run=_scan)
     pairing = commands.add_parser("pairs", help="align pairs", description=PAIRS_HELP, formatter_class=plain)
-    all_pairs.add_arguments(pairing)
-    pairing.set_defaults(run=all_pairs.run)
+    pairs_options.add_arguments(pairing)
+    pairing.set_defaults(run=_pairs)
     return parser
+
+
+def _scan(options: argparse.Namespace) -> None:
+    require_path(options.folder, "folder")
+    from .scan import listing  # PyTorch and SimpleITK: seconds
+
+    listing.run(options)
+
+
+def _pairs(options: argparse.Namespace) -> int:
+    require_path(options.pairs, "list of pairs")
+    from .pairs import all_pairs
+
+    return all_pairs.run(options)
 
 
 @one_line_errors()

@@ -14,6 +14,7 @@ from torch import nn
 
 from ..common.errors import InputError
 from ..common.keys import EMA, NETWORK
+from .files import require_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +30,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         InputError: if the file is missing, damaged, or not a checkpoint.
     """
     path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path} is a folder, expected a checkpoint; of a run give {path / 'checkpoint_best.pt'}")
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such checkpoint")
+    require_checkpoint(path)
     try:
         if zipfile.is_zipfile(path):  # the format before PyTorch 1.6 isn't one
             _check_archive(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 from pathlib import Path
@@ -48,10 +49,19 @@ def find_config(path: str) -> str:
     for candidate in (given, *shipped, given / "config.yaml"):
         if candidate.is_file():
             return str(candidate)
-    presets = ", ".join(sorted(preset.stem for preset in Path(presets_root()).glob("*.yaml")))
     raise InputError(
-        f"there is no settings file {path}; give a YAML file, the folder of a run or one of the presets {presets}"
+        f"there is no settings file {path}; give a YAML file, the folder of a run or one of the presets "
+        + ", ".join(presets())
     )
+
+
+def presets() -> dict[str, str]:
+    """Return the presets by name, in its order, each with what its comment says below its launch command."""
+    described = {}
+    for path in sorted(Path(presets_root()).glob("*.yaml")):
+        lines = itertools.takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
+        described[path.stem] = " ".join(line.lstrip("# ") for line in lines if not line.startswith("# python"))
+    return described
 
 
 def _first_folder(*candidates: Path) -> Path:

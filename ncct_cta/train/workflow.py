@@ -8,16 +8,11 @@ from typing import Any
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 from ..common.errors import one_line_errors
-from ..settings import Settings, settings_of
+from ..settings import Settings
 from ..settings.places import find_config
 from ..settings.quoting import quoted
+from .overrides import PLACES, WORKFLOW_ARGUMENTS, flatten, merged
 from .training_run import require_fitting
-
-# MONAI's own arguments of a workflow; everything else that is given must be a setting.
-_PLACES = ("bundle_root", "dataset_dir")
-WORKFLOW_ARGUMENTS = frozenset(
-    ["meta_file", "logging_file", "init_id", "run_id", "final_id", "tracking", "workflow_type", "properties_path"]
-)
 
 
 class SynthesisWorkflow(ConfigWorkflow):
@@ -40,7 +35,7 @@ class SynthesisWorkflow(ConfigWorkflow):
         flat = flatten(overrides)
         checked = check_overrides(ConfigParser.load_config_files(files), flat)
         super().__init__(config_file=files if len(files) > 1 else files[0], **own)
-        places = {key: value for key, value in flat.items() if key in _PLACES}
+        places = {key: value for key, value in flat.items() if key in PLACES}
         self.parser.update({key: quoted(value) for key, value in (places | checked).items()})
 
 
@@ -58,30 +53,8 @@ def check_overrides(bundle: Mapping[str, Any], flat: Mapping[str, Any]) -> dict[
     Raises:
         InputError: one line with every problem.
     """
-    sections: dict[str, Any] = settings_of(bundle)
-    for key, value in flat.items():
-        name, _, inner = key.partition("::")
-        if name in _PLACES:
-            continue
-        if not inner:  # no settings below it: `parse` says so
-            sections[name] = value
-        elif isinstance(sections.setdefault(name, {}), dict):
-            sections[name][inner] = value
+    sections = merged(bundle, flat)
     settings = Settings.parse(sections)
     require_fitting(settings)
     plain = settings.as_plain()
     return {f"{name}::{key}": plain[name][key] for name, values in sections.items() for key in values or ()}
-
-
-def flatten(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """``{"train": {"lr": 1}, "train#seed": 2}`` -> ``{"train::lr": 1, "train::seed": 2}``."""
-    flat: dict[str, Any] = {}
-    for key, value in overrides.items():
-        name = str(key).replace("#", "::")
-        if isinstance(value, Mapping) and "::" not in name:
-            flat |= {f"{name}::{inner}": v for inner, v in value.items()}
-        elif value is None and "::" not in name:
-            continue  # an empty section
-        else:
-            flat[name] = value
-    return flat

@@ -7,7 +7,8 @@ import pytest
 
 from ncct_cta.common.errors import InputError
 from ncct_cta.data import Case
-from ncct_cta.evaluate.selection import choose_cases, find_predictions, listed, parse_source
+from ncct_cta.evaluate.selection import choose_cases, find_predictions, listed
+from ncct_cta.evaluate.sources import parse_source
 
 
 def datalist(folder: Path, **splits: dict[str, bool]) -> Path:

@@ -21,7 +21,7 @@ from ncct_cta.dicom import derived, headers
 from ncct_cta.dicom.pseudonyms import KEY_FILE
 from ncct_cta.dicom.series import find_series
 from ncct_cta.infer.command import main
-from ncct_cta.prepare.scan import listing
+from ncct_cta.prepare.scan import listing, options
 from ncct_cta.settings.places import bundle_config
 
 SHAPE = (40, 36, 5)
@@ -230,7 +230,7 @@ def test_what_a_dicom_folder_does_not_hold_cannot_be_chosen(
 
 def test_a_case_is_named_as_scan_names_its_patient_and_series(source: Path, trained_run: Path, tmp_path: Path) -> None:
     parser = argparse.ArgumentParser()
-    listing.add_arguments(parser)
+    options.add_arguments(parser)
     listing.run(parser.parse_args([str(source), "--output", str(tmp_path)]))
     _infer(trained_run, source, tmp_path, "--keys", str(tmp_path / KEY_FILE))
     row = (tmp_path / "series.csv").read_text().splitlines()[1].split(",")

@@ -9,8 +9,9 @@ import yaml
 
 from ncct_cta.common.errors import InputError
 from ncct_cta.settings.sections import Settings
-from ncct_cta.train.command import main, parse_overrides
-from ncct_cta.train.workflow import check_overrides, flatten
+from ncct_cta.train.command import main
+from ncct_cta.train.overrides import flatten, parse_overrides
+from ncct_cta.train.workflow import check_overrides
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from ...common.files import to_json, write_table, write_text
 from ...common.folders import locked_folder, writable_folder
 from ...data.cases import DATALIST, KINDS, SPLITS
 from ...volumes.nifti import nifti_suffix
-from .bulk import GIB, Job, machine_memory_gb, run_jobs
+from .bulk import GIB, Job, run_jobs
 from .one_pair import QC_FOLDER, PreparationSettings, Task, prepare_case
 from .pair_list import Pair, PairList, ScanFinder, ScanSource, read_pairs
 from .qc_report import write_csv, write_html
@@ -24,7 +23,6 @@ from .splits import check_shares, split_patients
 
 FAILURES_FILE, REPORT_FILE, TABLE_FILE = "failures.csv", "qc.html", "qc.csv"
 FAILURE_COLUMNS = ("case", "reason", "remedy")
-DEFAULT_SHARES = (0.7, 0.15, 0.15)
 # Peak of a case, measured: so much for the libraries, and so many bytes for each voxel of NCCT and CTA.
 BASE_GB, BYTES_A_VOXEL = 0.9, 40.0
 # Voxels behind a byte on disk: int16 in a file that may be compressed.
@@ -61,35 +59,6 @@ class Outcome:
     records: tuple[Record, ...]
     failures: Mapping[str, str]
     skipped: int
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``pairs`` to its parser."""
-    parser.add_argument("pairs", type=Path, metavar="PAIRS_CSV", help="columns case, patient, ncct, cta, status")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="gets the cases and the case list")
-    parser.add_argument("--no-deformable", action="store_true", help="rigid registration only")
-    parser.add_argument(
-        "--keep-grid", action="store_true", help="keep the NCCT's whole grid (default: cropped to what both scans show)"
-    )
-    parser.add_argument(
-        "--spacing",
-        type=float,
-        nargs=3,
-        metavar=("X", "Y", "Z"),
-        help="resample to this voxel size in mm (default: NCCT's)",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the registration and of the split (default: 0)")
-    parser.add_argument(
-        "--split", type=float, nargs=3, default=DEFAULT_SHARES, metavar=("TRAINING", "VALIDATION", "TESTING"),
-        help="shares of the patients (default: 0.7 0.15 0.15)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--accept", nargs="+", default=[], metavar="CASE", help="take these cases although quality control flags them"
-    )
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="cases at a time (default: processors)")
-    parser.add_argument(
-        "--memory-gb", type=float, default=machine_memory_gb(), help="for all of them (default: 70 %% of the machine's)"
-    )
 
 
 def run(options: argparse.Namespace) -> int:

@@ -16,9 +16,9 @@ from ...common.folders import writable_folder
 from ...dicom.pseudonyms import KEY_FILE, KeyTable
 from ...dicom.series import DAMAGED
 from .findings import IGNORED, OK, Finding, Findings, find_scans
+from .options import PAIRS_FILE, SERIES_FILE
 from .proposals import CHOOSE, Proposal, propose
 
-SERIES_FILE, PAIRS_FILE = "series.csv", "pairs.csv"
 COLUMNS = 100
 YES_NO = {True: "yes", False: "no", None: "-"}
 # Heading and width of the terminal's columns; the remarks follow below the table.
@@ -34,24 +34,6 @@ TABLE = (
     ("contrast", 8),
     ("status", 6),
 )
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``scan`` to its parser."""
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="DICOM, NIfTI, NRRD and MHA files; patients mixed")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path("prepared"),
-        metavar="DIR",
-        help=f"gets {SERIES_FILE}, {PAIRS_FILE} and {KEY_FILE} (default: ./prepared)",
-    )
-    parser.add_argument(
-        "--keys",
-        type=Path,
-        metavar="FILE",
-        help=f"an earlier {KEY_FILE}: the same patients keep their pseudonyms (default: DIR/{KEY_FILE} if it is there)",
-    )
 
 
 def run(options: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ from ncct_cta.common.errors import InputError
 from ncct_cta.dicom.pseudonyms import KeyTable
 from ncct_cta.dicom.series import choose_series
 from ncct_cta.phantom.cohort import PhantomCase, make_case
-from ncct_cta.prepare.scan import listing
+from ncct_cta.prepare.scan import listing, options
 from ncct_cta.volumes.reading import read_volume
 
 SPACING = (7.0, 7.0, 10.5)
@@ -30,7 +30,7 @@ NAME, IDENTITY, BIRTH = "Mustermann", "KH0815-77", "19570613"
 def _scan(folder: Path, output: Path, *words: str | Path) -> dict[str, list[dict[str, str]]]:
     """Run it and give the rows of series.csv and pairs.csv."""
     parser = argparse.ArgumentParser()
-    listing.add_arguments(parser)
+    options.add_arguments(parser)
     listing.run(parser.parse_args([str(folder), "--output", str(output), *map(str, words)]))
     return {name: _table(output / f"{name}.csv") for name in ("series", "pairs")}
 
