@@ -77,7 +77,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if getattr(arguments, name):
             overrides[f"train::{name}"] = True
     content = read_yaml(path)
-    is_wiring = "training" in content  # a run's config.yaml, or the bundle's own: wiring and settings in one file
+    # A run's config.yaml, or the bundle's own: wiring and settings in one file.
+    is_wiring = isinstance(content.get("train"), Mapping) and "_target_" in content["train"]
     given = settings_of(content) if is_wiring else settings_of_preset(content, path)
     check_at_once(read_yaml(bundle_config(TRAIN_YAML)), {**given, **overrides})
     from ..runs.record import own_wiring  # PyTorch, MONAI and Ignite: what is wrong by now is said by now
@@ -86,8 +87,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     if is_wiring and arguments.trust:
         workflow = SynthesisWorkflow(config_file=path, **overrides)
     else:
-        for name in own_wiring(content) if is_wiring else ():
-            logger.warning("%s: its own %r is code and isn't used; --trust runs it as it is", path, name)
+        own = own_wiring(content) if is_wiring else []
+        if own:
+            logger.warning(
+                "%s: what it wires in its own way is code and isn't used (%s); --trust runs it",
+                path,
+                ", ".join(own[:5]) + (f" and {len(own) - 5} more" if len(own) > 5 else ""),
+            )
         workflow = SynthesisWorkflow(**{**given, **overrides})
     workflow.initialize()
     workflow.run()

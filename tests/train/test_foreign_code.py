@@ -109,6 +109,7 @@ def test_text_in_a_runs_config_is_data(
         "config_file: {own}",
         "logging_file: {own}",
         "training: [{attack}]",
+        "train: {{lr: 1.0e-3}}\ntraining: [{attack}]",
         "data: {{_target_: os.mkdir, path: {victim}}}",
     ],
 )
