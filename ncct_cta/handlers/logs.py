@@ -27,12 +27,12 @@ class MetricsLogHandler:
 
     Args:
         output_dir: the run's folder.
-        terms: names of the training terms to average over each epoch.
+        further_terms: names of terms that the loss has beside those of every run; they get columns of their own.
     """
 
-    def __init__(self, output_dir: str | Path, terms: Sequence[str] = keys.TRAINING_TERMS) -> None:
+    def __init__(self, output_dir: str | Path, further_terms: Sequence[str] = ()) -> None:
         self.path = Path(output_dir) / "metrics.csv"
-        self.terms = terms
+        self.terms = terms = (*keys.TRAINING_TERMS, *further_terms)
         self.columns = ["epoch", "iteration", *terms, *keys.VALIDATION_TERMS]
 
     def attach(self, engine: Workflow) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import ignite.distributed as idist
 import torch
 from monai.losses import SSIMLoss
@@ -27,6 +29,8 @@ class ReconstructionLoss(nn.Module):
         ssim_weight: weight of 1 - SSIM; at 0 SSIM is not computed.
         lung_weight: weight of a lung voxel in the L1; other voxels weigh 1.
         scales: number of resolutions; 1: the images' own.
+        further: more terms by their name in the logs, each a weight and a module from (prediction, cta) to a scalar:
+            ``weight * term`` is added, at the images' own resolution.
     """
 
     def __init__(
@@ -36,6 +40,7 @@ class ReconstructionLoss(nn.Module):
         ssim_weight: float = 0.2,
         lung_weight: float = 2.0,
         scales: int = 1,
+        further: Mapping[str, tuple[float, nn.Module]] | None = None,
     ) -> None:
         super().__init__()
         self.l1_weight = l1_weight
@@ -43,6 +48,8 @@ class ReconstructionLoss(nn.Module):
         self.lung_weight = lung_weight
         self.scales = scales
         self.ssim_loss = SSIMLoss(spatial_dims=spatial_dims, data_range=NORMALISED_RANGE)
+        self.further = nn.ModuleDict({name: term for name, (_, term) in (further or {}).items()})
+        self.further_weights = {name: weight for name, (weight, _) in (further or {}).items()}
         self.pool = Pool[Pool.AVG, spatial_dims](kernel_size=2)
 
     def forward(self, prediction: torch.Tensor, cta: torch.Tensor, lung: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -54,8 +61,8 @@ class ReconstructionLoss(nn.Module):
             lung: lung mask, same shape, 0 or 1.
 
         Returns:
-            scalars: ``loss`` (carries the gradient), and of the images' own resolution ``l1`` (the lung-weighted L1)
-            and ``ssim`` (the index, 1 is perfect).
+            scalars: ``loss`` (carries the gradient), and of the images' own resolution ``l1`` (the lung-weighted L1),
+            ``ssim`` (the index, 1 is perfect) and the further terms by their names.
         """
         # Half precision has too few digits for SSIM's variances.
         images = [prediction.float(), cta.float(), 1 + (self.lung_weight - 1) * lung.float()]
@@ -64,7 +71,12 @@ class ReconstructionLoss(nn.Module):
         for _ in range(1, self.scales):
             images = [self.pool(image) for image in images]
             losses.append(self._at_one_scale(*images)[LOSS])
-        return {**terms, LOSS: total(losses) / self.scales}
+        loss = total(losses) / self.scales
+        for name, term in self.further.items():
+            value = term(prediction.float(), cta.float())
+            loss = loss + self.further_weights[name] * value
+            terms[name] = value.detach()
+        return {**terms, LOSS: loss}
 
     def _at_one_scale(
         self, prediction: torch.Tensor, cta: torch.Tensor, weight: torch.Tensor

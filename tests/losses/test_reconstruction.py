@@ -108,3 +108,48 @@ def test_what_d_sees_teaches_the_generator_and_not_r() -> None:
     assert all(parameter.grad is None for parameter in registration.parameters())
     terms["loss"].backward()
     assert any(parameter.grad is not None for parameter in registration.parameters())
+
+
+def pooled(image: torch.Tensor, times: int) -> torch.Tensor:
+    """Average-pool by blocks, independently of PyTorch's pooling."""
+    for _ in range(times):
+        batch, channels, width, height = image.shape
+        image = image.reshape(batch, channels, width // 2, 2, height // 2, 2).mean((3, 5))
+    return image
+
+
+@pytest.mark.parametrize("scales", [1, 2, 3])
+def test_several_scales_are_the_mean_of_the_loss_on_pooled_images_and_weights(scales: int) -> None:
+    prediction, cta, lung = images(2, 1, 48, 64)
+    expected = 0.0
+    for times in range(scales):
+        small, small_cta, small_lung = (pooled(image, times) for image in (prediction, cta, lung))
+        # The weight is linear in the mask: pooling the one pools the other.
+        expected += ReconstructionLoss()(small, small_cta, small_lung)["loss"].item() / scales
+    terms = ReconstructionLoss(scales=scales)(prediction, cta, lung)
+    assert terms["loss"].item() == pytest.approx(expected, rel=1e-5)
+    plain = ReconstructionLoss()(prediction, cta, lung)
+    assert torch.equal(terms["l1"], plain["l1"])  # logged at the images' own resolution, to compare runs
+    assert torch.equal(terms["ssim"], plain["ssim"])
+
+
+def test_a_checkerboard_that_vanishes_when_pooled_costs_less_with_more_scales() -> None:
+    cta = torch.zeros(1, 1, 48, 48)
+    checkerboard = ((torch.arange(48)[:, None] + torch.arange(48)) % 2 * 0.2 - 0.1)[None, None]
+    blob = torch.zeros_like(cta)
+    blob[..., 8:40, 8:40] = 0.1
+    ratios = []
+    for scales in (1, 3):
+        loss = ReconstructionLoss(ssim_weight=0, scales=scales)
+        lung = torch.zeros_like(cta)
+        ratios.append((loss(checkerboard, cta, lung)["loss"] / loss(blob, cta, lung)["loss"]).item())
+    assert ratios[1] == pytest.approx(ratios[0] / 3, rel=1e-4)
+
+
+def test_further_terms_are_weighed_added_and_named() -> None:
+    prediction, cta, lung = images(2, 1, 16, 16)
+    plain = ReconstructionLoss()(prediction, cta, lung)
+    terms = ReconstructionLoss(further={"mse": (0.5, torch.nn.MSELoss())})(prediction, cta, lung)
+    assert terms["mse"].item() == pytest.approx((prediction - cta).square().mean().item())
+    assert terms["loss"].item() == pytest.approx(plain["loss"].item() + 0.5 * terms["mse"].item())
+    assert not terms["mse"].requires_grad
