@@ -72,8 +72,9 @@ def test_text_in_a_checkpoint_is_data(place: str, trained_run: Path, ncct: str, 
 
 @pytest.mark.parametrize("place", ["data::datalist", "data::cache_dir", "train::output_dir", "training", "my_key"])
 def test_text_in_a_runs_config_is_data(
-    place: str, trained_run: Path, ncct: str, cohort: Path, victim: Path, tmp_path: Path
+    place: str, trained_run: Path, ncct: str, cohort: Path, victim: Path, tmp_path: Path, monkeypatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # a relative cache_dir is made here
     run = Path(shutil.copytree(trained_run, tmp_path / "run"))
     config = yaml.safe_load((run / "config.yaml").read_text())
     section, _, key = place.partition("::")
