@@ -41,8 +41,9 @@ from ncct_cta.data.store import StoredCase, VolumeStore
 from ncct_cta.engines import SynthesisTrainer
 from ncct_cta.phantom.cohort import write_cohort
 from ncct_cta.settings.places import find_config
-from ncct_cta.train.builders import loader
+from ncct_cta.train.builders import build_loader
 from ncct_cta.train.workflow import SynthesisWorkflow
+from ncct_cta.transforms import RandPairedAffined, ScaleHUWindowd
 
 MOST_TIMES_THE_STEP, LEAST_OF_THE_SHORT_SCAN = 1.25, 0.8
 PATCH, IN_PLANE, DEPTHS, BATCH = (256, 256), 512, (300, 30), 8
@@ -134,9 +135,10 @@ def stored_loader(folder: Path, depth: int) -> DataLoader:
     for image in stored.images.values():
         image.max()
     cases: Any = SimpleNamespace(opened=lambda split: [stored])
-    dataset = PatchDataset(cases, window=HUWindow(-1000.0, 1000.0), patch_size=PATCH)
+    transforms = [ScaleHUWindowd((NCCT, CTA), HUWindow(-1000.0, 1000.0)), RandPairedAffined((NCCT, CTA), LUNG)]
+    dataset = PatchDataset(cases, transforms=transforms, patch_size=PATCH)
     sampler = EpochSampler(dataset, 10 * BATCH)
-    return loader(dataset, torch.device("cpu"), batch_size=BATCH, sampler=sampler)
+    return build_loader(dataset, torch.device("cpu"), batch_size=BATCH, sampler=sampler)
 
 
 def forever(batches: DataLoader) -> Iterator[Any]:
@@ -149,7 +151,8 @@ def forever(batches: DataLoader) -> Iterator[Any]:
 def split_time(dataset: PatchDataset, samples: int = 80) -> str:
     """Where the time of a slice goes, in milliseconds: each part by itself."""
     keys = [(0, position) for position in range(samples)]
-    plain = PatchDataset(dataset.cases, window=dataset.window, patch_size=dataset.patch_size, augment=False)
+    scale = dataset.transform.transforms[0]
+    plain = PatchDataset(dataset.cases, transforms=[scale], patch_size=dataset.patch_size)
     raw = RawPatches(plain)
     whole, unaugmented, read = (
         timed(lambda source=source: [source[key] for key in keys]) for source in (dataset, plain, raw)

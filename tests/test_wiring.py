@@ -94,6 +94,10 @@ def handler(kind: type, name: str) -> Callable[[Any], Any]:
     return lambda handlers: attrgetter(name)(next(each for each in handlers if isinstance(each, kind)))
 
 
+def patch_transform(number: int, name: str) -> Callable[[Any], Any]:
+    return lambda dataset: attrgetter(name)(dataset.transform.transforms[number])
+
+
 def factor_at(step: int) -> Callable[[Any], Any]:
     """The share of the peak learning rate at a step; 1/2 is halfway between the warm-up and the last step."""
     return lambda scheduler: pytest.approx(scheduler.lr_lambdas[0](step), abs=1e-6)
@@ -101,7 +105,15 @@ def factor_at(step: int) -> Callable[[Any], Any]:
 
 # settings, the part that they shape together or that stands twice, how it is read there, what is then expected
 BEHAVIOUR: list[tuple[dict[str, Any], str, Callable[[Any], Any], Any]] = [
-    ({"data::window": [-160.0, 240.0]}, "train::dataset", attrgetter("window.lower", "window.upper"), (-160, 240)),
+    ({"data::window": [-160.0, 240.0]}, "train::dataset", patch_transform(0, "window.lower"), -160),
+    ({"data::augment": False}, "train::dataset", lambda dataset: len(dataset.transform.transforms), 1),
+    (VOLUMES, "train::dataset", patch_transform(1, "affine.rand_affine.rand_affine_grid.rotate_range"), (0, 0, 0.09)),
+    (
+        {"data::spacing": [1.0, 2.0, 3.0]},
+        "preprocessing",
+        lambda steps: list(steps[2].spacing_transform.pixdim),
+        [1, 2, 3],
+    ),
     ({"data::window": [-160.0, 240.0]}, "validate::inferer", attrgetter("window.upper"), 240),
     ({"data::window": [-100.0, 100.0]}, "discriminator_net", attrgetter("contrast_gain"), 1.0),
     ({"data::patch_size": [32, 64]}, "train::dataset", attrgetter("patch_size"), (32, 64)),

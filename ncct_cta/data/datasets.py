@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import Compose
+from monai.transforms import Compose, Transform
 from torch.utils.data import Dataset, DistributedSampler, IterableDataset
 from tqdm import tqdm
 
 from ..common.errors import InputError
-from ..common.hu import HUWindow
 from ..common.keys import BODY, CASE, CTA, LUNG, NCCT, VESSEL
-from .case_preparation import CasePreparation, paired_augmentation
+from ..settings import DataConfig
+from ..transforms import default_preprocessing, preprocessing_digest
 from .cases import read_case_list
+from .preparation import CasePreprocessing
 from .store import StoredCase, VolumeStore, check_patch_fits
 
 CACHE_FOLDER = ".ncct_cta_cache"
 TRAINING, VALIDATION = "training", "validation"
-PAIR = "pair"  # NCCT and CTA as the channels of one image, while they are augmented
+SAMPLED = (NCCT, CTA, LUNG)
 
 
 class PairedCases:
@@ -29,7 +31,8 @@ class PairedCases:
 
     Args:
         datalist: a datalist.json or a folder of cases.
-        spacing: voxel size in mm that the cases are resampled to; None keeps each scan's own.
+        preprocessing: from a case's files to HU and masks on one grid, transform by transform; None:
+            ``transforms.default_preprocessing`` with each scan's own spacing. The store is keyed by it.
         cache_dir: the store's folder; empty: ``.ncct_cta_cache`` beside the data.
         val_fraction: share of a folder's cases kept for validation.
         seed: seed of that split.
@@ -39,19 +42,29 @@ class PairedCases:
         self,
         datalist: str,
         *,
-        spacing: Sequence[float] | None = None,
+        preprocessing: Sequence[Transform] | None = None,
         cache_dir: str = "",
         val_fraction: float = 0.15,
         seed: int = 0,
     ) -> None:
         self.datalist = Path(datalist)
         beside = self.datalist.parent if self.datalist.suffix == ".json" else self.datalist
-        plain = None if spacing is None else [float(value) for value in spacing]
-        folder = Path(cache_dir) if cache_dir else beside / CACHE_FOLDER
-        self.store = VolumeStore(folder, CasePreparation(spacing), {"spacing": plain})
+        self.folder = Path(cache_dir) if cache_dir else beside / CACHE_FOLDER
+        own = preprocessing is not None
+        self.preprocessing = Compose(preprocessing) if own else default_preprocessing(DataConfig())
         self.val_fraction = val_fraction
         self.seed = seed
         self._opened: dict[str, list[StoredCase]] = {}
+
+    @functools.cached_property
+    def store(self) -> VolumeStore:
+        """The decompressed cases.
+
+        Raises:
+            InputError: if the preprocessing can't be told from another one, or draws at random.
+        """
+        key = {"preprocessing": preprocessing_digest(self.preprocessing)}
+        return VolumeStore(self.folder, CasePreprocessing(self.preprocessing), key)
 
     def opened(self, split: str) -> list[StoredCase]:
         """The cases of ``training``, ``validation`` or ``testing``, decompressed and memory-mapped.
@@ -76,20 +89,18 @@ class PatchDataset(Dataset):
 
     Args:
         cases: the case list; its training split is used.
-        window: the HU window that is scaled to [-1, 1].
+        transforms: from a patch in HU to what the network sees: scaled to [-1, 1] and, if wanted, moved at random.
         patch_size: (X, Y) or (X, Y, Z) in voxels.
-        augment: whether to rotate, scale and shift at random.
         seed: seed of every draw.
     """
 
     def __init__(
-        self, cases: PairedCases, *, window: HUWindow, patch_size: Sequence[int], augment: bool = True, seed: int = 0
+        self, cases: PairedCases, *, transforms: Sequence[Transform], patch_size: Sequence[int], seed: int = 0
     ) -> None:
         self.cases = cases
-        self.window = window
+        self.transform = Compose(transforms)
         self.patch_size = tuple(patch_size)
         self.seed = seed
-        self.transform = Compose([paired_augmentation(len(self.patch_size), (PAIR, LUNG))] if augment else [])
 
     def prepare(self) -> None:
         """Open every case, those of the validation too, and check that the patch fits.
@@ -105,19 +116,16 @@ class PatchDataset(Dataset):
         return sum(case.shape[2] for case in self.cases.opened(TRAINING))
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        """Draw the sample of (epoch, position): images (1, *patch_size), NCCT and CTA in [-1, 1], lung 0 or 1."""
+        """Draw the sample of (epoch, position): images (1, *patch_size), lung 0 or 1; see ``transforms``."""
         cases = self.cases.opened(TRAINING)
         random = np.random.default_rng((self.seed, *key))
         case = cases[random.integers(len(cases))]
         box = self._random_box(case, random)
-        images = {name: self._cut(case.images[name], box) for name in (NCCT, CTA, LUNG)}
-        # Two channels of one image: augmented together they cost little more than one.
-        pair = self.window.normalise(torch.cat((images[NCCT], images[CTA])))
+        images = {name: self._cut(case.images[name], box) for name in SAMPLED}
         self.transform.set_random_state(seed=int(random.integers(2**31)))
-        moved = self.transform({PAIR: pair, LUNG: images[LUNG]})
+        moved = self.transform(images)
         # Plain tensors: MONAI's carry a history that would slow down every operation of the network.
-        pair, lung = (moved[name].as_subclass(torch.Tensor) for name in (PAIR, LUNG))
-        return {NCCT: pair[:1], CTA: pair[1:], LUNG: lung, CASE: case.name}
+        return {**{name: moved[name].as_subclass(torch.Tensor) for name in SAMPLED}, CASE: case.name}
 
     @staticmethod
     def _cut(volume: np.ndarray, box: tuple) -> torch.Tensor:

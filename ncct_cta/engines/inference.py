@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.engines import SupervisedEvaluator
+from monai.transforms import Compose
 from torch import nn
 
 from ..common.errors import InputError
@@ -49,6 +50,8 @@ class InferenceEngine(SupervisedEvaluator):
         model: what the records say of the network.
         output_dir: where ``{case}_syncta.nii.gz`` go.
         spacing: voxel size in mm that the network was trained on; None: each scan's own.
+        preprocessing: the run's own list, which decides instead of ``spacing`` what the network sees; None: the
+            shipped one.
         overwrite: replace files that are there; otherwise a case is skipped that was made from the same input, weights
             and settings, and fails where files are there that weren't.
         save_intermediates: also write what G gave and what G2 got, ``{case}_coarse`` and ``{case}_intermediate``.
@@ -69,6 +72,7 @@ class InferenceEngine(SupervisedEvaluator):
         model: Model,
         output_dir: str | Path,
         spacing: Sequence[float] | None = None,
+        preprocessing: Compose | None = None,
         overwrite: bool = False,
         save_intermediates: bool = False,
         write_dicom: Callable[[Case, np.ndarray, Path], None] | None = None,
@@ -86,6 +90,7 @@ class InferenceEngine(SupervisedEvaluator):
         self.model = model
         self.output_dir = Path(output_dir)
         self.spacing = spacing
+        self.preprocessing = preprocessing
         self.overwrite = overwrite
         # The synthetic CTA last: while it isn't there, the case isn't done.
         self.stages = tuple(STAGE_SUFFIXES) if save_intermediates else (REFINED,)
@@ -147,7 +152,14 @@ class InferenceEngine(SupervisedEvaluator):
     def _synthesise(self, case: Case, volume: Volume) -> dict[str, np.ndarray]:
         try:
             with stage(logger, f"{case.name}: synthesise"):
-                return synthesise_stages(volume, self.network, self.inferer, spacing=self.spacing, stages=self.stages)
+                return synthesise_stages(
+                    volume,
+                    self.network,
+                    self.inferer,
+                    spacing=self.spacing,
+                    preprocessing=self.preprocessing,
+                    stages=self.stages,
+                )
         except InputError as error:
             remedy = "its weights are damaged or its precision is too low: take another checkpoint, or --amp off"
             raise InputError(f"{volume.path}: of what the network predicts {error}; {remedy}") from error

@@ -9,22 +9,29 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Spacing, SpatialResample
+from monai.transforms import Compose, Spacing, SpatialResample
+from nibabel.orientations import inv_ornt_aff
 from torch import nn
 from tqdm import tqdm
 
 from ..common.hu import to_int16_hu
 from ..inferers.region import MARGIN, body_box, cut, paste, widened
 from ..inferers.volume import REFINED, VolumeInferer
+from ..transforms import preprocess_ncct
 from ..volumes.nifti import Volume
 from ..volumes.orientation import from_ras, spacing_to_ras, to_ras
 
 
 def synthesise(
-    volume: Volume, network: nn.Module, inferer: VolumeInferer, *, spacing: Sequence[float] | None = None
+    volume: Volume,
+    network: nn.Module,
+    inferer: VolumeInferer,
+    *,
+    spacing: Sequence[float] | None = None,
+    preprocessing: Compose | None = None,
 ) -> np.ndarray:
     """Synthesise the CTA of a scan, int16 HU on the scan's own grid; see ``synthesise_stages``."""
-    return synthesise_stages(volume, network, inferer, spacing=spacing)[REFINED]
+    return synthesise_stages(volume, network, inferer, spacing=spacing, preprocessing=preprocessing)[REFINED]
 
 
 def synthesise_stages(
@@ -33,6 +40,7 @@ def synthesise_stages(
     inferer: VolumeInferer,
     *,
     spacing: Sequence[float] | None = None,
+    preprocessing: Compose | None = None,
     stages: Sequence[str] = (REFINED,),
 ) -> dict[str, np.ndarray]:
     """Synthesise the CTA of a scan, on the scan's own grid, and give the stages on the way to it if wanted.
@@ -45,18 +53,24 @@ def synthesise_stages(
         network: the cascade.
         inferer: how the cascade covers a volume.
         spacing: voxel size in mm that the network was trained on; None: the scan's own.
+        preprocessing: a run's own list, which decides instead of ``spacing`` what the network sees; None: the shipped
+            one.
         stages: names of the ``Stages`` to give.
 
     Returns:
         int16 HU, the shape of ``volume``, for each of ``stages``.
 
     Raises:
-        InputError: if the network predicts values that aren't finite.
+        InputError: if the network predicts values that aren't finite, or a step of ``preprocessing`` fails.
     """
     ras, orientation = to_ras(volume.array, volume.affine)
     # In memory slice by slice, as the network takes them: gathering strided slices would cost ten times as much.
     ncct_hu = torch.from_numpy(np.ascontiguousarray(np.moveaxis(ras, -1, 0))).permute(1, 2, 0)
-    if spacing is None:
+    if preprocessing is not None:
+        affine = volume.affine @ inv_ornt_aff(orientation, volume.shape)
+        seen = preprocess_ncct(preprocessing, volume)
+        images = _by_changes_on(seen, ncct_hu, affine, network, inferer, stages)
+    elif spacing is None:
         images = _on_own_grid(ncct_hu, network, inferer, stages)
     else:
         own = spacing_to_ras(volume.spacing, orientation)
@@ -105,3 +119,27 @@ def _on_another_grid(
         paste(cut(synthetic_hu, box) + torch.as_tensor(change_of_body), box, synthetic_hu)
         images[name] = to_int16_hu(synthetic_hu.numpy())
     return images
+
+
+def _by_changes_on(
+    seen: MetaTensor,
+    ncct_hu: torch.Tensor,
+    affine: np.ndarray,
+    network: nn.Module,
+    inferer: VolumeInferer,
+    stages: Sequence[str],
+) -> dict[str, np.ndarray]:
+    """The same, by the changes that the network makes of ``seen``, (1, X, Y, Z) in HU, wherever that lies.
+
+    What ``seen`` leaves out of the scan doesn't change.
+    """
+    seen_hu = seen.as_tensor()[0].float()
+    made = {name: torch.empty_like(seen_hu) for name in stages}
+    for _ in inferer.synthesise(seen_hu, network, made):
+        pass
+    place: dict[str, Any] = {"dst_affine": torch.from_numpy(affine), "spatial_size": ncct_hu.shape}
+    everywhere = MetaTensor(torch.ones_like(seen_hu)[None], affine=seen.affine)
+    within = SpatialResample(mode="nearest", padding_mode="zeros")(everywhere, **place)[0].numpy()
+    back = SpatialResample(mode="bilinear", padding_mode="border")
+    changes = {name: back(MetaTensor((hu - seen_hu)[None], affine=seen.affine), **place) for name, hu in made.items()}
+    return {name: to_int16_hu(ncct_hu.numpy() + within * change[0].numpy()) for name, change in changes.items()}

@@ -16,6 +16,7 @@ from ..engines import InferenceEngine
 from ..engines.inference import FAILURE, SKIPPED
 from ..engines.output_record import Model
 from ..runs.trained_model import TrainedModel
+from ..transforms import preprocessing_digest
 from .dicom_cases import DerivedSeriesWriter
 from .input_cases import InputCases
 from .options import InferenceOptions, RunningOptions
@@ -85,6 +86,7 @@ def engine_of(model: TrainedModel, cases: Iterable[Case], output_dir: str | Path
         model=recorded_model(model),
         output_dir=output_dir,
         spacing=model.settings.data.spacing,
+        preprocessing=model.preprocessing,
         **choices,
     )
 
@@ -95,7 +97,9 @@ def recorded_model(model: TrainedModel) -> Model:
     sections = model.settings.as_plain()
     window, spacing = (sections["data"][name] for name in ("window", "spacing"))
     inferer = {name: getattr(model.inferer, name) for name in ("patch_size", "windowed", "overlap", "amp")}
-    parts = {"model": sections["model"], "refine": {name: sections["refine"][name] for name in REFINE_NET}}
+    parts: dict[str, Any] = {"model": sections["model"], "refine": {key: sections["refine"][key] for key in REFINE_NET}}
+    if model.preprocessing is not None:
+        parts["preprocessing"] = preprocessing_digest(model.preprocessing)
     return Model(checkpoint, digest, {"window_hu": window, "spacing_mm": spacing, **inferer, **parts})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 from collections.abc import Mapping
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from monai.bundle import ConfigParser
 
 from ..common.errors import InputError
 from ..common.files import write_text
@@ -18,6 +18,7 @@ from ..settings.places import bundle_config
 from ..settings.quoting import quoted
 from ..settings.yaml_file import read_yaml
 from .files import CONFIG
+from .preprocessing import has_own_preprocessing
 
 LAUNCH = "# python -m monai.bundle run training --config_file <this file>\n"
 # Settings that name a place: absolute in config.yaml, which may be started from anywhere.
@@ -30,15 +31,16 @@ PATHS = (
 )
 
 
-def write_record(folder: Path, settings: Settings, wiring: str | Path) -> None:
+def write_record(folder: Path, settings: Settings, wiring: Mapping[str, Any]) -> None:
     """Write ``config.yaml``, which alone starts this run again, and what MONAI's tools look for beside it.
 
     Args:
         folder: the run's folder.
         settings: all settings.
-        wiring: the YAML whose sections the settings fill.
+        wiring: the content of the YAML whose sections the settings fill. Where its preprocessing is the run's own, a
+            training that is started from ``config.yaml`` records that file again, and not the shipped one.
     """
-    recorded = ConfigParser.load_config_file(str(wiring))
+    recorded = copy.deepcopy(dict(wiring))
     plain = settings.as_plain()
     for section, key in PATHS:
         if plain[section][key]:
@@ -46,6 +48,8 @@ def write_record(folder: Path, settings: Settings, wiring: str | Path) -> None:
     plain["train"]["resume"] = False
     for name, values in plain.items():
         recorded[name] |= {key: quoted(value) for key, value in values.items()}
+    if has_own_preprocessing(wiring):
+        recorded["train"]["wiring"] = quoted(os.path.abspath(folder / CONFIG))
     write_text(LAUNCH + yaml.safe_dump(recorded, sort_keys=False, width=120, allow_unicode=True), folder / CONFIG)
     for name in ("metadata.json", "logging.conf"):
         shutil.copyfile(bundle_config(name), folder / name)
@@ -74,6 +78,15 @@ def read_record(folder: Path) -> dict[str, dict[str, Any]]:
     Raises:
         InputError: if it isn't there, or can't be read.
     """
+    return settings_of(read_config(folder))
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The content of a run's ``config.yaml``, wiring and all, as plain data.
+
+    Raises:
+        InputError: if it isn't there, or can't be read.
+    """
     if not (folder / CONFIG).is_file():
         raise InputError(f"{folder}: there is no {CONFIG} in it; give the folder of a run (--run)")
-    return settings_of(read_yaml(folder / CONFIG))
+    return read_yaml(folder / CONFIG)

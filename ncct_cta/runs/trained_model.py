@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from monai.transforms import Compose
 from torch import nn
 
 from ..common.errors import InputError
@@ -19,7 +20,8 @@ from ..settings import ModelConfig, RefineConfig, Settings, settings_of
 from ..settings.declaration import Section, in_one_line
 from .checkpoints import load_checkpoint, load_weights, network_weights
 from .files import BEST, LAST, SETTINGS
-from .record import read_record
+from .preprocessing import has_own_preprocessing, recorded_preprocessing
+from .record import read_config
 
 HASH_BLOCK_BYTES = 2**20
 
@@ -35,11 +37,15 @@ class TrainedModel:
         device: ``auto``, or PyTorch's name of a device.
         amp: mixed precision: off, bf16 or fp16; empty: as trained.
         batch_size: slices or patches per forward pass; 0: as trained.
-        trust: also import a network class that isn't this package's, which runs its code.
+        trust: also import a network class that isn't this package's, or a preprocessing of the run's own, which runs
+            their code.
+
+    Attributes:
+        preprocessing: the run's own list, which inference applies; None: the shipped one.
 
     Raises:
         InputError: if files are missing or damaged, the weights don't fit the settings, or they name a network class
-            from outside and ``trust`` isn't given.
+            from outside or come with a preprocessing of their own, and ``trust`` isn't given.
     """
 
     def __init__(
@@ -55,7 +61,11 @@ class TrainedModel:
         self.untrained = not run and not checkpoint
         self.checkpoint = file = _checkpoint_of(run, checkpoint)
         content = load_checkpoint(file) if file else {}
-        self.settings = _settings_of_model(run, file, content)
+        recorded, source = _recorded(run, file, content)
+        self.settings = _parsed(recorded, source)
+        self.preprocessing: Compose | None = None
+        if has_own_preprocessing(recorded):
+            self.preprocessing = recorded_preprocessing(recorded, self.settings.data, source, trust=trust)
         train = self.settings.train
         train = dataclasses.replace(
             train, device=device, amp=amp or train.amp, batch_size=batch_size or train.batch_size
@@ -100,18 +110,22 @@ def require_trusted(settings: Settings, source: str, *, trust: bool) -> None:
     )
 
 
-def _settings_of_model(run: str, file: Path | None, content: Mapping[str, Any]) -> Settings:
-    """The run's settings, read by this version: a run that an older version trained still works."""
+def _recorded(run: str, file: Path | None, content: Mapping[str, Any]) -> tuple[Mapping[str, Any], Path | None]:
+    """What is recorded of the training, settings and preprocessing, and the folder or the checkpoint it stands in."""
     stored = content.get(SETTINGS, {})
     folder = Path(run) if run else file.parent if file and not stored else None
     if not isinstance(stored, Mapping):
         raise InputError(f"{file}: its settings are a {type(stored).__name__}, expected sections; take another one")
     _refuse_newer(stored, file)
-    sections = settings_of(stored) if folder is None else read_record(folder)
+    return (stored, file) if folder is None else (read_config(folder), folder)
+
+
+def _parsed(recorded: Mapping[str, Any], source: Path | None) -> Settings:
+    """The settings, read by this version: a run that an older version trained still works."""
     try:
-        return Settings.parse(sections)
+        return Settings.parse(settings_of(recorded))
     except InputError as error:
-        raise InputError(f"{folder or file}: {error}") from error
+        raise InputError(f"{source}: {error}") from error
 
 
 def _refuse_newer(stored: Mapping[str, Any], file: Path | None) -> None:

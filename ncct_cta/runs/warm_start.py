@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from ..networks import SynthesisCascade
 from ..settings import ModelConfig, Settings, TrainConfig
 from .checkpoints import check_settings, load_checkpoint, load_weights, part_weights
 from .files import SETTINGS
+from .preprocessing import PREPROCESSING
 
 logger = logging.getLogger(__name__)
 
@@ -22,18 +23,32 @@ G_SETTINGS = (*WINDOW, *(f"model.{field.name}" for field in dataclasses.fields(M
 REFINE_SETTINGS = ("refine.enabled", "refine.hidden_dim", "refine.num_blocks", "refine.fusion")
 
 
-def own_checkpoint(path: Path, settings: Settings) -> dict[str, Any]:
-    """A run's own checkpoint, to go on from.
+def own_checkpoint(path: Path, settings: Settings, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A run's own checkpoint, to go on from; ``recorded`` is what this training records in its own.
 
     Raises:
-        InputError: if it can't be read, or the settings that its weights were trained for have changed.
+        InputError: if it can't be read, or the settings that its weights were trained for, or the preprocessing, have
+            changed.
     """
     refine = REFINE_SETTINGS if settings.refine.enabled else ("refine.enabled",)
-    return _checkpoint(path, settings, (*G_SETTINGS, *refine))
+    checkpoint = _checkpoint(path, settings, (*G_SETTINGS, *refine))
+    if not _same_preprocessing(checkpoint, recorded):
+        raise InputError(
+            f"{path}: its scans were preprocessed by another list; go on with the YAML that the run was started from "
+            "(its own config.yaml with --trust)"
+        )
+    return checkpoint
 
 
-def start_from_other_runs(cascade: SynthesisCascade, settings: Settings) -> None:
+def start_from_other_runs(
+    cascade: SynthesisCascade, settings: Settings, recorded: Mapping[str, Any] | None = None
+) -> None:
     """Load the weights of ``train.pretrained_G`` and ``train.pretrained_G2``, where they are given.
+
+    Args:
+        cascade: what the weights are loaded into.
+        settings: all settings.
+        recorded: what this training records in its checkpoints, its preprocessing beside the settings.
 
     Raises:
         InputError: if a file can't be read or holds weights of another network, or there is no G2.
@@ -50,7 +65,10 @@ def start_from_other_runs(cascade: SynthesisCascade, settings: Settings) -> None
     )
     for part, path, names in starts:
         if path:
-            weights = part_weights(_checkpoint(path, settings, names), part, path)
+            checkpoint = _checkpoint(path, settings, names)
+            if not _same_preprocessing(checkpoint, recorded):
+                logger.warning("%s: trained on scans that were preprocessed in another way", path)
+            weights = part_weights(checkpoint, part, path)
             load_weights(cascade.get_submodule(part), weights, path)
             logger.info("%s starts from %s", part, path)
 
@@ -60,6 +78,12 @@ def _checkpoint(path: str | Path, settings: Settings, names: Sequence[str]) -> d
     checkpoint = load_checkpoint(path)
     check_settings(checkpoint.get(SETTINGS, {}), settings.as_plain(), names, path)
     return checkpoint
+
+
+def _same_preprocessing(checkpoint: Mapping[str, Any], recorded: Mapping[str, Any] | None) -> bool:
+    """Whether a checkpoint was trained on scans that went through the same list, as far as it says so."""
+    trained = checkpoint.get(SETTINGS, {})
+    return not trained or recorded is None or trained.get(PREPROCESSING) == recorded.get(PREPROCESSING)
 
 
 def _warn_of_unused(settings: Settings) -> None:

@@ -18,6 +18,7 @@ from ..handlers import CheckpointHandler
 from ..networks import SynthesisCascade
 from ..networks.architectures import architecture_problems
 from ..runs.files import LAST, LOG
+from ..runs.preprocessing import checked_wiring, own_preprocessing
 from ..runs.record import write_record
 from ..runs.warm_start import own_checkpoint, start_from_other_runs
 from ..settings import Section, Settings, TrainConfig
@@ -35,7 +36,7 @@ class TrainingRun:
 
     Args:
         sections: the other sections of the settings.
-        wiring: the YAML whose sections the settings fill: it becomes the run's ``config.yaml``.
+        wiring: the YAML, or several merged, whose sections the settings fill: it becomes the run's ``config.yaml``.
         dataset: the training patches.
         trainer: the engine.
         cascade: the plain cascade, for warm starts.
@@ -47,7 +48,7 @@ class TrainingRun:
         self,
         *,
         sections: Sequence[Section],
-        wiring: str,
+        wiring: str | Sequence[str],
         dataset: PatchDataset,
         trainer: SynthesisTrainer | AdversarialSynthesisTrainer,
         cascade: SynthesisCascade,
@@ -73,17 +74,18 @@ class TrainingRun:
             write_log = closing.enter_context(log_file_to_come(debug=self.settings.train.debug)) if first else None
             # Whatever can be wrong is found before the folder is touched.
             self._check_processes()
+            wiring = checked_wiring(self.wiring, self.settings.data, self.dataset.cases.preprocessing)
+            self.checkpoints.settings = self.settings.as_plain() | own_preprocessing(wiring)
             self.dataset.prepare()
             self._load()
             if self.trainer.state.epoch >= self.trainer.state.max_epochs:
                 logger.info("the run in %s is complete: %d epochs", self.folder, self.trainer.state.epoch)
                 return
-            self.checkpoints.settings = self.settings.as_plain()
             if write_log:
                 self._prepare_folder()
                 closing.enter_context(locked_folder(self.folder, REMEDY))
                 write_log(self.folder / LOG)
-                write_record(self.folder, self.settings, self.wiring)
+                write_record(self.folder, self.settings, wiring)
             logger.info("training in %s, after epoch %d", self.folder, self.trainer.state.epoch)
             idist.barrier()
             self.trainer.run()
@@ -92,10 +94,10 @@ class TrainingRun:
         """Go on from the last checkpoint, or start from pretrained weights, or from scratch."""
         last = self.folder / LAST
         if self.settings.train.resume and last.is_file():
-            self.checkpoints.restore(self.trainer, own_checkpoint(last, self.settings))
+            self.checkpoints.restore(self.trainer, own_checkpoint(last, self.settings, self.checkpoints.settings))
             logger.info("resuming from %s", last)
         else:
-            start_from_other_runs(self.cascade, self.settings)
+            start_from_other_runs(self.cascade, self.settings, self.checkpoints.settings)
 
     def _check_processes(self) -> None:
         processes, batch_size = idist.get_world_size(), self.settings.train.batch_size

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from monai.transforms import MapTransform
 
 from ncct_cta.common.errors import InputError
 from ncct_cta.common.hu import HUWindow
@@ -17,6 +19,7 @@ from ncct_cta.data.datasets import CACHE_FOLDER, TRAINING, VALIDATION
 from ncct_cta.data.store import StoredCase
 from ncct_cta.infer.input_cases import InputCases
 from ncct_cta.train.builders import build_loader
+from ncct_cta.transforms import RandPairedAffined, ScaleHUWindowd
 from ncct_cta.volumes.nifti import read_ct
 
 WINDOW = HUWindow(-1000.0, 1000.0)
@@ -49,7 +52,9 @@ def cases(cohort: Path) -> PairedCases:
 
 
 def make_patches(cases, *, window=WINDOW, patch_size=(32, 32), augment=True, seed=0) -> PatchDataset:
-    return PatchDataset(cases, window=window, patch_size=patch_size, augment=augment, seed=seed)
+    scale = ScaleHUWindowd((NCCT, CTA), window)
+    move = RandPairedAffined((NCCT, CTA), LUNG, spatial_dims=len(patch_size))
+    return PatchDataset(cases, transforms=[scale, move] if augment else [scale], patch_size=patch_size, seed=seed)
 
 
 def equal(one, other) -> bool:
@@ -145,6 +150,19 @@ def test_augmentation_moves_ncct_cta_and_lung_together(patch_size):
     assert 2 < moved < 16  # half of the samples stay as they are
 
 
+@pytest.mark.parametrize(
+    ("patch_size", "digest"), [((24, 16), "e10ff9bca782e347"), ((24, 16, 12), "1cb06323323c75a6")], ids=["2-D", "3-D"]
+)
+def test_the_same_seed_draws_the_same_voxels_as_ever(patch_size, digest):
+    dataset = make_patches(OneCase(), patch_size=patch_size, seed=3)
+    drawn = hashlib.blake2b(digest_size=8)
+    for position in range(12):
+        sample = dataset[1, position]
+        for key in IMAGES:
+            drawn.update(sample[key].contiguous().numpy().tobytes())
+    assert drawn.hexdigest() == digest
+
+
 def test_samples_are_plain_tensors_scaled_to_the_networks_range(cases):
     sample = make_patches(cases)[1, 0]
     # MONAI's MetaTensor would drag its history through every operation of the network.
@@ -206,6 +224,31 @@ def test_the_store_lies_beside_the_data_or_where_it_is_wanted(cohort, tmp_path):
 def test_a_volume_smaller_than_the_patch_is_refused_before_training(cases):
     with pytest.raises(InputError, match="smaller than the patch 64 x 64"):
         make_patches(cases, patch_size=(64, 64)).prepare()
+
+
+class Brightened(MapTransform):
+    """A user's own transform."""
+
+    def __init__(self, keys, by: int) -> None:
+        super().__init__(keys)
+        self.by = by
+
+    def __call__(self, data):
+        return {**data, **{key: data[key] + self.by for key in self.keys}}
+
+
+def test_a_transform_of_the_users_own_shapes_the_stored_volumes(cohort, tmp_path, cases):
+    def brightened(by: int) -> PairedCases:
+        steps = [*cases.preprocessing.transforms, Brightened([CTA], by)]
+        return PairedCases(str(cohort), preprocessing=steps, cache_dir=str(tmp_path))
+
+    (plain,), (ours,) = cases.opened(VALIDATION), brightened(7).opened(VALIDATION)
+    assert np.array_equal(ours.images[CTA], plain.images[CTA] + 7)
+    assert np.array_equal(ours.images[NCCT], plain.images[NCCT])
+    brightened(7).opened(VALIDATION)
+    assert len(list(tmp_path.iterdir())) == 1
+    brightened(8).opened(VALIDATION)  # another list is another entry
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_inputs_of_an_inference_are_the_testing_cases(cohort):

@@ -1,0 +1,83 @@
+"""A case of the case list through the preprocessing: the arrays that the volume store keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+from monai.data import MetaTensor
+from monai.transforms import Compose, RandomizableTrait
+
+from ..common.errors import InputError
+from ..common.hu import CT_MUST_REACH_HU, to_int16_hu
+from ..common.keys import BODY, CASE, CTA, LUNG, NCCT, VESSEL
+from ..transforms import preprocess
+from .cases import KINDS, Case
+
+IMAGES = (NCCT, CTA)
+STORED = (*IMAGES, LUNG, VESSEL, BODY)
+
+
+class CasePreprocessing:
+    """Apply a preprocessing to a case, and check that what it gives can be trained on.
+
+    Args:
+        preprocessing: the transforms, see ``transforms.default_preprocessing``.
+
+    Raises:
+        InputError: if one of them draws at random: what is stored once would be the same for ever.
+    """
+
+    def __init__(self, preprocessing: Compose) -> None:
+        self.preprocessing = preprocessing
+        for transform in preprocessing.flatten().transforms:
+            if isinstance(transform, RandomizableTrait) and not isinstance(transform, Compose):
+                raise InputError(
+                    f"the preprocessing holds {type(transform).__name__}, which draws at random, and its result is "
+                    "stored; move it to the training patches' transforms (train::dataset::transforms)"
+                )
+
+    def __call__(self, case: Case) -> tuple[Mapping[str, np.ndarray], np.ndarray]:
+        """Give the case's images by batch key, (X, Y, Z) in RAS+ orientation, and their affine.
+
+        Images are int16 HU, masks uint8.
+
+        Raises:
+            InputError: if a file can't be used, the grids differ, there is no CTA or no lung, or a step fails.
+        """
+        if case.cta is None:
+            raise InputError(f"case {case.name}: there is no CTA; training and validation need NCCT and CTA")
+        files: dict[Hashable, Any] = {kind: path for kind in KINDS if (path := getattr(case, kind)) is not None}
+        images = preprocess(self.preprocessing, files | {CASE: case.name})
+        affine = _checked_affine(images, case)
+        arrays = {key: np.asarray(images[key][0]) for key in STORED}
+        for key in IMAGES:
+            _require_hu(arrays[key], key, case)
+        return {key: to_int16_hu(a) if key in IMAGES else (a > 0).astype(np.uint8) for key, a in arrays.items()}, affine
+
+
+def _checked_affine(images: Mapping[Hashable, Any], case: Case) -> np.ndarray:
+    """The one affine of the images, all of which must be there and of one shape."""
+    missing = [key for key in STORED if key not in images]
+    if missing:
+        raise InputError(f"case {case.name}: the preprocessing gives no {', '.join(missing)}; keep the step that does")
+    if not isinstance(images[NCCT], MetaTensor):
+        raise InputError(
+            f"case {case.name}: the preprocessing gives a {type(images[NCCT]).__name__} for {NCCT}, expected a "
+            "MetaTensor with its affine; let every step keep it"
+        )
+    shapes = {key: tuple(images[key].shape) for key in STORED}
+    if len(shapes[NCCT]) != 4 or shapes[NCCT][0] != 1 or len(set(shapes.values())) > 1:
+        raise InputError(f"case {case.name}: the preprocessing gives {shapes}, expected (1, X, Y, Z), the same for all")
+    return images[NCCT].affine.numpy()
+
+
+def _require_hu(image: np.ndarray, key: str, case: Case) -> None:
+    lowest, highest = float(image.min()), float(image.max())
+    # Also false for NaN.
+    if not (lowest <= CT_MUST_REACH_HU and np.isfinite(highest)):
+        raise InputError(
+            f"case {case.name}: after the preprocessing {key} lies in [{lowest:g}, {highest:g}], expected HU with air "
+            "near -1000; leave out the step that scales it (networks get data.window scaled later)"
+        )
