@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ..common.command_line import require_path
 from ..common.errors import InputError
 
 CONFIG = "config.yaml"
@@ -27,3 +28,18 @@ def require_checkpoint(path: str | Path) -> None:
         raise InputError(f"{path} is a folder, expected a checkpoint; of a run give {Path(path) / BEST}")
     if not os.path.isfile(path):
         raise InputError(f"{path}: there is no such checkpoint; check the path")
+
+
+def checkpoint_of(run: str, checkpoint: str = "") -> Path | None:
+    """Return the checkpoint to use: the one given, or else the run's best, or its last; None where neither is given.
+
+    Raises:
+        InputError: if the run isn't there, or holds no checkpoint.
+    """
+    if checkpoint or not run:
+        return Path(checkpoint) if checkpoint else None
+    require_path(run, "run folder")
+    for name in (BEST, LAST):
+        if os.path.isfile(os.path.join(run, name)):
+            return Path(run) / name
+    raise InputError(f"{run}: there is neither {BEST} nor {LAST} in it; train first, or give --checkpoint")

@@ -19,7 +19,7 @@ from ..networks.builders import build_cascade, build_generator, build_refine_net
 from ..settings import ModelConfig, RefineConfig, Settings, settings_of
 from ..settings.declaration import Section, in_one_line
 from .checkpoints import load_checkpoint, load_weights, network_weights
-from .files import BEST, LAST, SETTINGS
+from .files import SETTINGS, checkpoint_of
 from .preprocessing import has_own_preprocessing, recorded_preprocessing
 from .record import read_config
 
@@ -59,7 +59,7 @@ class TrainedModel:
         trust: bool = False,
     ) -> None:
         self.untrained = not run and not checkpoint
-        self.checkpoint = file = _checkpoint_of(run, checkpoint)
+        self.checkpoint = file = checkpoint_of(run, checkpoint)
         content = load_checkpoint(file) if file else {}
         recorded, source = _recorded(run, file, content)
         self.settings = _parsed(recorded, source)
@@ -141,16 +141,3 @@ def _refuse_newer(stored: Mapping[str, Any], file: Path | None) -> None:
     ]
     if unknown:
         raise InputError(f"{file}: its settings {in_one_line(unknown)} aren't known to this version; update ncct-cta")
-
-
-def _checkpoint_of(run: str, checkpoint: str) -> Path | None:
-    if checkpoint:
-        return Path(checkpoint)
-    if not run:
-        return None
-    if not Path(run).is_dir():
-        raise InputError(f"{run}: there is no such run folder")
-    for name in (BEST, LAST):
-        if (Path(run) / name).is_file():
-            return Path(run) / name
-    raise InputError(f"{run}: there is neither {BEST} nor {LAST} in it; train first, or give --checkpoint")
