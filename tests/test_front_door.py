@@ -72,8 +72,6 @@ def asked(words: list[str], folder: Path) -> tuple[int, str, set[str]]:
 def test_an_answer_that_needs_no_pytorch_does_not_wait_for_it(
     words: list[str], status: int, text: str, tmp_path: Path
 ) -> None:
-    if words and words[0] in ("infer", "demo"):
-        pytest.xfail("ncct_cta.infer still imports PyTorch with its parser")
     returned, said, imported = asked(words, tmp_path)
     assert returned == status, said
     assert text in said

@@ -14,15 +14,14 @@ import argparse
 import logging
 from collections.abc import Sequence
 
+from ..common.command_line import command_parser, require_path
 from ..common.errors import InputError, one_line_errors
 from .options import InferenceOptions, add_options, parse_options
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m ncct_cta.infer", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser("infer", __doc__)
     add_options(parser, InferenceOptions)
     return parser
 
@@ -33,6 +32,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parse_options(InferenceOptions, build_parser().parse_args(argv))
     if not options.run_dir and not options.checkpoint:
         raise InputError("neither --run nor --checkpoint is given; say which trained model to use")
+    require_path(options.input)
+    if options.run_dir:
+        require_path(options.run_dir, "run folder")
+    if options.checkpoint:
+        require_path(options.checkpoint, "checkpoint")
     from . import running  # PyTorch and MONAI take seconds, which a usage error or --help needn't wait for
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
