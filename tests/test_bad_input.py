@@ -88,8 +88,8 @@ def in_channels(path: Path) -> None:
     rewrite(path, lambda hu: np.stack([hu, hu], axis=-1))
 
 
-def as_one_slice(path: Path) -> None:
-    rewrite(path, lambda hu: hu[..., :1])
+def as_a_picture(path: Path) -> None:
+    rewrite(path, lambda hu: hu[..., 0])
 
 
 SCANS: dict[str, tuple[Callable[[Path], None], str]] = {
@@ -103,7 +103,7 @@ SCANS: dict[str, tuple[Callable[[Path], None], str]] = {
     "infinite": (with_voxel(-np.inf), "1 of 55296 voxels are NaN or infinite, expected HU; fill them"),
     "grey_levels": (as_grey_levels, r"the values lie in \[0, 255\].*give the CT in HU"),
     "channels": (in_channels, r"the shape is \(48, 48, 24, 2\), expected one channel.*give one volume a file"),
-    "one_slice": (as_one_slice, r"the shape is \(48, 48, 1\), expected a volume of 2 slices or more; give the series"),
+    "a_picture": (as_a_picture, r"the shape is \(48, 48\), expected three axes \(X, Y, Z\), none of them empty; give"),
 }
 
 

@@ -38,13 +38,16 @@ def predict(source: MethodSource, cases: Sequence[Case], folder: Path, options: 
     files = {case.name: folder / f"{case.name}{OUTPUT_SUFFIX}" for case in cases}
     # The weights, and the settings that say how to use them.
     trained = [path for path in (source.path / name for name in (BEST, LAST, CONFIG)) if path.is_file()]
-    outdated = [case for case in cases if not provenance.is_current(files[case.name], [case.ncct, *trained])]
+    # Another precision than the run's gives other voxels, which are kept for nobody.
+    outdated = [
+        case for case in cases if options.amp or not provenance.is_current(files[case.name], [case.ncct, *trained])
+    ]
     if outdated:
         model = trained_model(str(source.path), "", options)
         bar = tqdm(outdated, desc=f"synthesise with {source.name}", unit="case", leave=False)
         engine = engine_of(model, bar, folder, overwrite=True)
         run_inference(engine, model)
-        for case in outdated:
+        for case in outdated if not options.amp else ():
             provenance.add(files[case.name], [case.ncct, *trained])
     return Method(source.name, files, run=source.path)
 

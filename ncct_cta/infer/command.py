@@ -1,8 +1,11 @@
 """``python -m ncct_cta.infer``: synthesise the CTA of non-contrast chest CTs.
 
 Each NIfTI volume in HU becomes {case}_syncta.nii.gz in HU on the same grid, where case is the input's name without
-.nii, .nii.gz and a trailing _ncct. So does a DICOM series, whose case is a pseudonym; --dicom also writes it as a
-derived DICOM series, {case}_syncta_dicom. The result is synthetic and not for diagnosis.
+.nii, .nii.gz and a trailing _ncct, or its folder's where the name is ncct, ct, image or the like alone. So does a
+DICOM series, whose case is a pseudonym; --dicom also writes it as a derived DICOM series, {case}_syncta_dicom.
+
+{case}_syncta.json beside it says what it was made from: what is there already is kept if that is the same, and else
+named in a line. The result is synthetic and not for diagnosis.
 """
 
 from __future__ import annotations

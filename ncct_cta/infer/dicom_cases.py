@@ -16,6 +16,7 @@ from ..dicom.patients import add_to_keys
 from ..dicom.pseudonyms import KeyTable
 from ..dicom.series import Series, find_series
 from ..volumes.nifti import nifti_suffix
+from .scan_files import NO_INPUT, files_of_cases
 
 logger = logging.getLogger(__name__)
 
@@ -23,11 +24,13 @@ ALL = "all"
 
 
 def holds_dicom_only(folder: Path) -> bool:
-    """Whether DICOM, and no NIfTI file, lies in a folder."""
+    """Whether DICOM, and no NIfTI file, lies in a folder; of the folders in it NCCTs alone count."""
     try:
         if not folder.is_dir() or any(nifti_suffix(path) for path in folder.iterdir()):
             return False
-    except OSError:  # read_inputs says what is wrong with it
+        if any(not NO_INPUT.fullmatch(path.name) for path in files_of_cases(folder)):
+            return False
+    except (OSError, InputError):  # read_inputs says what is wrong with it
         return False
     return any(is_dicom(path) for path in files_below(folder))
 

@@ -58,10 +58,7 @@ def read_inputs(source: str | Path, *, split: str | None = None) -> list[Case]:
 
 def _cases_of_folder(folder: Path) -> list[Case]:
     """The NCCTs of a folder, or else of the folders in it."""
-    found = nifti_files(folder)
-    if not found:
-        inner = sorted(path for path in folder.iterdir() if path.is_dir() and not NO_SCANS.fullmatch(path.name))
-        found = [path for each in inner for path in nifti_files(each)]
+    found = nifti_files(folder) or files_of_cases(folder)
     if not found:
         raise InputError(f"{folder}: holds no NIfTI file, expected .nii or .nii.gz; {FROM_DICOM}")
     paths = [path for path in found if not NO_INPUT.fullmatch(path.name)]
@@ -77,6 +74,12 @@ def _cases_of_folder(folder: Path) -> list[Case]:
         Case(name if folders[name] == 1 else f"{path.parent.name}_{name}", path)
         for name, path in zip(names, paths, strict=True)
     ]
+
+
+def files_of_cases(folder: Path) -> list[Path]:
+    """The NIfTI files in the folders of a folder, as where each case has its own; those of masks are passed over."""
+    inner = sorted(path for path in folder.iterdir() if path.is_dir() and not NO_SCANS.fullmatch(path.name))
+    return [path for each in inner for path in nifti_files(each)]
 
 
 def _choose_split(splits: Mapping[str, list[Case]], source: Path, split: str | None) -> list[Case]:

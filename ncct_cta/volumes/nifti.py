@@ -19,7 +19,7 @@ from ..common.errors import InputError
 from ..common.hu import CT_MUST_REACH_HU, INT16_RANGE
 
 SUFFIXES = (".nii.gz", ".nii")
-MIN_SLICES = 2
+MIN_SLICES = 1  # one slice is synthesised like any other
 # Names of files that say what they hold and not of whom.
 KINDS_OF_IMAGE = ("ncct", "ct", "native", "noncontrast", "non_contrast", "image", "img", "volume", "scan", "series")
 # Two grids are one when no corner of the volume moves by more than this part of a voxel: far above what float32
@@ -197,7 +197,7 @@ def _check_layout(path: Path, shape: tuple[int, ...], stored: np.dtype) -> None:
         raise InputError(f"{path}: the shape is {shape}, expected one channel (X, Y, Z); give one volume a file")
     if len(shape) < 3 or min(shape[:3]) < MIN_SLICES:
         raise InputError(
-            f"{path}: the shape is {shape}, expected a volume of {MIN_SLICES} slices or more; give the series"
+            f"{path}: the shape is {shape}, expected three axes (X, Y, Z), none of them empty; give the series"
         )
 
 

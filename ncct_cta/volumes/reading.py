@@ -109,7 +109,7 @@ def _read_sitk(path: Path) -> Volume:
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1 or min(image.GetSize()) < MIN_SLICES:
         raise InputError(
             f"{path}: the shape is {image.GetSize()} with {image.GetNumberOfComponentsPerPixel()} values a voxel, "
-            f"expected one value a voxel and {MIN_SLICES} slices or more; give one CT volume a file"
+            f"expected one value a voxel and three axes; give one CT volume a file"
         )
     array = sitk.GetArrayFromImage(image).transpose(2, 1, 0)
     if array.dtype.kind == "f" and not np.isfinite(array).all():

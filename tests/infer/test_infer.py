@@ -238,6 +238,34 @@ def test_a_network_of_patches_infers(run_3d: Path, scan: Path, tmp_path: Path) -
     assert np.abs(change).mean() > 1
 
 
+# Thinner or smaller than the patch, odd, one slice: what a network of patches gets in the clinic.
+THIN = {
+    "thin": (slice(None), slice(None), slice(10, 13)),
+    "one_slice": (slice(None), slice(None), slice(10, 11)),
+    "bar": (slice(20, 23), slice(None), slice(None)),
+    "small": (slice(14, 21), slice(9, 20), slice(6, 11)),
+    "odd": (slice(1, 44), slice(3, 38), slice(2, 23)),
+}
+
+
+@pytest.mark.parametrize("spacing", [None, [5.0, 5.0, 8.0]])
+@pytest.mark.parametrize("run", ["trained_run", "run_3d"])
+def test_a_volume_smaller_than_the_patch_is_synthesised_as_it_is(
+    run: str, spacing: list[float] | None, scan: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    model = request.getfixturevalue(run)
+    if spacing is not None:
+        model = edited(model, tmp_path / "run", spacing=spacing)
+    affine = nib.load(scan).affine
+    for name, part in THIN.items():
+        save(tmp_path / "in" / f"{name}.nii.gz", np.ascontiguousarray(hu_of(scan)[part]), sform=(affine, 1))
+    outputs = synthesise(tmp_path / "in", tmp_path / "out", "--run", model)
+    for name, part in THIN.items():
+        synthetic = hu_of(outputs[f"{name}_syncta.nii.gz"])
+        assert synthetic.shape == hu_of(scan)[part].shape
+        assert 0 < np.abs(synthetic.astype(int) - hu_of(scan)[part]).max() < 1000, name
+
+
 def test_a_network_of_patches_that_changes_nothing_gives_the_input_exactly(
     run_3d: Path, scan: Path, tmp_path: Path
 ) -> None:

@@ -7,9 +7,11 @@ import logging
 from pathlib import Path
 
 import pytest
+from dicom_phantom import chest_hu, write_series
 
 from ncct_cta.common.errors import InputError
 from ncct_cta.data import Case
+from ncct_cta.infer.dicom_cases import holds_dicom_only
 from ncct_cta.infer.scan_files import read_inputs
 
 
@@ -94,3 +96,11 @@ def test_a_folder_without_scans_is_named(tmp_path: Path) -> None:
         read_inputs(fill(tmp_path, "s0001/notes.txt"))
     with pytest.raises(InputError, match="none of its 1 NIfTI files is an NCCT"):
         read_inputs(fill(tmp_path, "s0001/CTA.nii.gz"))
+
+
+def test_nccts_come_before_dicom_that_lies_beside_them(tmp_path: Path) -> None:
+    fill(tmp_path, "P003/NCCT.nii.gz")
+    write_series(tmp_path / "P003" / "dicom", chest_hu((8, 8, 3)))
+    assert not holds_dicom_only(tmp_path)
+    (tmp_path / "P003" / "NCCT.nii.gz").rename(tmp_path / "P003" / "lung.nii.gz")
+    assert holds_dicom_only(tmp_path)

@@ -257,15 +257,18 @@ def test_nan_and_inf_voxels_are_counted(tmp_path: Path) -> None:
     ("shape", "message"),
     [
         ((*SHAPE, 2), "expected one channel"),
-        ((5, 4), "2 slices or more"),
-        ((5, 4, 1), "2 slices or more"),
-        ((1, 5, 4), "2 slices or more"),  # a sagittal slice
+        ((5, 4), "expected three axes"),
     ],
 )
 def test_wrong_dimensions_are_refused_with_the_shape(tmp_path: Path, shape: tuple[int, ...], message: str) -> None:
     with pytest.raises(InputError, match=message) as error:
         read_ct(_save(tmp_path / "in.nii.gz", _hu(shape=shape)))
     assert str(shape) in str(error.value)
+
+
+@pytest.mark.parametrize("shape", [(5, 4, 1), (1, 5, 4)])
+def test_one_slice_is_a_volume_too(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    assert read_ct(_save(tmp_path / "in.nii.gz", _hu(shape=shape))).shape == shape
 
 
 @pytest.mark.parametrize("dtype", [np.complex64, np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])])

@@ -103,7 +103,7 @@ def _not_finite(path: Path) -> None:
     [
         (_damaged, "damaged or cut short"),
         (_windowed, "holds air near"),
-        (_flat, "expected one value a voxel and 2 slices"),
+        (_flat, "expected one value a voxel and three axes"),
         (_vectors, "3 values a voxel"),
         (_not_finite, "NaN or infinite"),
     ],
