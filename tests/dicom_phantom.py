@@ -58,6 +58,11 @@ def write_series(folder: Path, hu: np.ndarray | None = None, edit: Edit | None =
     return files
 
 
+def one_series() -> dict[str, str]:
+    """The identifiers that make images written in several calls one series of one study."""
+    return {name: generate_uid() for name in ("SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")}
+
+
 def slice_dataset(hu: np.ndarray, z: int) -> Dataset:
     """The dataset of one slice: (X, Y) HU, stored as 12-bit unsigned with the intercept that scanners use."""
     dataset = Dataset()

@@ -7,11 +7,8 @@ from pathlib import Path
 import gdcm
 import numpy as np
 import pytest
-from dicom_phantom import INTERCEPT, ORIGIN, SPACING, chest_hu, save, slice_dataset, write_series
+from dicom_phantom import INTERCEPT, ORIGIN, SPACING, chest_hu, one_series, save, slice_dataset, write_series
 from pydicom import Dataset
-from pydicom.uid import (
-    generate_uid,
-)
 
 from ncct_cta.common.errors import InputError
 from ncct_cta.dicom.pixels import read_series
@@ -104,7 +101,7 @@ def test_an_image_that_is_there_under_two_uids_counts_once_and_is_remarked(tmp_p
 
 
 def test_two_different_images_at_one_position_are_an_error(tmp_path: Path) -> None:
-    uids = {"SeriesInstanceUID": generate_uid(), "FrameOfReferenceUID": generate_uid()}
+    uids = one_series()
     write_series(tmp_path / "a", **uids)
     write_series(tmp_path / "b", chest_hu(seed=1), **uids)
     with pytest.raises(InputError, match="6 positions hold two different images"):

@@ -14,10 +14,12 @@ from tqdm import tqdm
 
 from ...common.errors import InputError
 from ...dicom.geometry import SeriesGrid, grid_of
-from ...dicom.headers import DicomFile, files_below
+from ...dicom.headers import DicomFile
+from ...dicom.partition import taken_at
 from ...dicom.patients import add_to_keys, are_several_people, patient_identity
 from ...dicom.pixels import read_slices
 from ...dicom.pseudonyms import KeyTable
+from ...dicom.search import files_below
 from ...dicom.series import Inventory, Series, find_series
 from ...infer.scan_files import NOT_INPUTS
 from ...transforms.contrast import GRID_MM, blood_of, is_enhanced
@@ -116,7 +118,7 @@ def _of_dicom(inventory: Inventory, keys: KeyTable) -> Iterator[Finding]:
     files: dict[str, list[DicomFile]] = defaultdict(list)
     for series in everything:
         files[patient_identity(series.first)].append(series.first)
-        taken = _taken(series.first) or datetime.max
+        taken = taken_at(series.first) or datetime.max
         of_patient = studies[patient_identity(series.first)]
         uid = series.first.text("StudyInstanceUID")
         of_patient[uid] = min(taken, of_patient.get(uid, taken))
@@ -143,7 +145,7 @@ def _of_series(series: Series, study: int, keys: KeyTable) -> Finding:
         kernel=first.text("ConvolutionKernel"),
         tag=series.names_contrast,
         frame=first.text("FrameOfReferenceUID"),
-        taken=_taken(first),
+        taken=taken_at(first),
     )
     if series.ignored:
         return finding
@@ -176,18 +178,6 @@ def _remarks(finding: Finding, grid: SeriesGrid | None = None) -> Iterator[str]:
     elif finding.tag is not None and finding.tag != finding.enhanced:
         said, seen = ("contrast", "none") if finding.tag else ("no contrast", "contrast")
         yield f"the header says {said}, the blood shows {seen} ({finding.blood:.0f} HU)"
-
-
-def _taken(file: DicomFile) -> datetime | None:
-    date = file.text("AcquisitionDate") or file.text("ContentDate") or file.text("StudyDate")
-    time = file.text("AcquisitionTime") or file.text("ContentTime")
-    stamp = file.text("AcquisitionDateTime") or date + time
-    for length, form in ((14, "%Y%m%d%H%M%S"), (8, "%Y%m%d")):
-        try:
-            return datetime.strptime(stamp[:length], form)
-        except ValueError:
-            continue
-    return None
 
 
 def _of_files(files: Sequence[Path], folder: Path, keys: KeyTable) -> Iterator[Finding]:
