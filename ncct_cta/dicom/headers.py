@@ -97,6 +97,19 @@ class DicomFile:
         numbers = self.numbers(keyword)
         return default if numbers is None else float(numbers[0])
 
+    @property
+    def has_rescale(self) -> bool:
+        """Whether the header says how stored values become HU."""
+        return self.numbers("RescaleSlope") is not None and self.numbers("RescaleIntercept") is not None
+
+
+def unreadable_number(file: DicomFile, keyword: str) -> str:
+    """What is wrong with an element that should hold numbers and doesn't, and what helps where it is a comma."""
+    text = file.text(keyword)
+    if "," not in text:
+        return f"no {keyword}"
+    return f"{keyword} {text!r} with decimal commas, expected points: correct it (dcmodify) or export it again"
+
 
 class DamagedFileError(Exception):
     """A file that may be an image of a series but can't be read."""

@@ -10,7 +10,7 @@ from scipy import ndimage
 from ..common.errors import InputError
 from ..common.hu import AIR_HU, to_int16_hu
 from .geometry import SeriesGrid, grid_of
-from .headers import DicomFile
+from .headers import DicomFile, unreadable_number
 from .series import Series
 from .slice_pixels import UnreadablePixelsError, read_slice
 
@@ -56,8 +56,9 @@ def read_slices(series: Series, files: tuple[DicomFile, ...]) -> np.ndarray:
     """(X, Y, n) int16 HU of some of a series' files.
 
     Raises:
-        InputError: if pixels can't be read.
+        InputError: if pixels can't be read, or some of the series' images lack what makes HU of them.
     """
+    _require_rescale(series)
     stack: np.ndarray | None = None
     for index, file in enumerate(files):
         image = _read_slice(series, file)
@@ -69,6 +70,21 @@ def read_slices(series: Series, files: tuple[DicomFile, ...]) -> np.ndarray:
     if stack is None:
         raise ValueError("no files, expected at least one")
     return stack.transpose(2, 1, 0)
+
+
+def _require_rescale(series: Series) -> None:
+    """Check that all images say how their values become HU, or none does: GDCM would read the others as they are."""
+    lacking = [file for file in series.slices if not file.has_rescale]
+    for keyword in ("RescaleSlope", "RescaleIntercept"):
+        for file in lacking:
+            if "," in file.text(keyword):
+                raise InputError(f"{series.label}: {unreadable_number(file, keyword)}")
+    if 0 < len(lacking) < len(series.slices):
+        raise InputError(
+            f"{series.label}: RescaleSlope or RescaleIntercept is missing in {len(lacking)} of {len(series.slices)} "
+            f"images, first in image {lacking[0].text('InstanceNumber') or 'without number'}, whose values can't be HU "
+            "without; export the whole series again"
+        )
 
 
 def _read_slice(series: Series, file: DicomFile) -> np.ndarray:

@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage, UID_dictionary
 
-from .headers import SOFTWARE, DicomFile
+from .headers import SOFTWARE, DicomFile, unreadable_number
 from .partition import GEOMETRY_TAGS, MIN_SLICES, SCAN_TAGS, volumes_of
 
 ENHANCED = (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
@@ -110,18 +110,10 @@ def _bad_geometry(file: DicomFile) -> str:
     """What is wrong with an image's place; empty if nothing is."""
     for keyword, count in GEOMETRY:
         if file.numbers(keyword, count) is None:
-            return _unreadable(file, keyword)
+            return unreadable_number(file, keyword)
     if (file.required("PixelSpacing", 2) <= 0).any():
         return "PixelSpacing that isn't above 0"
     axes = file.required("ImageOrientationPatient", 6).reshape(2, 3)
     if not np.allclose(axes @ axes.T, np.eye(2), atol=UNIT_AXES):
         return "ImageOrientationPatient that isn't two unit vectors at right angles"
     return ""
-
-
-def _unreadable(file: DicomFile, keyword: str) -> str:
-    """Why an element holds no numbers."""
-    text = file.text(keyword)
-    if "," not in text:
-        return f"no {keyword}"
-    return f"{keyword} {text!r} with decimal commas, expected points: correct it (dcmodify) or export it again"

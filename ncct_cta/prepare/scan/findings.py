@@ -12,19 +12,19 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ...common.errors import InputError
+from ...common.errors import InputError, fault_in_words
 from ...dicom.geometry import SeriesGrid, grid_of
 from ...dicom.headers import DicomFile
 from ...dicom.partition import taken_at
 from ...dicom.patients import add_to_keys, are_several_people, patient_identity
-from ...dicom.pixels import read_slices
+from ...dicom.pixels import read_slices, require_copies
 from ...dicom.pseudonyms import KeyTable
 from ...dicom.search import files_below
 from ...dicom.series import Inventory, Series, find_series
 from ...infer.scan_files import NOT_INPUTS
 from ...transforms.contrast import GRID_MM, blood_of, is_enhanced
-from ...volumes.nifti import nifti_suffix, require_hu
-from ...volumes.reading import RAS_FROM_LPS, is_volume_file, read_volume, volume_from
+from ...volumes.nifti import nifti_suffix
+from ...volumes.reading import dicom_volume, is_volume_file, read_volume
 
 OK, IGNORED, ERROR = "ok", "ignored", "error"
 AXIAL, PLANES = "axial", ("sagittal", "coronal", "axial")
@@ -151,10 +151,13 @@ def _of_series(series: Series, study: int, keys: KeyTable) -> Finding:
         return finding
     try:
         grid = grid_of(series)
+        require_copies(series, grid)
         plane = PLANES[int(np.abs(grid.affine[:3, 2]).argmax())]
         finding = replace(finding, spacing=grid.spacing, plane=plane, blood=_blood_of(series, grid))
     except InputError as error:
         return replace(finding, status=ERROR, remark=str(error))
+    except Exception as error:  # that nobody foresaw: this series' failure, not the folder's
+        return replace(finding, status=ERROR, remark=fault_in_words(error))
     remarks = [series.remark] if series.remark else []
     return replace(finding, remark="; ".join([*remarks, *_remarks(finding, grid)]))
 
@@ -162,22 +165,22 @@ def _of_series(series: Series, study: int, keys: KeyTable) -> Finding:
 def _blood_of(series: Series, grid: SeriesGrid) -> float | None:
     """Blood's HU from every n-th slice alone: a grid of ``GRID_MM`` is enough, and reading is what takes time."""
     step = max(1, round(GRID_MM / grid.spacing[2]))
-    affine = RAS_FROM_LPS @ grid.affine @ np.diag([1.0, 1.0, step, 1.0])
-    return blood_of(require_hu(volume_from(read_slices(series, grid.slices[::step]), affine, series.label)))
+    hu = read_slices(series, grid.slices[::step])
+    return blood_of(dicom_volume(hu, grid.affine @ np.diag([1.0, 1.0, step, 1.0]), series))
 
 
 def _remarks(finding: Finding, grid: SeriesGrid | None = None) -> Iterator[str]:
     if grid is not None and grid.shifts is not None:
         yield "gantry tilt, will be straightened"
     if grid is not None and grid.duplicates:
-        yield f"positions that hold two images: {len(grid.duplicates)}"
+        yield f"images that are there twice and count once: {len(grid.duplicates)}"
     if finding.plane not in ("", AXIAL):
         yield f"{finding.plane} slices"
     if finding.blood is None:
         yield "no lungs and heart found: contrast not measured"
     elif finding.tag is not None and finding.tag != finding.enhanced:
-        said, seen = ("contrast", "none") if finding.tag else ("no contrast", "contrast")
-        yield f"the header says {said}, the blood shows {seen} ({finding.blood:.0f} HU)"
+        named, seen = ("a", "none") if finding.tag else ("no", "contrast")
+        yield f"the header names {named} contrast agent, the blood shows {seen} ({finding.blood:.0f} HU)"
 
 
 def _of_files(files: Sequence[Path], folder: Path, keys: KeyTable) -> Iterator[Finding]:
@@ -209,8 +212,10 @@ def _of_file(path: Path, finding: Finding) -> Finding:
         return replace(finding, status=IGNORED, remark=f"no CT by its name (_{kind})")
     try:
         volume = read_volume(path)
+        finding = replace(finding, slices=volume.shape[2], spacing=volume.spacing, blood=blood_of(volume))
     except InputError as error:
         # The message starts with the path, which may hold the patient's name.
         return replace(finding, status=ERROR, remark=str(error).replace(str(path), finding.series))
-    finding = replace(finding, slices=volume.shape[2], spacing=volume.spacing, blood=blood_of(volume))
+    except Exception as error:  # that nobody foresaw: this file's failure, not the folder's
+        return replace(finding, status=ERROR, remark=fault_in_words(error))
     return replace(finding, remark="; ".join(_remarks(finding)))
