@@ -108,7 +108,8 @@ def unreadable_number(file: DicomFile, keyword: str) -> str:
     text = file.text(keyword)
     if "," not in text:
         return f"no {keyword}"
-    return f"{keyword} {text!r} with decimal commas, expected points: correct it (dcmodify) or export it again"
+    number = next(part for part in text.split("\\") if "," in part)
+    return f"{keyword} with a decimal comma ({number!r}), expected a point: correct it (dcmodify) or export it again"
 
 
 class DamagedFileError(Exception):

@@ -107,7 +107,8 @@ class Inventory:
         reasons = Counter(series.ignored for series in self.ignored)
         found = [f"{count} x {reason}" for reason, count in reasons.items()]
         found += [f"{DAMAGED}: {len(self.damaged)}"] if self.damaged else []
-        return ", ".join([*found, f"{self.other_files} x no DICOM file"])
+        found += [f"{self.other_files} x no DICOM file"] if self.other_files or not found else []
+        return ", ".join(found)
 
     def choose(self, key: str | None = None) -> Series:
         """As ``choose_series``, for a folder that has been looked through."""
@@ -178,9 +179,10 @@ def _volumes(uid: str, files: Sequence[DicomFile], damaged_in: Mapping[Path, int
     beside = sum(damaged_in.get(folder, 0) for folder in {file.path.parent for file in files})
     left_out = [
         f"image {file.text('InstanceNumber') or 'without number'} ({reason})"
-        for reason, group in sorted(ignored.items())
-        for file in group
-        if may_be_a_slice(reason)
+        for file, reason in sorted(
+            ((file, reason) for reason, group in ignored.items() for file in group if may_be_a_slice(reason)),
+            key=lambda left: left[0].number("InstanceNumber"),
+        )
     ]
     volumes = [
         Series(uid, tuple(group), number if len(groups) > 1 else 0, damaged_beside=beside, left_out=tuple(left_out))

@@ -144,6 +144,6 @@ def dicom_volume(hu: np.ndarray, affine: np.ndarray, series: Series) -> Volume:
             raise
         # A missing intercept is not 0: most scanners store HU + 1024, and some HU.
         raise InputError(
-            f"{series.label}: RescaleSlope or RescaleIntercept is missing, and the values as they are stored can't be "
-            f"HU: they lie in [{hu.min()}, {hu.max()}]; export the series with its rescale elements"
+            f"{series.label}: RescaleSlope or RescaleIntercept is missing, and the values as they are stored lie in "
+            f"[{hu.min()}, {hu.max()}], but a CT in HU holds air near -1000; export the series with both elements"
         ) from error

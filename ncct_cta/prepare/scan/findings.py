@@ -179,8 +179,8 @@ def _remarks(finding: Finding, grid: SeriesGrid | None = None) -> Iterator[str]:
     if finding.blood is None:
         yield "no lungs and heart found: contrast not measured"
     elif finding.tag is not None and finding.tag != finding.enhanced:
-        named, seen = ("a", "none") if finding.tag else ("no", "contrast")
-        yield f"the header names {named} contrast agent, the blood shows {seen} ({finding.blood:.0f} HU)"
+        said, seen = ("contrast", "none") if finding.tag else ("no contrast", "contrast")
+        yield f"the header says {said}, the blood shows {seen} ({finding.blood:.0f} HU)"
 
 
 def _of_files(files: Sequence[Path], folder: Path, keys: KeyTable) -> Iterator[Finding]:
