@@ -58,6 +58,11 @@ def write_series(folder: Path, hu: np.ndarray | None = None, edit: Edit | None =
     return files
 
 
+def one_series() -> dict[str, str]:
+    """The identifiers that make images written in several calls one series of one study."""
+    return {name: generate_uid() for name in ("SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")}
+
+
 def slice_dataset(hu: np.ndarray, z: int) -> Dataset:
     """The dataset of one slice: (X, Y) HU, stored as 12-bit unsigned with the intercept that scanners use."""
     dataset = Dataset()
@@ -86,7 +91,7 @@ def save(dataset: Dataset, path: Path) -> Path:
     """Write a dataset as an uncompressed DICOM file."""
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.get("SOPInstanceUID") or generate_uid()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.save_as(path, enforce_file_format=True)
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,3 +23,20 @@ def one_line_errors() -> Iterator[None]:
         # One write, line end included: the lines of several processes on one stream stay lines.
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         raise SystemExit(EXIT_BAD_INPUT) from None
+
+
+def fault_in_words(error: Exception) -> str:
+    """What a user is told of an exception that nobody foresaw: of what kind and where, to be reported.
+
+    Never its own text: that may hold a path, and the path a patient's name.
+    """
+    return f"a fault of this software ({type(error).__name__} in {_place_in_code(error)}); please report it"
+
+
+def _place_in_code(error: Exception) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return "an unknown place"
+    return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}, line {trace.tb_lineno}"

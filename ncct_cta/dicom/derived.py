@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import uuid
 from collections.abc import Iterable
 from datetime import datetime
 from importlib.metadata import version
@@ -65,21 +65,22 @@ def write_derived_series(hu: np.ndarray, series: Series, folder: Path, *, model:
     grid = grid_of(series)
     if hu.dtype != np.int16 or hu.shape != grid.shape:
         raise ValueError(f"hu is {hu.dtype} {hu.shape}, expected int16 {grid.shape}, the series' grid")
-    temporary = folder.with_name(f".{uuid.uuid4().hex}")
+    beside = folder.with_name(f".{folder.name}.partial")  # of one name: what a killed process has left is replaced
     try:
-        temporary.mkdir(parents=True)
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
         with quiet_pydicom():
             headers = (_source_header(series, file) for file in grid.slices)
             first = next(headers)
             shared = _shared_elements(series, first, model)
             for z, header in enumerate(chain([first], headers)):
                 image = _image(hu[..., z], z, header, grid, shared)
-                _save(image, temporary / f"IM{z + 1:05d}.dcm")
-        _replace(folder, temporary)
+                _save(image, beside / f"IM{z + 1:05d}.dcm")
+        _replace(folder, beside)
     except OSError as error:
         raise InputError(f"{folder}: can't be written ({error.strerror or error}); choose another folder") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _shared_elements(series: Series, source: Dataset, model: str) -> Dataset:
@@ -89,7 +90,9 @@ def _shared_elements(series: Series, source: Dataset, model: str) -> Dataset:
     shared.SOPClassUID, shared.Modality = CTImageStorage, "CT"
     shared.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
     shared.SeriesInstanceUID = generate_uid(prefix=None)
-    shared.FrameOfReferenceUID = series.first.text("FrameOfReferenceUID") or generate_uid(prefix=None)
+    # One for all images, though the source's may have one each.
+    for keyword in ("FrameOfReferenceUID", "StudyInstanceUID"):
+        setattr(shared, keyword, series.first.text(keyword) or generate_uid(prefix=None))
     shared.SeriesNumber = SERIES_NUMBER_OFFSET + int(series.first.number("SeriesNumber")) + max(series.part - 1, 0)
     shared.SeriesDescription = DESCRIPTION
     for kind in ("InstanceCreation", "Series", "Content"):
@@ -154,7 +157,9 @@ def _image(hu: np.ndarray, z: int, source: Dataset, grid: SeriesGrid, shared: Da
 
 
 def _set_references(image: Dataset, source: Dataset, *, in_place: bool) -> None:
-    """Refer to the source image, and to its series."""
+    """Refer to the source image, and to its series; careless anonymisation leaves nothing to refer to."""
+    if not all(source.get(keyword) for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID")):
+        return
     reference = Dataset()
     reference.ReferencedSOPClassUID = source.SOPClassUID
     reference.ReferencedSOPInstanceUID = source.SOPInstanceUID
@@ -204,21 +209,25 @@ def _code(code: tuple[str, str]) -> Dataset:
 
 
 def _save(image: Dataset, path: Path) -> None:
+    """Write an image to the disk, past its cache: a power cut must not leave a folder that only looks whole."""
     image.file_meta = FileMetaDataset()
     image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    image.save_as(path, enforce_file_format=True)
+    with open(path, "xb") as file:
+        image.save_as(file, enforce_file_format=True)
+        file.flush()
+        os.fsync(file.fileno())
 
 
-def _replace(folder: Path, temporary: Path) -> None:
-    """Give the finished folder its name; one that has it is taken away first, and put back if that fails."""
-    if not folder.exists():
-        temporary.rename(folder)
-        return
-    aside = folder.with_name(f".{uuid.uuid4().hex}")
-    folder.rename(aside)
+def _replace(folder: Path, finished: Path) -> None:
+    """Give the finished folder its name; one that has it is moved aside first, and put back if that fails."""
+    aside = folder.with_name(f".{folder.name}.replaced")
+    shutil.rmtree(aside, ignore_errors=True)
+    if folder.exists():
+        folder.rename(aside)
     try:
-        temporary.rename(folder)
+        finished.rename(folder)
     except OSError:
-        aside.rename(folder)
+        if aside.exists():
+            aside.rename(folder)
         raise
-    shutil.rmtree(aside)
+    shutil.rmtree(aside, ignore_errors=True)

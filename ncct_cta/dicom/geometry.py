@@ -9,18 +9,24 @@ import numpy as np
 
 from ..common.errors import InputError
 from .headers import DicomFile
+from .positions import (
+    MISSING_FROM_SPACINGS,
+    SAME_POSITION_MM,
+    UNEVEN_OF_SPACING,
+    are_even,
+    astray,
+    axes_of,
+    mean_spacing,
+    positions_along_normal,
+)
 from .series import Series
-from .sorting import SAME_POSITION_MM, axes_of, positions_along_normal
 
-# A slice may lie this part of the spacing away from where even spacing places it: scanners round positions, and a
-# slice is thicker than that. More is an error: interpolating between slices would invent what wasn't scanned.
-UNEVEN_OF_SPACING = 0.1
-MISSING_FROM_SPACINGS = 1.5
 # In-plane drift of the slices over the whole series that is no gantry tilt, as a part of a pixel.
 TILT_PIXELS = 0.25
 # More drift, as a part of the way along the normal, is no tilt: gantries reach 30 degrees, this is 45.
 MAX_TILT = 1.0
 LISTED = 5
+BLOCK_SLICES = 5  # fewer are no station
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,19 +113,48 @@ def _even_spacing(series: Series, along: np.ndarray) -> float:
     gaps = np.flatnonzero(steps > MISSING_FROM_SPACINGS * usual)
     parts = steps / usual
     if len(gaps) and (np.abs(parts - np.rint(parts)) < UNEVEN_OF_SPACING * np.maximum(1, np.rint(parts))).all():
-        missing = [along[i] + k * usual for i in gaps for k in range(1, round(parts[i]))]
-        raise InputError(
-            f"{series.label}: slices are missing ({len(missing)}), at {_listed(missing)} mm along the series' axis, "
-            f"where its slices lie {usual:.3g} mm apart; export the whole series again"
-        )
-    mean = (along[-1] - along[0]) / (len(along) - 1)
-    astray = np.abs(along - (along[0] + mean * np.arange(len(along))))
-    if astray.max() > UNEVEN_OF_SPACING * mean:
+        raise _missing(series, along, gaps, usual)
+    if not are_even(along):
         raise InputError(
             f"{series.label}: slices lie {steps.min():.3g} to {steps.max():.3g} mm apart, most unevenly at "
-            f"{along[astray.argmax()]:.1f} mm, expected one distance; reconstruct the series with even spacing"
+            f"{along[astray(along).argmax()]:.1f} mm, expected one distance{_left_out(series)}; {_remedy(steps, usual)}"
         )
-    return float(mean)
+    return mean_spacing(along)
+
+
+def _missing(series: Series, along: np.ndarray, gaps: np.ndarray, usual: float) -> InputError:
+    """The error of a series with gaps; ``gaps`` are the indices of the slices that they follow."""
+    counts = np.rint(np.diff(along)[gaps] / usual).astype(np.int64) - 1
+    # As many as are named: a slice a kilometre away would make millions.
+    named = [
+        along[i] + k * usual for i, count in zip(gaps, counts, strict=True) for k in range(1, min(count, LISTED) + 1)
+    ]
+    number = int(counts.sum())
+    blocks = np.split(along, gaps + 1)
+    if len(blocks) == 2 and min(map(len, blocks)) >= BLOCK_SLICES and number >= BLOCK_SLICES:
+        (first, second) = (f"{block[0]:.1f} to {block[-1]:.1f} mm" for block in blocks)
+        return InputError(
+            f"{series.label}: its slices lie in two blocks, {first} and {second} along its axis, as of two stations"
+            f"{_left_out(series)}; move the images of the block that shows the chest to a folder of their own"
+        )
+    more = f" and {number - LISTED} more" if number > LISTED else ""
+    listed = ", ".join(f"{mm:.1f}" for mm in named[:LISTED]) + more
+    return InputError(
+        f"{series.label}: slices are missing ({number}), at {listed} mm along the series' axis, where its slices lie "
+        f"{usual:.3g} mm apart{_left_out(series)}; export the whole series again"
+    )
+
+
+def _left_out(series: Series) -> str:
+    return f"; left out: {series.listed_left_out}" if series.left_out else ""
+
+
+def _remedy(steps: np.ndarray, usual: float) -> str:
+    """What helps where slices are uneven: two passes that overlap have short steps in one stretch only."""
+    short = np.flatnonzero(steps < (1 - UNEVEN_OF_SPACING) * usual)
+    if len(short) > 1 and np.ptp(short) < len(steps) / 2:
+        return "two passes seem to overlap there: move the images of each pass to a folder of its own"
+    return "reconstruct the series with even spacing"
 
 
 def _check_drift(series: Series, drift_mm: float, length_mm: float) -> None:
@@ -128,8 +163,3 @@ def _check_drift(series: Series, drift_mm: float, length_mm: float) -> None:
             f"{series.label}: slices drift {drift_mm:.3g} mm within their planes over {length_mm:.3g} mm, expected a "
             "gantry tilt below 45 degrees; its ImagePositionPatient is wrong: export the series again"
         )
-
-
-def _listed(positions_mm: Sequence[float]) -> str:
-    more = f" and {len(positions_mm) - LISTED} more" if len(positions_mm) > LISTED else ""
-    return ", ".join(f"{mm:.1f}" for mm in positions_mm[:LISTED]) + more

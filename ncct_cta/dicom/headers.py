@@ -1,22 +1,26 @@
-"""Finds the DICOM files of a folder and reads what their headers say, never their pixels."""
+"""Reads what the headers of DICOM files say, never their pixels."""
 
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, MutableSequence
+from collections.abc import Iterator, MutableSequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from pydicom import Dataset, dcmread
-from pydicom.uid import CTImageStorage, MediaStorageDirectoryStorage
-from tqdm import tqdm
-
-from ..common.errors import InputError
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.uid import (
+    CTImageStorage,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    MediaStorageDirectoryStorage,
+)
 
 # All that finding, sorting and naming need: the headers of a whole hospital's folder are held in memory together.
 # fmt: off
@@ -25,12 +29,22 @@ TAGS = (
     "PatientName", "PatientBirthDate", "Modality", "Manufacturer", "ImageType", "SeriesNumber", "SeriesDescription",
     "InstanceNumber", "StudyDate", "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "ContentDate",
     "ContentTime", "AcquisitionNumber", "TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase", "TriggerTime",
-    "ConvolutionKernel", "ContrastBolusAgent", "SliceThickness", "SamplesPerPixel", "PhotometricInterpretation",
-    "Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "PixelRepresentation",
-    "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleSlope", "RescaleIntercept", "RescaleType",
+    "KVP", "ConvolutionKernel", "ContrastBolusAgent", "ContrastBolusRoute", "SliceThickness", "SamplesPerPixel",
+    "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "PixelSpacing", "ImagePositionPatient",
+    "ImageOrientationPatient", "BitsAllocated", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit",
+    "RescaleSlope", "RescaleIntercept", "RescaleType",
 )
 # fmt: on
+# Decimal strings that hold no text of a user's: kept as they stand where they can't be read as numbers.
+KEPT_AS_THEY_STAND = (
+    "PixelSpacing",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "RescaleSlope",
+    "RescaleIntercept",
+)
 PLACES = {keyword: place for place, keyword in enumerate(TAGS)}
+UNCOMPRESSED = ("", ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
 SOFTWARE = "ncct-cta"  # the manufacturer of what ``derived`` writes
 PREAMBLE_BYTES = 128
 MAGIC = b"DICM"
@@ -46,15 +60,18 @@ class DicomFile:
         path: the file; it may hold a patient's name and belongs in no message.
         values: the elements named in ``TAGS``, in that order, as text: several values joined by a backslash, empty
             where the element is missing or unreadable.
+        is_compressed: whether the pixels take less room than their matrix.
     """
 
     path: Path
     values: tuple[str, ...]
+    is_compressed: bool = False
 
     @classmethod
     def from_dataset(cls, path: Path, tags: Dataset) -> DicomFile:
         """The file with what pydicom has read of its header."""
-        return cls(path, tuple(_as_text(tags, keyword) for keyword in TAGS))
+        syntax = getattr(tags, "file_meta", Dataset()).get("TransferSyntaxUID", "")
+        return cls(path, tuple(_as_text(tags, keyword) for keyword in TAGS), syntax not in UNCOMPRESSED)
 
     def text(self, keyword: str) -> str:
         """An element of ``TAGS`` as text, several values joined by a backslash; empty if missing or unreadable."""
@@ -80,53 +97,23 @@ class DicomFile:
         numbers = self.numbers(keyword)
         return default if numbers is None else float(numbers[0])
 
+    @property
+    def has_rescale(self) -> bool:
+        """Whether the header says how stored values become HU."""
+        return self.numbers("RescaleSlope") is not None and self.numbers("RescaleIntercept") is not None
 
-@dataclass(frozen=True)
-class FoundFiles:
-    """What the files of a folder are.
 
-    Args:
-        dicom: the DICOM files in the order of their paths.
-        damaged: files that are empty, can't be read, or start as DICOM does and have no whole header.
-        others: number of files that are no DICOM.
-    """
-
-    dicom: tuple[DicomFile, ...]
-    damaged: tuple[Path, ...]
-    others: int
+def unreadable_number(file: DicomFile, keyword: str) -> str:
+    """What is wrong with an element that should hold numbers and doesn't, and what helps where it is a comma."""
+    text = file.text(keyword)
+    if "," not in text:
+        return f"no {keyword}"
+    number = next(part for part in text.split("\\") if "," in part)
+    return f"{keyword} with a decimal comma ({number!r}), expected a point: correct it (dcmodify) or export it again"
 
 
 class DamagedFileError(Exception):
     """A file that may be an image of a series but can't be read."""
-
-
-def dicom_files(
-    folder: str | Path, *, progress: bool = False, read: Callable[[Path], DicomFile | None] | None = None
-) -> FoundFiles:
-    """Read the header of every DICOM file in a folder and below it, whatever the files' names.
-
-    Args:
-        folder: a folder, or one DICOM file.
-        progress: show a progress bar.
-        read: what reads a header, by default ``read_header``; one that remembers (``functools.cache``) serves folders
-            that lie in one another.
-
-    Raises:
-        InputError: if the folder is missing or can't be read.
-    """
-    read = read or read_header
-    dicom, damaged, others = [], [], 0
-    for path in tqdm(list(files_below(Path(folder))), desc="files", unit="file", disable=None if progress else True):
-        try:
-            file = read(path)
-        except DamagedFileError:
-            damaged.append(path)
-            continue
-        if file is None:
-            others += 1
-        else:
-            dicom.append(file)
-    return FoundFiles(tuple(dicom), tuple(damaged), others)
 
 
 def is_dicom(path: Path) -> bool:
@@ -175,11 +162,16 @@ def _starts_as_dicom(start: bytes) -> bool:
 
 def _drop_undecodable(tags: Dataset) -> None:
     """Take out the elements whose bytes make no sense: the others may be all that a volume needs."""
+    kept = {tag_for_keyword(keyword) for keyword in KEPT_AS_THEY_STAND}
     for tag in list(tags.keys()):
+        raw = tags.get_item(tag)
         try:
             tags[tag]
         except Exception:  # of any kind, by the element
             del tags[tag]
+            if tag in kept and isinstance(raw, RawDataElement) and raw.value:
+                # "0,7" for 0.7: no number, but the message can say what is wrong.
+                tags.add_new(tag, "LT", raw.value.decode("ascii", "replace").strip())
 
 
 def _as_text(tags: Dataset, keyword: str) -> str:
@@ -209,30 +201,3 @@ def quiet_pydicom() -> Iterator[None]:
             yield
     finally:
         log.setLevel(level)
-
-
-def files_below(folder: Path) -> Iterator[Path]:
-    """All files in a folder and below it in the order of their names, but hidden ones; or the one file given.
-
-    Links to folders are followed, each folder once.
-
-    Raises:
-        InputError: if the folder is missing or can't be read.
-    """
-    if folder.is_file():
-        yield folder
-        return
-    if not folder.is_dir():
-        raise InputError(f"{folder}: there is no such folder; check the path")
-
-    def refuse(error: OSError) -> None:
-        raise InputError(f"a folder can't be read ({error.strerror}); check its permissions") from error
-
-    seen: set[str] = set()
-    for directory, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
-        if (place := os.path.realpath(directory)) in seen:
-            folders.clear()
-            continue
-        seen.add(place)
-        folders.sort()
-        yield from (Path(directory, name) for name in sorted(names) if not name.startswith("."))

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-import SimpleITK as sitk
 from scipy import ndimage
 
 from ..common.errors import InputError
-from ..common.hu import AIR_HU, SYNTHRAD_RANGE_HU, to_int16_hu
+from ..common.hu import AIR_HU, to_int16_hu
 from .geometry import SeriesGrid, grid_of
-from .headers import DicomFile
+from .headers import DicomFile, unreadable_number
 from .series import Series
+from .slice_pixels import UnreadablePixelsError, read_slice
 
 UNREADABLE = "its pixels are damaged, cut short or compressed in a way that GDCM can't read; export the series again"
 
@@ -47,7 +45,7 @@ def read_series(series: Series) -> SeriesVolume:
     grid = grid_of(series)
     remarks = [series.remark] if series.remark else []
     if grid.duplicates:
-        _require_copies(series, grid)
+        require_copies(series, grid)
         remarks.append(f"images that were there twice and count once: {len(grid.duplicates)}")
     if grid.shifts is not None:
         remarks.append("the slices are sheared (gantry tilt) and were shifted within their planes to a right angle")
@@ -58,8 +56,9 @@ def read_slices(series: Series, files: tuple[DicomFile, ...]) -> np.ndarray:
     """(X, Y, n) int16 HU of some of a series' files.
 
     Raises:
-        InputError: if pixels can't be read.
+        InputError: if pixels can't be read, or some of the series' images lack what makes HU of them.
     """
+    _require_rescale(series)
     stack: np.ndarray | None = None
     for index, file in enumerate(files):
         image = _read_slice(series, file)
@@ -73,63 +72,44 @@ def read_slices(series: Series, files: tuple[DicomFile, ...]) -> np.ndarray:
     return stack.transpose(2, 1, 0)
 
 
+def _require_rescale(series: Series) -> None:
+    """Check that all images say how their values become HU, or none does: GDCM would read the others as they are."""
+    lacking = [file for file in series.slices if not file.has_rescale]
+    for keyword in ("RescaleSlope", "RescaleIntercept"):
+        for file in lacking:
+            if "," in file.text(keyword):
+                raise InputError(f"{series.label}: {unreadable_number(file, keyword)}")
+    if 0 < len(lacking) < len(series.slices):
+        raise InputError(
+            f"{series.label}: RescaleSlope or RescaleIntercept is missing in {len(lacking)} of {len(series.slices)} "
+            f"images, first in image {lacking[0].text('InstanceNumber') or 'without number'}, whose values can't be HU "
+            "without; export the whole series again"
+        )
+
+
 def _read_slice(series: Series, file: DicomFile) -> np.ndarray:
     """(rows, columns) int16 HU."""
     try:
-        with _no_warnings():
-            # GDCM applies the file's own slope and intercept.
-            image = sitk.GetArrayFromImage(sitk.ReadImage(str(file.path), imageIO="GDCMImageIO"))
-    except RuntimeError as error:
+        return read_slice(file)
+    except UnreadablePixelsError as error:
         raise _unreadable(series, file) from error
-    if image.ndim != 3 or image.shape[0] != 1:
-        raise _unreadable(series, file)
-    hu = to_int16_hu(image[0])
-    padding = padding_hu(file)
-    if padding is not None:
-        hu[(hu >= padding[0]) & (hu <= padding[1])] = AIR_HU
-    return hu
 
 
 def _unreadable(series: Series, file: DicomFile) -> InputError:
     return InputError(f"{series.label}: image {file.text('InstanceNumber') or 'without number'}: {UNREADABLE}")
 
 
-@contextmanager
-def _no_warnings() -> Iterator[None]:
-    """ITK prints its warnings with the file's path, which may hold the patient's name."""
-    before = sitk.ProcessObject.GetGlobalWarningDisplay()
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        yield
-    finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(before)
+def require_copies(series: Series, grid: SeriesGrid) -> None:
+    """Check that images at one position are the same image.
 
-
-def padding_hu(file: DicomFile) -> tuple[int, int] | None:
-    """Lowest and highest HU that mark padding (PixelPaddingValue, PS3.3 C.7.5.1.1.2); None if nothing does.
-
-    A padding value inside the range of HU that tissue has is passed over: it would take the tissue with it.
+    Raises:
+        InputError: if they are those of two scans.
     """
-    value = file.numbers("PixelPaddingValue")
-    if value is None:
-        return None
-    limit = file.numbers("PixelPaddingRangeLimit")
-    stored = np.array([value[0], value[0] if limit is None else limit[0]])
-    if file.number("PixelRepresentation") == 1:
-        stored[stored > np.iinfo(np.int16).max] -= 2**16  # written as unsigned into a signed image
-    low, high = sorted(stored * file.number("RescaleSlope", 1.0) + file.number("RescaleIntercept"))
-    if high > AIR_HU and low < SYNTHRAD_RANGE_HU[1]:
-        return None
-    lowest, highest = to_int16_hu(np.array([low, high]))
-    return int(lowest), int(highest)
-
-
-def _require_copies(series: Series, grid: SeriesGrid) -> None:
     for a, b in grid.duplicates:
         if not np.array_equal(_read_slice(series, a), _read_slice(series, b)):
             raise InputError(
-                f"{series.label}: {len(grid.duplicates)} positions hold two different images, and no header tells the "
-                "two volumes apart; export each phase or reconstruction as a series of its own"
+                f"{series.label}: {len(grid.duplicates)} positions hold two different images, as of two scans, and no "
+                "header tells which belongs to which; export each phase or reconstruction as a series of its own"
             )
 
 

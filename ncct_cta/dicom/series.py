@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..common.errors import InputError
-from .headers import DicomFile, dicom_files
-from .sorting import part_images
+from ..common.errors import InputError, fault_in_words
+from .headers import DicomFile
+from .partition import series_of
+from .search import dicom_files
+from .sorting import may_be_a_slice, part_images
 
 DAMAGED = "files that are empty, damaged or can't be read"
+LISTED = 3  # images that a message names; it stays a line
 NO_CONTRAST_WORDS = ("", "none", "no", "n", "0", "without")
 
 
@@ -25,6 +28,7 @@ class Series:
         part: 1, 2, ... where the series holds several volumes (phases, reformats), else 0.
         ignored: why this is no volume, in plain words; empty for a volume.
         damaged_beside: number of damaged files in the folders of its files, some of which may be its images.
+        left_out: which images of the series are in no volume although they may be slices, and why.
     """
 
     uid: str
@@ -32,6 +36,7 @@ class Series:
     part: int = 0
     ignored: str = ""
     damaged_beside: int = 0
+    left_out: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -51,13 +56,23 @@ class Series:
 
     @property
     def names_contrast(self) -> bool:
-        """Whether the header names a contrast agent, which doesn't prove that there is one, nor the contrary."""
-        return self.first.text("ContrastBolusAgent").lower() not in NO_CONTRAST_WORDS
+        """Whether the header names a contrast agent or its route, which doesn't prove that there is one, or none."""
+        said = (self.first.text(keyword).lower() for keyword in ("ContrastBolusAgent", "ContrastBolusRoute"))
+        return any(words not in NO_CONTRAST_WORDS for words in said)
 
     @property
     def remark(self) -> str:
-        """That images may be missing; empty if nothing says so."""
-        return f"{DAMAGED} beside its images: {self.damaged_beside}; slices may be missing" * bool(self.damaged_beside)
+        """That images are left out, or may be missing; empty if nothing says so."""
+        remarks = [f"left out of the series: {self.listed_left_out}"] if self.left_out else []
+        if self.damaged_beside:
+            remarks.append(f"{DAMAGED} beside its images: {self.damaged_beside}; slices may be missing")
+        return "; ".join(remarks)
+
+    @property
+    def listed_left_out(self) -> str:
+        """The images that are left out, the first ones by their number and reason."""
+        more = [f"{len(self.left_out) - LISTED} more"] * (len(self.left_out) > LISTED)
+        return ", ".join([*self.left_out[:LISTED], *more])
 
     @property
     def summary(self) -> str:
@@ -92,7 +107,8 @@ class Inventory:
         reasons = Counter(series.ignored for series in self.ignored)
         found = [f"{count} x {reason}" for reason, count in reasons.items()]
         found += [f"{DAMAGED}: {len(self.damaged)}"] if self.damaged else []
-        return ", ".join([*found, f"{self.other_files} x no DICOM file"])
+        found += [f"{self.other_files} x no DICOM file"] if self.other_files or not found else []
+        return ", ".join(found)
 
     def choose(self, key: str | None = None) -> Series:
         """As ``choose_series``, for a folder that has been looked through."""
@@ -115,8 +131,8 @@ def find_series(
 ) -> Inventory:
     """Find the CT volumes in a folder and below it.
 
-    Patients may be mixed, and a series may hold localisers and several volumes: images are parted by what they are,
-    by matrix, orientation and pixel spacing, and, where two share a position, by acquisition or phase.
+    Patients may be mixed, and a series may hold localisers and several volumes: ``sorting`` says what is a slice, and
+    ``partition`` what makes two volumes. Where no header tells two scans apart, a few slices are read.
 
     Args:
         folder: a folder, or one file.
@@ -127,11 +143,12 @@ def find_series(
         InputError: if the folder is missing or can't be read.
     """
     files = dicom_files(folder, progress=progress, read=read)
-    by_series: dict[tuple[str, str], list[DicomFile]] = defaultdict(list)
-    for file in files.dicom:
-        by_series[file.text("PatientID"), file.text("SeriesInstanceUID")].append(file)
     damaged_in = Counter(path.parent for path in files.damaged)
-    found = [part for (_, uid), members in sorted(by_series.items()) for part in _volumes(uid, members, damaged_in)]
+    found = [
+        volume
+        for (*_, uid), members in sorted(series_of(files.dicom).items())
+        for volume in _volumes(uid, members, damaged_in)
+    ]
     return Inventory(
         tuple(series for series in found if not series.ignored),
         tuple(series for series in found if series.ignored),
@@ -155,10 +172,20 @@ def choose_series(folder: str | Path, key: str | None = None) -> Series:
 
 def _volumes(uid: str, files: Sequence[DicomFile], damaged_in: Mapping[Path, int]) -> list[Series]:
     """The volumes that the files of one series make, and what is none."""
-    groups, ignored = part_images(files)
+    try:
+        groups, ignored = part_images(files)
+    except Exception as error:  # a header that nobody foresaw: this series', not the folder's
+        return [Series(uid, tuple(files), ignored=fault_in_words(error))]
     beside = sum(damaged_in.get(folder, 0) for folder in {file.path.parent for file in files})
+    left_out = [
+        f"image {file.text('InstanceNumber') or 'without number'} ({reason})"
+        for file, reason in sorted(
+            ((file, reason) for reason, group in ignored.items() for file in group if may_be_a_slice(reason)),
+            key=lambda left: left[0].number("InstanceNumber"),
+        )
+    ]
     volumes = [
-        Series(uid, tuple(group), part=number if len(groups) > 1 else 0, damaged_beside=beside)
+        Series(uid, tuple(group), number if len(groups) > 1 else 0, damaged_beside=beside, left_out=tuple(left_out))
         for number, group in enumerate(groups, start=1)
     ]
     return volumes + [Series(uid, tuple(group), ignored=reason) for reason, group in sorted(ignored.items())]

@@ -11,9 +11,10 @@ import numpy as np
 from ..common.errors import InputError
 from ..data.cases import Case
 from ..dicom.derived import write_derived_series
-from ..dicom.headers import files_below, is_dicom
+from ..dicom.headers import is_dicom
 from ..dicom.patients import add_to_keys
 from ..dicom.pseudonyms import KeyTable
+from ..dicom.search import files_below
 from ..dicom.series import Series, find_series
 from ..volumes.nifti import nifti_suffix
 from .scan_files import NO_INPUT, files_of_cases

@@ -122,4 +122,28 @@ def _read_sitk(path: Path) -> Volume:
 
 def _read_dicom(series: Series) -> Volume:
     read = read_series(series)
-    return require_hu(volume_from(read.hu, RAS_FROM_LPS @ read.affine, series.label))
+    return dicom_volume(read.hu, read.affine, series)
+
+
+def dicom_volume(hu: np.ndarray, affine: np.ndarray, series: Series) -> Volume:
+    """What was read of a DICOM series, checked to be HU.
+
+    Args:
+        hu: (X, Y, Z) int16, the series' values or every n-th slice of them.
+        affine: (4, 4), voxel indices to LPS mm.
+        series: gives the name and says whether its headers say how values become HU.
+
+    Raises:
+        InputError: if the values can't be HU.
+    """
+    volume = volume_from(hu, RAS_FROM_LPS @ affine, series.label)
+    try:
+        return require_hu(volume)
+    except InputError as error:
+        if series.first.has_rescale:
+            raise
+        # A missing intercept is not 0: most scanners store HU + 1024, and some HU.
+        raise InputError(
+            f"{series.label}: RescaleSlope or RescaleIntercept is missing, and the values as they are stored lie in "
+            f"[{hu.min()}, {hu.max()}], but a CT in HU holds air near -1000; export the series with both elements"
+        ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import nibabel as nib
@@ -102,6 +103,42 @@ def test_missing_slices_are_named(tmp_path: Path) -> None:
         files[z].unlink()
     expected = ", ".join(f"{ORIGIN[2] + z * SPACING[2]:.1f}" for z in (4, 7, 8))
     with pytest.raises(InputError, match=rf"series 3: slices are missing \(3\), at {expected} mm.*export"):
+        read_volume(tmp_path)
+
+
+def test_a_slice_a_thousand_kilometres_away_is_named_at_once(tmp_path: Path) -> None:
+    def place(z: int, dataset: Dataset) -> None:
+        dataset.ImagePositionPatient = [0, 0, 1e9 if z == 5 else 2.5 * z]
+
+    write_series(tmp_path, edit=place)
+    started = time.monotonic()
+    with pytest.raises(
+        InputError, match=r"slices are missing \(399999995\), at 12\.5, 15\.0.* and 399999990 more mm"
+    ) as error:
+        read_volume(tmp_path)
+    assert time.monotonic() - started < 5
+    assert len(str(error.value)) < 300
+
+
+def test_two_stations_are_named_with_what_helps(tmp_path: Path) -> None:
+    def place(z: int, dataset: Dataset) -> None:
+        dataset.ImagePositionPatient = [0, 0, 2.5 * z + (300 if z > 5 else 0)]
+
+    write_series(tmp_path, chest_hu((20, 16, 14)), place)
+    message = (
+        r"two blocks, 0\.0 to 12\.5 mm and 315\.0 to 332\.5 mm along its axis, as of two stations; move the images"
+    )
+    with pytest.raises(InputError, match=message):
+        read_volume(tmp_path)
+
+
+def test_passes_that_overlap_are_named_with_what_helps(tmp_path: Path) -> None:
+    def place(z: int, dataset: Dataset) -> None:
+        dataset.ImagePositionPatient = [0, 0, 2.5 * z if z < 8 else 2.5 * (z - 3) + 1]
+        del dataset.InstanceNumber  # it would tell the passes apart
+
+    write_series(tmp_path, chest_hu((20, 16, 16)), place)
+    with pytest.raises(InputError, match="two passes seem to overlap there: move the images of each pass to a folder"):
         read_volume(tmp_path)
 
 

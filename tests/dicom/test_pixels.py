@@ -7,11 +7,8 @@ from pathlib import Path
 import gdcm
 import numpy as np
 import pytest
-from dicom_phantom import INTERCEPT, ORIGIN, SPACING, chest_hu, save, slice_dataset, write_series
+from dicom_phantom import INTERCEPT, ORIGIN, SPACING, chest_hu, one_series, save, slice_dataset, write_series
 from pydicom import Dataset
-from pydicom.uid import (
-    generate_uid,
-)
 
 from ncct_cta.common.errors import InputError
 from ncct_cta.dicom.pixels import read_series
@@ -104,7 +101,7 @@ def test_an_image_that_is_there_under_two_uids_counts_once_and_is_remarked(tmp_p
 
 
 def test_two_different_images_at_one_position_are_an_error(tmp_path: Path) -> None:
-    uids = {"SeriesInstanceUID": generate_uid(), "FrameOfReferenceUID": generate_uid()}
+    uids = one_series()
     write_series(tmp_path / "a", **uids)
     write_series(tmp_path / "b", chest_hu(seed=1), **uids)
     with pytest.raises(InputError, match="6 positions hold two different images"):
@@ -117,3 +114,31 @@ def test_a_file_that_is_cut_short_is_named_by_its_number_not_its_path(tmp_path: 
     with pytest.raises(InputError, match="DICOM series 3: image 4: its pixels are damaged") as error:
         read_volume(tmp_path)
     assert str(tmp_path) not in str(error.value)
+
+
+@pytest.mark.parametrize("keyword", ["Rows", "Columns"])
+def test_a_matrix_that_the_file_cannot_hold_is_not_allocated(tmp_path: Path, keyword: str) -> None:
+    write_series(tmp_path, **{keyword: 65535})
+    with pytest.raises(InputError, match="its pixels are damaged"):
+        read_volume(tmp_path)
+
+
+def test_missing_rescale_elements_are_no_intercept_of_0(tmp_path: Path) -> None:
+    write_series(tmp_path, RescaleIntercept=None, RescaleSlope=None)
+    with pytest.raises(InputError, match=r"RescaleSlope or RescaleIntercept is missing, and .* \[24, 2\d+\]"):
+        read_volume(tmp_path)
+
+
+def test_values_that_are_evidently_hu_need_no_rescale_elements(tmp_path: Path) -> None:
+    def store_hu(z: int, dataset: Dataset) -> None:
+        dataset.PixelRepresentation, dataset.BitsStored, dataset.HighBit = 1, 16, 15
+        dataset.PixelData = chest_hu()[..., z].T.astype("<i2").tobytes()
+
+    write_series(tmp_path, edit=store_hu, RescaleIntercept=None, RescaleSlope=None)
+    np.testing.assert_array_equal(read_volume(tmp_path).array, chest_hu())
+
+
+def test_some_images_without_rescale_elements_are_refused(tmp_path: Path) -> None:
+    write_series(tmp_path, edit=lambda z, dataset: delattr(dataset, "RescaleIntercept") if z == 2 else None)
+    with pytest.raises(InputError, match=r"missing in 1 of 6 images, first in image 3, whose values can't be HU"):
+        read_volume(tmp_path)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_phantom import chest_hu, write_series
+from dicom_phantom import chest_hu, one_series, write_series
 from pydicom import Dataset
 from pydicom.uid import (
     BasicTextSRStorage,
@@ -21,8 +22,11 @@ from pydicom.uid import (
 )
 
 from ncct_cta.common.errors import InputError
+from ncct_cta.dicom import series as series_module
+from ncct_cta.dicom.headers import DicomFile
 from ncct_cta.dicom.pixels import read_series
 from ncct_cta.dicom.series import choose_series, find_series
+from ncct_cta.dicom.sorting import part_images
 from ncct_cta.volumes.reading import read_volume
 
 
@@ -256,3 +260,91 @@ def test_a_disks_table_of_contents_is_no_image(tmp_path: Path) -> None:
 def test_images_that_all_carry_one_uid_are_no_copies(tmp_path: Path) -> None:
     write_series(tmp_path, SOPInstanceUID="1.2.3")  # careless anonymisation
     np.testing.assert_array_equal(read_volume(tmp_path).array, chest_hu())
+
+
+def test_two_scans_without_uids_are_no_copies_of_one(tmp_path: Path) -> None:
+    same = one_series()
+    for seed in range(2):
+        write_series(tmp_path / str(seed), chest_hu(seed=seed), **same, SOPInstanceUID=None)
+    with pytest.raises(InputError, match="6 positions hold two different images"):
+        read_volume(tmp_path)
+
+
+EDGE_FAULTS = {
+    "no ImagePositionPatient": lambda dataset: delattr(dataset, "ImagePositionPatient"),
+    "single image with another FrameOfReferenceUID": lambda dataset: setattr(dataset, "FrameOfReferenceUID", "1.2.3"),
+    "single image with another PixelSpacing": lambda dataset: setattr(dataset, "PixelSpacing", [0.9, 0.7]),
+    "values that are no HU (rescale type Z_EFF)": lambda dataset: setattr(dataset, "RescaleType", "Z_EFF"),
+}
+
+
+@pytest.mark.parametrize("reason", EDGE_FAULTS)
+def test_an_edge_slice_that_is_left_out_is_named_with_its_reason(tmp_path: Path, reason: str) -> None:
+    write_series(tmp_path, edit=lambda z, dataset: EDGE_FAULTS[reason](dataset) if z == 5 else None)
+    series = choose_series(tmp_path)
+    assert len(series.slices) == 5
+    assert read_series(series).remarks == (f"left out of the series: image 6 ({reason})",)
+
+
+def test_an_inner_slice_that_is_left_out_is_the_cause_of_the_gap(tmp_path: Path) -> None:
+    write_series(tmp_path, edit=lambda z, dataset: delattr(dataset, "ImagePositionPatient") if z == 3 else None)
+    with pytest.raises(InputError, match=r"missing \(1\).*left out: image 4 \(no ImagePositionPatient\); export"):
+        read_volume(tmp_path)
+
+
+def test_many_images_that_are_left_out_stay_one_line(tmp_path: Path) -> None:
+    write_series(
+        tmp_path,
+        chest_hu((20, 16, 40)),
+        lambda z, dataset: delattr(dataset, "ImagePositionPatient") if z > 20 else None,
+    )
+    remark = choose_series(tmp_path).remark
+    assert "image 22 (no ImagePositionPatient)" in remark
+    assert remark.endswith("16 more")
+
+
+@pytest.mark.parametrize("spelling", ["Houndsfield Unit", "HOUNSFIELD UNITS", "Hounsfield", "hu", "US", "H.U."])
+def test_hounsfield_units_are_known_however_they_are_spelt(tmp_path: Path, spelling: str) -> None:
+    write_series(tmp_path, RescaleType=spelling)
+    np.testing.assert_array_equal(read_volume(tmp_path).array, chest_hu())
+
+
+@pytest.mark.parametrize(("route", "names"), [("IV", True), ("INTRAVENOUS", True), ("", False), ("none", False)])
+def test_a_route_is_a_sign_of_contrast(tmp_path: Path, route: str, names: bool) -> None:
+    write_series(tmp_path, ContrastBolusRoute=route)
+    assert choose_series(tmp_path).names_contrast is names
+
+
+def test_a_decimal_comma_is_the_cause_that_is_named(tmp_path: Path) -> None:
+    for path in write_series(tmp_path):
+        spacing = b"\x28\x00\x30\x00DS\x08\x000.9\\0.8 "
+        content = path.read_bytes()
+        assert spacing in content
+        path.write_bytes(content.replace(spacing, spacing.replace(b".", b",")))
+    message = re.escape(r"PixelSpacing with a decimal comma ('0,9'), expected a point: correct it (dcmodify)")
+    with pytest.raises(InputError, match=message):
+        read_volume(tmp_path)
+
+
+def test_a_million_frames_are_refused_by_the_header(tmp_path: Path) -> None:
+    write_series(tmp_path, NumberOfFrames=1_000_000)
+    started = time.monotonic()
+    with pytest.raises(InputError, match="1000000 frames in one CT image, which aren't read"):
+        read_volume(tmp_path)
+    assert time.monotonic() - started < 5
+
+
+def test_an_unforeseen_fault_is_its_series_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_series(tmp_path / "good")
+    write_series(tmp_path / "bad", SeriesNumber=666)
+
+    def part(files: list[DicomFile]) -> object:
+        if files[0].text("SeriesNumber") == "666":
+            raise KeyError(str(tmp_path))
+        return part_images(files)
+
+    monkeypatch.setattr(series_module, "part_images", part)
+    inventory = find_series(tmp_path)
+    assert len(inventory.volumes) == 1
+    (bad,) = inventory.ignored
+    assert bad.ignored.startswith("a fault of this software (KeyError in test_series.py, line ")

@@ -339,6 +339,35 @@ def test_a_tilted_series_is_written_on_its_straightened_grid(trained_run: Path, 
     assert _headers(folder)[0].SourceImageSequence[0].SpatialLocationsPreserved == "NO"
 
 
+@pytest.mark.parametrize("missing", ["SOPInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID"])
+def test_a_source_without_an_identifier_is_synthesised_all_the_same(
+    trained_run: Path, tmp_path: Path, missing: str
+) -> None:
+    write_series(tmp_path / "in", chest_hu(SHAPE), **{missing: None})
+    _infer(trained_run, tmp_path / "in", tmp_path / "out", "--dicom")
+    nifti, folder = _outputs(tmp_path / "out")
+    _require_equal(_by_sitk(folder), _by_sitk(nifti))
+    assert ("SourceImageSequence" in _headers(folder)[0]) == (missing != "SOPInstanceUID")
+    assert len({(header.StudyInstanceUID, header.FrameOfReferenceUID) for header in _headers(folder)}) == 1
+
+
+def test_what_a_killed_process_has_left_is_replaced(
+    source: Path, trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr(derived, "_replace", die)
+        killed.setattr(derived.shutil, "rmtree", lambda *_, **__: None)
+        with pytest.raises(KeyboardInterrupt):
+            _infer(trained_run, source, tmp_path, "--dicom")
+    assert [path.name.endswith("_syncta_dicom.partial") for path in tmp_path.glob(".*") if path.is_dir()] == [True]
+    _infer(trained_run, source, tmp_path, "--dicom")
+    assert len(list(_outputs(tmp_path)[1].iterdir())) == SHAPE[2]
+    assert not [path for path in tmp_path.glob(".*") if path.is_dir()]
+
+
 NAME, IDENTITY, BIRTH = "Mustermann", "KH0815-77", "19570613"
 
 

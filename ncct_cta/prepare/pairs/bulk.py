@@ -16,7 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ...common.errors import InputError
+from ...common.errors import InputError, fault_in_words
 
 DEFAULT_SHARE = 0.7  # of the machine's memory
 GIB = 2**30
@@ -155,17 +155,7 @@ def _fault_words(error: Exception) -> str:
     # SimpleITK has no other type for it.
     if isinstance(error, MemoryError) or any(words in str(error) for words in ("allocate memory", "bad_alloc")):
         return "the memory was not enough; give fewer --jobs or a coarser --spacing"
-    # Its text may hold a path, and that a patient's name.
-    return f"a fault of this software ({type(error).__name__} in {_place_in_code(error)}); please report it"
-
-
-def _place_in_code(error: Exception) -> str:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
-        return "an unknown place"
-    return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}, line {trace.tb_lineno}"
+    return fault_in_words(error)
 
 
 def _outcome(ended: _Running) -> str | None:

@@ -12,17 +12,19 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ...common.errors import InputError
+from ...common.errors import InputError, fault_in_words
 from ...dicom.geometry import SeriesGrid, grid_of
-from ...dicom.headers import DicomFile, files_below
+from ...dicom.headers import DicomFile
+from ...dicom.partition import taken_at
 from ...dicom.patients import add_to_keys, are_several_people, patient_identity
-from ...dicom.pixels import read_slices
+from ...dicom.pixels import read_slices, require_copies
 from ...dicom.pseudonyms import KeyTable
+from ...dicom.search import files_below
 from ...dicom.series import Inventory, Series, find_series
 from ...infer.scan_files import NOT_INPUTS
 from ...transforms.contrast import GRID_MM, blood_of, is_enhanced
-from ...volumes.nifti import nifti_suffix, require_hu
-from ...volumes.reading import RAS_FROM_LPS, is_volume_file, read_volume, volume_from
+from ...volumes.nifti import nifti_suffix
+from ...volumes.reading import dicom_volume, is_volume_file, read_volume
 
 OK, IGNORED, ERROR = "ok", "ignored", "error"
 AXIAL, PLANES = "axial", ("sagittal", "coronal", "axial")
@@ -116,7 +118,7 @@ def _of_dicom(inventory: Inventory, keys: KeyTable) -> Iterator[Finding]:
     files: dict[str, list[DicomFile]] = defaultdict(list)
     for series in everything:
         files[patient_identity(series.first)].append(series.first)
-        taken = _taken(series.first) or datetime.max
+        taken = taken_at(series.first) or datetime.max
         of_patient = studies[patient_identity(series.first)]
         uid = series.first.text("StudyInstanceUID")
         of_patient[uid] = min(taken, of_patient.get(uid, taken))
@@ -143,16 +145,19 @@ def _of_series(series: Series, study: int, keys: KeyTable) -> Finding:
         kernel=first.text("ConvolutionKernel"),
         tag=series.names_contrast,
         frame=first.text("FrameOfReferenceUID"),
-        taken=_taken(first),
+        taken=taken_at(first),
     )
     if series.ignored:
         return finding
     try:
         grid = grid_of(series)
+        require_copies(series, grid)
         plane = PLANES[int(np.abs(grid.affine[:3, 2]).argmax())]
         finding = replace(finding, spacing=grid.spacing, plane=plane, blood=_blood_of(series, grid))
     except InputError as error:
         return replace(finding, status=ERROR, remark=str(error))
+    except Exception as error:  # that nobody foresaw: this series' failure, not the folder's
+        return replace(finding, status=ERROR, remark=fault_in_words(error))
     remarks = [series.remark] if series.remark else []
     return replace(finding, remark="; ".join([*remarks, *_remarks(finding, grid)]))
 
@@ -160,15 +165,15 @@ def _of_series(series: Series, study: int, keys: KeyTable) -> Finding:
 def _blood_of(series: Series, grid: SeriesGrid) -> float | None:
     """Blood's HU from every n-th slice alone: a grid of ``GRID_MM`` is enough, and reading is what takes time."""
     step = max(1, round(GRID_MM / grid.spacing[2]))
-    affine = RAS_FROM_LPS @ grid.affine @ np.diag([1.0, 1.0, step, 1.0])
-    return blood_of(require_hu(volume_from(read_slices(series, grid.slices[::step]), affine, series.label)))
+    hu = read_slices(series, grid.slices[::step])
+    return blood_of(dicom_volume(hu, grid.affine @ np.diag([1.0, 1.0, step, 1.0]), series))
 
 
 def _remarks(finding: Finding, grid: SeriesGrid | None = None) -> Iterator[str]:
     if grid is not None and grid.shifts is not None:
         yield "gantry tilt, will be straightened"
     if grid is not None and grid.duplicates:
-        yield f"positions that hold two images: {len(grid.duplicates)}"
+        yield f"images that are there twice and count once: {len(grid.duplicates)}"
     if finding.plane not in ("", AXIAL):
         yield f"{finding.plane} slices"
     if finding.blood is None:
@@ -176,18 +181,6 @@ def _remarks(finding: Finding, grid: SeriesGrid | None = None) -> Iterator[str]:
     elif finding.tag is not None and finding.tag != finding.enhanced:
         said, seen = ("contrast", "none") if finding.tag else ("no contrast", "contrast")
         yield f"the header says {said}, the blood shows {seen} ({finding.blood:.0f} HU)"
-
-
-def _taken(file: DicomFile) -> datetime | None:
-    date = file.text("AcquisitionDate") or file.text("ContentDate") or file.text("StudyDate")
-    time = file.text("AcquisitionTime") or file.text("ContentTime")
-    stamp = file.text("AcquisitionDateTime") or date + time
-    for length, form in ((14, "%Y%m%d%H%M%S"), (8, "%Y%m%d")):
-        try:
-            return datetime.strptime(stamp[:length], form)
-        except ValueError:
-            continue
-    return None
 
 
 def _of_files(files: Sequence[Path], folder: Path, keys: KeyTable) -> Iterator[Finding]:
@@ -219,8 +212,10 @@ def _of_file(path: Path, finding: Finding) -> Finding:
         return replace(finding, status=IGNORED, remark=f"no CT by its name (_{kind})")
     try:
         volume = read_volume(path)
+        finding = replace(finding, slices=volume.shape[2], spacing=volume.spacing, blood=blood_of(volume))
     except InputError as error:
         # The message starts with the path, which may hold the patient's name.
         return replace(finding, status=ERROR, remark=str(error).replace(str(path), finding.series))
-    finding = replace(finding, slices=volume.shape[2], spacing=volume.spacing, blood=blood_of(volume))
+    except Exception as error:  # that nobody foresaw: this file's failure, not the folder's
+        return replace(finding, status=ERROR, remark=fault_in_words(error))
     return replace(finding, remark="; ".join(_remarks(finding)))

@@ -11,15 +11,16 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from dicom_phantom import chest_hu, write_series
+from dicom_phantom import chest_hu, one_series, write_series
 from pydicom import Dataset, dcmread
 from pydicom.uid import generate_uid
 
 from ncct_cta.common.errors import InputError
+from ncct_cta.dicom.geometry import SeriesGrid, grid_of
 from ncct_cta.dicom.pseudonyms import KeyTable
-from ncct_cta.dicom.series import choose_series
+from ncct_cta.dicom.series import Series, choose_series
 from ncct_cta.phantom.cohort import PhantomCase, make_case
-from ncct_cta.prepare.scan import listing, options
+from ncct_cta.prepare.scan import findings, listing, options
 from ncct_cta.volumes.reading import read_volume
 
 SPACING = (7.0, 7.0, 10.5)
@@ -272,3 +273,43 @@ def test_an_empty_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no such folder"):
         _scan(tmp_path / "missing", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_two_scans_at_equal_places_are_refused_as_infer_does(case: PhantomCase, tmp_path: Path) -> None:
+    same = one_series()
+    for kind in ("ncct", "cta"):
+        _write_chest(tmp_path / "in" / kind, getattr(case, kind), **same)
+    (row,) = _scan(tmp_path / "in", tmp_path / "out")["series"]
+    assert row["status"] == "error"
+    assert "24 positions hold two different images" in row["remark"]
+
+
+def test_what_is_left_out_is_remarked(patient: Path, case: PhantomCase, tmp_path: Path) -> None:
+    path = _write_chest(patient / "d", case.cta, SeriesNumber=6)[-1]
+    dataset = dcmread(path)
+    del dataset.ImagePositionPatient
+    dataset.save_as(path)
+    (row,) = [row for row in _scan(patient, tmp_path / "out")["series"] if row["slices"] == "23"]
+    assert row["remark"].startswith("left out of the series: image 24 (no ImagePositionPatient)")
+
+
+def test_an_unforeseen_fault_is_the_series_own(patient: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def grid(series: Series) -> SeriesGrid:
+        if series.first.text("SeriesNumber") == "4":
+            raise ZeroDivisionError(NAME)
+        return grid_of(series)
+
+    monkeypatch.setattr(findings, "grid_of", grid)
+    rows = {row["series_number"]: row for row in _scan(patient, tmp_path / "out")["series"] if row["slices"] == "24"}
+    assert (rows["2"]["status"], rows["4"]["status"]) == ("ok", "error")
+    assert rows["4"]["remark"].startswith("a fault of this software (ZeroDivisionError in test_scan.py")
+
+
+def test_a_folder_per_patient_with_an_ncct_and_a_cta_is_a_pair(case: PhantomCase, tmp_path: Path) -> None:
+    for patient in ("P001", "P002"):
+        (tmp_path / "data" / patient).mkdir(parents=True)
+        for name, hu in (("NCCT", case.ncct), ("CTA", case.cta)):
+            nib.save(nib.Nifti1Image(hu, case.affine), tmp_path / "data" / patient / f"{name}.nii.gz")
+    pairs = _scan(tmp_path / "data", tmp_path / "out")["pairs"]
+    assert [row["status"] for row in pairs] == ["ok", "ok"]
+    assert len({row["patient"] for row in pairs}) == 2

@@ -1,0 +1,84 @@
+"""Finds the DICOM files of a folder, whatever their names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..common.errors import InputError
+from .headers import DamagedFileError, DicomFile, read_header
+
+
+@dataclass(frozen=True)
+class FoundFiles:
+    """What the files of a folder are.
+
+    Args:
+        dicom: the DICOM files in the order of their paths.
+        damaged: files that are empty, can't be read, or start as DICOM does and have no whole header.
+        others: number of files that are no DICOM.
+    """
+
+    dicom: tuple[DicomFile, ...]
+    damaged: tuple[Path, ...]
+    others: int
+
+
+def dicom_files(
+    folder: str | Path, *, progress: bool = False, read: Callable[[Path], DicomFile | None] | None = None
+) -> FoundFiles:
+    """Read the header of every DICOM file in a folder and below it, whatever the files' names.
+
+    Args:
+        folder: a folder, or one DICOM file.
+        progress: show a progress bar.
+        read: what reads a header, by default ``read_header``; one that remembers (``functools.cache``) serves folders
+            that lie in one another.
+
+    Raises:
+        InputError: if the folder is missing or can't be read.
+    """
+    read = read or read_header
+    dicom, damaged, others = [], [], 0
+    for path in tqdm(list(files_below(Path(folder))), desc="files", unit="file", disable=None if progress else True):
+        try:
+            file = read(path)
+        except DamagedFileError:
+            damaged.append(path)
+            continue
+        if file is None:
+            others += 1
+        else:
+            dicom.append(file)
+    return FoundFiles(tuple(dicom), tuple(damaged), others)
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """All files in a folder and below it in the order of their names, but hidden ones; or the one file given.
+
+    Links to folders are followed, each folder once.
+
+    Raises:
+        InputError: if the folder is missing or can't be read.
+    """
+    if folder.is_file():
+        yield folder
+        return
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder; check the path")
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"a folder can't be read ({error.strerror}); check its permissions") from error
+
+    seen: set[str] = set()
+    for directory, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        if (place := os.path.realpath(directory)) in seen:
+            folders.clear()
+            continue
+        seen.add(place)
+        folders.sort()
+        yield from (Path(directory, name) for name in sorted(names) if not name.startswith("."))
