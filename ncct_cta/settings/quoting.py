@@ -11,6 +11,10 @@ import ast
 from collections.abc import Mapping
 from typing import Any
 
+# Arguments of MONAI's own workflows: files of wiring and names in it, which are code in any case.
+WORKFLOW_ARGUMENTS = frozenset(
+    ["meta_file", "logging_file", "init_id", "run_id", "final_id", "tracking", "workflow_type", "properties_path"]
+)
 PREFIX = "$"
 SPECIAL = frozenset("$@%#")
 PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./ ")

@@ -11,9 +11,10 @@ from typing import Any
 from ..common.command_line import command_parser
 from ..common.errors import InputError, one_line_errors
 from ..settings.places import bundle_config, find_config, presets
+from ..settings.quoting import WORKFLOW_ARGUMENTS
 from ..settings.sections import settings_of
 from ..settings.yaml_file import read_yaml
-from .overrides import WORKFLOW_ARGUMENTS, check_at_once, parse_overrides
+from .overrides import check_at_once, parse_overrides
 
 logger = logging.getLogger(__name__)
 

@@ -12,13 +12,11 @@ import yaml
 from ..common.command_line import require_path
 from ..common.errors import InputError
 from ..runs.files import LAST, require_checkpoint
+from ..settings.quoting import WORKFLOW_ARGUMENTS
 from ..settings.sections import DataConfig, Settings, TrainConfig, section_types, settings_of
 
 # MONAI's own arguments of a workflow; everything else that is given must be a setting.
 PLACES = ("bundle_root", "dataset_dir")
-WORKFLOW_ARGUMENTS = frozenset(
-    ["meta_file", "logging_file", "init_id", "run_id", "final_id", "tracking", "workflow_type", "properties_path"]
-)
 
 
 def parse_overrides(words: Sequence[str]) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from ..common.errors import one_line_errors
 from ..settings import Settings
 from ..settings.places import find_config
-from ..settings.quoting import quoted
-from .overrides import PLACES, WORKFLOW_ARGUMENTS, flatten, merged
+from ..settings.quoting import WORKFLOW_ARGUMENTS, quoted
+from .overrides import PLACES, flatten, merged
 from .training_run import require_fitting
 
 
