@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tqdm import tqdm
+
 from ..common.errors import InputError, fault_in_words
 from .headers import DicomFile
 from .partition import series_of
@@ -14,7 +16,7 @@ from .search import dicom_files
 from .sorting import may_be_a_slice, part_images
 
 DAMAGED = "files that are empty, damaged or can't be read"
-LISTED = 3  # images that a message names; it stays a line
+LISTED = 2  # images, reasons and volumes that a message names: it stays a line
 NO_CONTRAST_WORDS = ("", "none", "no", "n", "0", "without")
 
 
@@ -28,7 +30,7 @@ class Series:
         part: 1, 2, ... where the series holds several volumes (phases, reformats), else 0.
         ignored: why this is no volume, in plain words; empty for a volume.
         damaged_beside: number of damaged files in the folders of its files, some of which may be its images.
-        left_out: which images of the series are in no volume although they may be slices, and why.
+        left_out: the numbers of the series' images that are in no volume although they may be slices, by the reason.
     """
 
     uid: str
@@ -36,7 +38,7 @@ class Series:
     part: int = 0
     ignored: str = ""
     damaged_beside: int = 0
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @property
     def key(self) -> str:
@@ -70,9 +72,12 @@ class Series:
 
     @property
     def listed_left_out(self) -> str:
-        """The images that are left out, the first ones by their number and reason."""
-        more = [f"{len(self.left_out) - LISTED} more"] * (len(self.left_out) > LISTED)
-        return ", ".join([*self.left_out[:LISTED], *more])
+        """The images that are left out with the reason, as many as a line can hold."""
+        texts = []
+        for reason, numbers in self.left_out[:LISTED]:
+            more = f" and {len(numbers) - LISTED} more" if len(numbers) > LISTED else ""
+            texts.append(f"image{'s' * (len(numbers) > 1)} {', '.join(numbers[:LISTED])}{more} ({reason})")
+        return ", ".join(texts) + " and others" * (len(self.left_out) > LISTED)
 
     @property
     def summary(self) -> str:
@@ -116,8 +121,9 @@ class Inventory:
         if len(volumes) == 1:
             return volumes[0]
         if volumes:
+            listed = "; ".join([volume.summary for volume in volumes[:LISTED]] + ["..."] * (len(volumes) > LISTED))
             raise InputError(
-                f"the folder holds {len(volumes)} CT volumes, expected one: {'; '.join(v.summary for v in volumes)}; "
+                f"the folder holds {len(volumes)} CT volumes, expected one: {listed}; "
                 "name one of them (python -m ncct_cta.prepare scan gives each a name), or move it to a folder of its "
                 "own"
             )
@@ -146,7 +152,9 @@ def find_series(
     damaged_in = Counter(path.parent for path in files.damaged)
     found = [
         volume
-        for (*_, uid), members in sorted(series_of(files.dicom).items())
+        for (_, uid), members in tqdm(
+            sorted(series_of(files.dicom).items()), desc="sorting", unit="series", disable=None if progress else True
+        )
         for volume in _volumes(uid, members, damaged_in)
     ]
     return Inventory(
@@ -177,15 +185,15 @@ def _volumes(uid: str, files: Sequence[DicomFile], damaged_in: Mapping[Path, int
     except Exception as error:  # a header that nobody foresaw: this series', not the folder's
         return [Series(uid, tuple(files), ignored=fault_in_words(error))]
     beside = sum(damaged_in.get(folder, 0) for folder in {file.path.parent for file in files})
-    left_out = [
-        f"image {file.text('InstanceNumber') or 'without number'} ({reason})"
-        for file, reason in sorted(
-            ((file, reason) for reason, group in ignored.items() for file in group if may_be_a_slice(reason)),
-            key=lambda left: left[0].number("InstanceNumber"),
-        )
-    ]
+    left_out = tuple((reason, _numbers(group)) for reason, group in sorted(ignored.items()) if may_be_a_slice(reason))
     volumes = [
-        Series(uid, tuple(group), number if len(groups) > 1 else 0, damaged_beside=beside, left_out=tuple(left_out))
+        Series(uid, tuple(group), number if len(groups) > 1 else 0, damaged_beside=beside, left_out=left_out)
         for number, group in enumerate(groups, start=1)
     ]
     return volumes + [Series(uid, tuple(group), ignored=reason) for reason, group in sorted(ignored.items())]
+
+
+def _numbers(files: Sequence[DicomFile]) -> tuple[str, ...]:
+    """The images' numbers, in their order."""
+    ordered = sorted(files, key=lambda file: file.number("InstanceNumber"))
+    return tuple(file.text("InstanceNumber") or "without number" for file in ordered)

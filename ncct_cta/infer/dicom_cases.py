@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from .scan_files import NO_INPUT, files_of_cases
 logger = logging.getLogger(__name__)
 
 ALL = "all"
+LISTED = 3  # series that a message names: it stays a line
 
 
 def holds_dicom_only(folder: Path) -> bool:
@@ -75,7 +77,11 @@ def _chosen(found: Mapping[str, Series], names: Sequence[str]) -> list[str]:
     """The pseudonyms of the series to run on, of those found."""
     unknown = [name for name in names if name not in (ALL, *found)]
     if unknown or (len(found) > 1 and not names):
-        summaries = "; ".join(f"{name}: {series.summary}" for name, series in found.items())
+        summaries = "; ".join(f"{name}: {series.summary}" for name, series in islice(found.items(), LISTED))
+        if len(found) > LISTED:
+            summaries += "; and others, listed above"
+            for name, series in found.items():
+                logger.info("%s: %s", name, series.summary)
         problem = f"there is no series {', '.join(unknown)}" if unknown else f"there are {len(found)} CT series"
         raise InputError(
             f"{problem} in the input folder; choose by --series NAME [NAME ...] or --series {ALL}: {summaries}"

@@ -255,6 +255,17 @@ def test_several_series_are_listed_and_the_named_one_is_used(
     assert len(list(output.glob("*.nii.gz"))) == 2
 
 
+def test_many_series_are_listed_a_line_each(
+    trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(12):
+        write_series(tmp_path / "in", chest_hu((20, 16, 2), seed=number), SeriesNumber=number)
+    with pytest.raises(SystemExit, match="2"):
+        _infer(trained_run, tmp_path / "in", tmp_path / "out")
+    assert "there are 12 CT series in the input folder; choose by --series" in capsys.readouterr().err
+    assert len([message for message in caplog.messages if "(2 images" in message]) == 12
+
+
 def test_each_header_is_read_once_to_find_its_series_and_once_whole_to_derive_from_it(
     trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

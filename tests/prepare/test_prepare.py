@@ -9,7 +9,7 @@ import os
 import pickle
 import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +27,11 @@ from ncct_cta.phantom.cohort import write_cohort
 from ncct_cta.prepare.command import main
 from ncct_cta.prepare.pairs import all_pairs
 from ncct_cta.prepare.pairs.bulk import Job, run_jobs
+from ncct_cta.prepare.pairs.case_files import finished_record
 from ncct_cta.prepare.pairs.grids import crop
-from ncct_cta.prepare.pairs.one_pair import PreparationSettings, Task, prepare_case, prepare_pair
+from ncct_cta.prepare.pairs.one_pair import prepare_case, prepare_pair
 from ncct_cta.prepare.pairs.pair_list import ScanFinder, ScanSource, read_pairs
+from ncct_cta.prepare.pairs.task import PreparationSettings, Task
 from ncct_cta.volumes.nifti import read_ct, read_mask
 
 NAME = "PLANTEDNAME^JOHANNES"  # too long to stand in a picture's base64 by chance
@@ -283,7 +285,7 @@ def test_spacing_resamples_both(scans: Path, tmp_path: Path) -> None:
     assert abs(ncct.array.astype(float) - cta.array).mean() < 60
 
 
-def killed_while_renaming(task: Task) -> None:
+def killed_while_renaming(task: Task, report: Callable[[str], None]) -> None:
     """Prepare a case in a process that is killed when two of its files have their names."""
     rename = os.replace
 
@@ -293,7 +295,7 @@ def killed_while_renaming(task: Task) -> None:
         rename(source, target)
 
     os.replace = rename_or_die  # type: ignore[assignment]  # the process dies before it could matter to others
-    prepare_case(task)
+    prepare_case(task, report)
 
 
 def test_a_killed_process_leaves_no_half_case(scans: Path, tmp_path: Path) -> None:
@@ -302,11 +304,94 @@ def test_a_killed_process_leaves_no_half_case(scans: Path, tmp_path: Path) -> No
     failures = run_jobs([Job("a", task, 1.0)], killed_while_renaming, processes=1, memory_gb=2.0)
     assert "SIGKILL" in failures["a"]
     # Files of both stand side by side now: neither counts as finished, and each is whole.
-    assert finished.finished() is None
-    assert task.finished() is None
+    assert finished_record(finished)[0] is None
+    assert finished_record(task)[0] is None
     for kind in ("ncct", "cta"):
         read_ct(task.image(kind))
     assert (tmp_path / ".a.partial").is_dir()
     prepare_case(task)
-    assert task.finished() is not None
+    assert finished_record(task)[0] is not None
     assert not (tmp_path / ".a.partial").exists()
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES: dict[str, tuple[str, Callable[[Path], None], str]] = {
+    "cut short": ("{case}_cta.nii.gz", _cut, "{case}_cta.nii.gz is missing or not as it was written"),
+    "changed": ("{case}_lung.nii.gz", _flip, "{case}_lung.nii.gz is missing or not as it was written"),
+    "missing": ("{case}_vessel.nii.gz", Path.unlink, "{case}_vessel.nii.gz is missing or not as it was written"),
+    "a cut picture": ("qc/{case}.png", _cut, "{case}.png is missing or not as it was written"),
+    "a cut record": ("qc/{case}.json", _cut, "its record can't be read"),
+    "no record": ("qc/{case}.json", lambda path: path.write_text("[]"), "its record can't be read"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_case_is_prepared_anew_with_a_line(
+    scans: Path, prepared: Path, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(prepared, tmp_path / "out")
+    case = names(prepared)[0]
+    name, spoil, problem = DAMAGES[damage]
+    spoil(tmp_path / "out" / name.format(case=case))
+    run(scans, tmp_path / "out", cases=[0, 1])
+    assert caplog.messages == [f"case {case}: {problem.format(case=case)}; it is prepared anew"]
+    for file in (f"{case}_{kind}.nii.gz" for kind in ("ncct", "cta", "lung", "vessel")):
+        assert (tmp_path / "out" / file).read_bytes() == (prepared / file).read_bytes()
+
+
+def test_a_case_that_was_copied_is_done_all_the_same(scans: Path, prepared: Path, tmp_path: Path, capsys) -> None:
+    shutil.copytree(prepared, tmp_path / "out", copy_function=shutil.copyfile)  # new times, the same content
+    run(scans, tmp_path / "out", cases=[0])
+    assert "(1 finished earlier)" in capsys.readouterr().out
+
+
+def test_the_steps_of_a_case_are_told(scans: Path, tmp_path: Path) -> None:
+    steps: list[str] = []
+    prepare_case(task_of(scans, tmp_path), steps.append)
+    assert steps == ["reading", "finding the lungs", "registering", "measuring", "resampling", "writing"]
+
+
+def test_what_a_stopped_case_has_left_is_removed(scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(jobs: Sequence[Job], *_: object, **__: object) -> None:
+        jobs[0].argument.partial.mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(all_pairs, "run_jobs", interrupt)
+    with pytest.raises(SystemExit):
+        run(scans, tmp_path, cases=[0])
+    assert not list(tmp_path.glob(".*.partial"))
+
+
+def test_images_that_are_left_out_of_a_series_are_named(flat: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = sorted((flat / "flat").iterdir())[0]  # the last slice of a series
+    dataset = dcmread(path)
+    del dataset.ImagePositionPatient
+    dataset.save_as(path)
+    main(["pairs", str(flat / "pairs.csv"), "--output", str(flat / "out"), "--no-deformable"])
+    assert any("left out of the series: image 20 (no ImagePositionPatient)" in message for message in caplog.messages)
+
+
+def test_an_unforeseen_fault_is_the_cases_own(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def find(finder: ScanFinder, given: str, *, case: str, kind: str) -> ScanSource:
+        if case == "wrong":
+            raise ZeroDivisionError(NAME)
+        return found(finder, given, case=case, kind=kind)
+
+    found = ScanFinder.find
+    monkeypatch.setattr(ScanFinder, "find", find)
+    with pytest.raises(SystemExit):
+        run(scans, tmp_path, cases=[0, 2])
+    printed = capsys.readouterr().out
+    assert "1 of 2 pairs are in" in printed
+    assert "failed: wrong: a fault of this software (ZeroDivisionError in test_prepare.py" in printed

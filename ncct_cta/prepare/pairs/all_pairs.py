@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
-from ...common.errors import InputError
+from ...common.errors import InputError, fault_in_words
 from ...common.files import to_json, write_table, write_text
 from ...common.folders import locked_folder, writable_folder
 from ...data.cases import DATALIST, KINDS, SPLITS
 from ...volumes.nifti import nifti_suffix
 from .bulk import GIB, Job, run_jobs
-from .one_pair import QC_FOLDER, PreparationSettings, Task, prepare_case
+from .case_files import finished_record
+from .one_pair import prepare_case
 from .pair_list import Pair, PairList, ScanFinder, ScanSource, read_pairs
 from .qc_report import write_csv, write_html
 from .records import FLAGGED, Record
 from .splits import check_shares, split_patients
+from .task import QC_FOLDER, PreparationSettings, Task
+
+logger = logging.getLogger(__name__)
 
 FAILURES_FILE, REPORT_FILE, TABLE_FILE = "failures.csv", "qc.html", "qc.csv"
 FAILURE_COLUMNS = ("case", "reason", "remedy")
@@ -85,6 +92,35 @@ def run(options: argparse.Namespace) -> int:
 
 def prepare_all(pairs: PairList, output: Path, settings: PreparationSettings, budget: Budget) -> Outcome:
     """Prepare every pair that isn't finished with these settings and sources; one that fails stops no other."""
+    tasks, failures = _tasks(pairs, output, settings)
+    done: dict[str, dict[str, Any]] = {}
+    waiting: list[Task] = []
+    for task in tasks:
+        record, problem = finished_record(task)
+        if record is not None:
+            done[task.case] = record
+            continue
+        waiting.append(task)
+        if problem:
+            logger.warning("case %s: %s; it is prepared anew", task.case, problem)
+    skipped = len(done)
+    jobs = [Job(task.case, task, _estimate_gb(task)) for task in waiting]
+    try:
+        failures |= run_jobs(jobs, prepare_case, processes=budget.jobs, memory_gb=budget.memory_gb)
+    finally:
+        for task in waiting:
+            shutil.rmtree(task.partial, ignore_errors=True)  # of a process that was stopped
+    for task in waiting:
+        record, _ = finished_record(task)
+        if record is not None and task.case not in failures:
+            done[task.case] = record
+    accepted = {pair.case for pair in pairs.pairs if pair.accepted}
+    records = [Record.from_file(record, accepted=case in accepted) for case, record in done.items()]
+    return Outcome(tuple(records), failures, skipped)
+
+
+def _tasks(pairs: PairList, output: Path, settings: PreparationSettings) -> tuple[list[Task], dict[str, str]]:
+    """What there is to do; and of the pairs whose scans can't be found, why."""
     finder = ScanFinder(pairs.folder)
     failures: dict[str, str] = {}
     tasks: list[Task] = []
@@ -93,13 +129,9 @@ def prepare_all(pairs: PairList, output: Path, settings: PreparationSettings, bu
             tasks.append(_task(pair, finder, output, settings))
         except InputError as error:
             failures[pair.case] = str(error)
-    waiting = [task for task in tasks if task.finished() is None]
-    jobs = [Job(task.case, task, _estimate_gb(task)) for task in waiting]
-    failures |= run_jobs(jobs, prepare_case, processes=budget.jobs, memory_gb=budget.memory_gb)
-    accepted = {pair.case for pair in pairs.pairs if pair.accepted}
-    found = [task.finished() for task in tasks if task.case not in failures]
-    records = [Record.from_file(record, accepted=record["case"] in accepted) for record in found if record is not None]
-    return Outcome(tuple(records), failures, len(tasks) - len(waiting))
+        except Exception as error:  # that nobody foresaw: this case's failure, not the list's
+            failures[pair.case] = fault_in_words(error)
+    return tasks, failures
 
 
 def write_outcome(outcome: Outcome, output: Path, *, shares: Sequence[float], seed: int) -> None:
@@ -153,6 +185,9 @@ def summary(outcome: Outcome, pairs: PairList, output: Path) -> str:
 
 def _task(pair: Pair, finder: ScanFinder, output: Path, settings: PreparationSettings) -> Task:
     ncct, cta = (finder.find(getattr(pair, kind), case=pair.case, kind=kind) for kind in ("ncct", "cta"))
+    for source in (ncct, cta):
+        if source.series is not None and source.series.remark:
+            logger.warning("case %s: %s: %s", pair.case, source.label, source.series.remark)
     return Task(pair.case, pair.patient, ncct, cta, output, settings)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,10 @@ from ...common.errors import InputError, fault_in_words
 
 DEFAULT_SHARE = 0.7  # of the machine's memory
 GIB = 2**30
+STEP, OVER = "step", "over"  # what a process sends: where it is, and at last why it failed or None
+SHOWN = 2  # cases in the progress bar
+
+Worker = Callable[[Any, Callable[[str], None]], None]
 
 
 @dataclass(frozen=True)
@@ -39,16 +44,41 @@ class Job:
 
 @dataclass
 class _Running:
+    """A case at work: what its process has sent so far."""
+
     job: Job
     process: BaseProcess
-    outcome: Connection
+    messages: Connection
+    step: str = "starting"
+    failure: str | None = None
+    is_over: bool = False
+    is_cut_off: bool = False
+
+    def take_in(self) -> None:
+        """Read what the process has sent since."""
+        try:
+            while not self.is_cut_off and self.messages.poll():
+                kind, text = self.messages.recv()
+                if kind == STEP:
+                    self.step = text
+                else:
+                    self.failure, self.is_over = text, True
+        except (EOFError, OSError):  # it has ended, or been killed
+            self.is_cut_off = True
+
+    def end(self) -> str | None:
+        """Why the case failed, now that its process has ended; None if it didn't."""
+        self.take_in()
+        self.process.join()
+        self.messages.close()
+        return self.failure if self.is_over else _exit_reason(self.process)
 
 
 @dataclass
 class _Pool:
     """The processes that run, and what came out of those that have ended."""
 
-    worker: Callable[[Any], None]
+    worker: Worker
     context: BaseContext
     running: list[_Running] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
@@ -66,30 +96,39 @@ class _Pool:
             self.running.append(_Running(job, process, receiver))
 
     def reap(self) -> list[str]:
-        """Wait until a process ends; return the names of all cases whose process has."""
-        wait([one.process.sentinel for one in self.running])
+        """Wait until a process says something or ends; return the names of all cases whose process has ended."""
+        pipes = [one.messages for one in self.running if not one.is_cut_off]
+        wait([*(one.process.sentinel for one in self.running), *pipes])
+        for one in self.running:
+            one.take_in()
         ended = [one for one in self.running if not one.process.is_alive()]
         for one in ended:
-            failure = _outcome(one)
+            failure = one.end()
             if failure is not None:
                 self.failures[one.job.name] = failure
         self.running = [one for one in self.running if one not in ended]
         return [one.job.name for one in ended]
 
+    def steps(self) -> str:
+        """What the first few cases are at, for the progress bar."""
+        shown = [f"{one.job.name}: {one.step}" for one in self.running[:SHOWN]]
+        return ", ".join([*shown, f"{len(self.running) - SHOWN} more"] if len(self.running) > SHOWN else shown)
+
     def close(self) -> None:
-        """End what still runs: after Ctrl-C."""
+        """End what still runs: after Ctrl-C or SIGTERM."""
         for one in self.running:
             one.process.terminate()
         for one in self.running:
             one.process.join()
 
 
-def run_jobs(jobs: Sequence[Job], worker: Callable[[Any], None], *, processes: int, memory_gb: float) -> dict[str, str]:
+def run_jobs(jobs: Sequence[Job], worker: Worker, *, processes: int, memory_gb: float) -> dict[str, str]:
     """Work on all cases; one that fails, crashes or is killed never stops the others.
 
     Args:
         jobs: the cases; the largest are begun first.
-        worker: called with a job's argument in a new process; an ``InputError`` tells why a case can't be done.
+        worker: called in a new process with a job's argument and with what tells the step that it is at; an
+            ``InputError`` tells why a case can't be done. It ends with this process, however this one ends.
         processes: how many at a time, at most.
         memory_gb: how much their estimates may add up to.
 
@@ -113,6 +152,7 @@ def run_jobs(jobs: Sequence[Job], worker: Callable[[Any], None], *, processes: i
                 elif len(pool.running) < processes and pool.memory_gb + job.memory_gb <= memory_gb:
                     pool.start(job)
                     waiting.remove(job)
+            bar.set_postfix_str(pool.steps())
             if pool.running:
                 bar.update(len(pool.reap()))
     return pool.failures
@@ -140,15 +180,24 @@ def _interrupts_wait() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(worker: Callable[[Any], None], argument: Any, outcome: Connection) -> None:
+def _work(worker: Worker, argument: Any, messages: Connection) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        worker(argument)
+        worker(argument, lambda step: messages.send((STEP, step)))
     except InputError as error:
-        outcome.send(" ".join(str(error).split()))
+        messages.send((OVER, " ".join(str(error).split())))
     except Exception as error:
-        outcome.send(_fault_words(error))
+        messages.send((OVER, _fault_words(error)))
     else:
-        outcome.send(None)
+        messages.send((OVER, None))
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as the one that began it is gone: killed, it can't end its workers itself."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _fault_words(error: Exception) -> str:
@@ -158,21 +207,12 @@ def _fault_words(error: Exception) -> str:
     return fault_in_words(error)
 
 
-def _outcome(ended: _Running) -> str | None:
-    try:
-        outcome: str | None = ended.outcome.recv() if ended.outcome.poll() else _exit_reason(ended.process)
-    except EOFError:
-        outcome = _exit_reason(ended.process)
-    ended.process.join()
-    ended.outcome.close()
-    return outcome
-
-
 def _exit_reason(process: BaseProcess) -> str:
-    process.join()
     code = process.exitcode or 0
-    reason = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-    return f"its process died ({reason}), probably for want of memory; run again with fewer --jobs"
+    if code == -signal.SIGKILL:
+        return "its process was killed (SIGKILL), probably for want of memory; run again with fewer --jobs"
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
+    return f"its process {how} and gave no reason; run again, and report it if it comes again"
 
 
 def _too_large(job: Job, memory_gb: float) -> str:

@@ -42,5 +42,5 @@ class Record:
 
     def score(self, name: str) -> float:
         """A score; NaN where there was nothing to measure."""
-        value = self.scores[name]
+        value = self.scores.get(name)
         return math.nan if value is None else value

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from ncct_cta.common.errors import InputError
+from ncct_cta.prepare.pairs import bulk
 from ncct_cta.prepare.pairs.bulk import Job, machine_memory_gb, run_jobs
 
 
-def work(argument: tuple[str, Path]) -> None:
+def work(argument: tuple[str, Path], report: Callable[[str], None]) -> None:
     """What a job does, by its name: it fails, has a fault, lacks memory, is killed, never ends, or leaves a file."""
     what, folder = argument
     if what == "bad":
@@ -26,6 +29,12 @@ def work(argument: tuple[str, Path]) -> None:
         raise MemoryError
     if what == "image":
         raise RuntimeError("Exception thrown in SimpleITK new_Image:\nFailed to allocate memory for image.")
+    if what == "exit":
+        os._exit(7)
+    if what.startswith("step"):
+        report("registering")
+        while not (folder / "seen").exists():
+            time.sleep(0.01)
     if what == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     if what == "endless":
@@ -61,6 +70,52 @@ def test_one_bad_case_never_stops_the_others(tmp_path: Path) -> None:
     assert failures["bad"] == "the scan is bad; give a good one"
     assert "SIGKILL" in failures["killed"]
     assert "--jobs" in failures["killed"]
+
+
+def test_memory_is_blamed_for_no_other_end_of_a_process(tmp_path: Path) -> None:
+    expected = "its process ended with exit status 7 and gave no reason; run again, and report it if it comes again"
+    assert run(["exit"], tmp_path) == {"exit": expected}
+
+
+def test_the_bar_names_the_case_and_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+
+    def show(bar: bulk.tqdm, text: str) -> None:
+        shown.append(text)
+        if text == "step a: registering":
+            (tmp_path / "seen").touch()
+
+    monkeypatch.setattr(bulk.tqdm, "set_postfix_str", show)
+    assert not run(["step a"], tmp_path)
+    assert shown[:2] == ["step a: starting", "step a: registering"]
+
+
+PARENT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_bulk import run
+if __name__ == "__main__":
+    run(["endless"], Path({folder!r}))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_worker_ends_with_its_parent_however_that_ends(tmp_path: Path, number: int) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT.format(tests=str(Path(__file__).parent), folder=str(tmp_path)))
+    parent = subprocess.Popen([sys.executable, script], stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 60
+    while not (tmp_path / "endless").exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    worker = int((tmp_path / "endless").read_text().split()[0])
+    parent.send_signal(number)
+    parent.wait(30)
+    end = time.monotonic() + 10
+    while Path(f"/proc/{worker}").exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
 
 
 def test_a_fault_is_named_without_what_it_says(tmp_path: Path) -> None:
