@@ -84,6 +84,15 @@ def as_grey_levels(path: Path) -> None:
     rewrite(path, lambda hu: ((np.clip(hu, -160, 240) + 160) / 400 * 255).astype(np.uint8))
 
 
+def scaled_and_padded(path: Path) -> None:
+    def change(hu: np.ndarray) -> np.ndarray:
+        scaled = (np.clip(hu, -160, 240) + 160).astype(np.float32) / 200 - 1
+        scaled[:4, :4] = -2000
+        return scaled
+
+    rewrite(path, change)
+
+
 def in_channels(path: Path) -> None:
     rewrite(path, lambda hu: np.stack([hu, hu], axis=-1))
 
@@ -101,7 +110,11 @@ SCANS: dict[str, tuple[Callable[[Path], None], str]] = {
     "no_nifti": (lambda path: path.write_bytes(gzip.compress(b"x" * 5000)), "not readable as NIfTI.*copy it again"),
     "nan": (with_voxel(np.nan), "1 of 55296 voxels are NaN or infinite, expected HU; fill them"),
     "infinite": (with_voxel(-np.inf), "1 of 55296 voxels are NaN or infinite, expected HU; fill them"),
-    "grey_levels": (as_grey_levels, r"the values lie in \[0, 255\].*give the CT in HU"),
+    "grey_levels": (as_grey_levels, r"the values lie in \[0, 255\].*give the CT in HU: LOWER \+ x / 255"),
+    "scaled_and_padded": (
+        scaled_and_padded,
+        r"the values lie in \[-1, 1\].*HU: LOWER \+ \(x \+ 1\) / 2 \* \(",
+    ),
     "channels": (in_channels, r"the shape is \(48, 48, 24, 2\), expected one channel.*give one volume a file"),
     "a_picture": (as_a_picture, r"the shape is \(48, 48\), expected three axes \(X, Y, Z\), none of them empty; give"),
 }

@@ -19,6 +19,8 @@ WATER_HU = 0
 INT16_RANGE = (-32768, 32767)
 # The range that published CT synthesis results state most often (SynthRAD2023, Huijben et al., MedIA 2024).
 SYNTHRAD_RANGE_HU = (-1024, 3071)
+# A constant value up to here is air that was cleaned, or padding.
+NEAR_AIR_HU = -990
 # Above this a voxel of the body can't be air or lung: the threshold between lung parenchyma and soft tissue.
 LUNG_UPPER_HU = -400
 # Below this the middle voxel of an air-filled organ tells gas (bowel, stomach, pneumothorax) from lung parenchyma.
@@ -33,8 +35,12 @@ BONE_LOWER_HU = 250
 CONTRAST_LOWER_HU = 150
 # Muscle and other soft tissue with its noise, without fat and bone.
 SOFT_TISSUE_HU = (-20, 120)
-# Every CT of a body holds air or lung; a volume whose lowest value lies above this is not in HU.
+# Lung, gas and air are darker, and a chest CT always holds some; tissue is brighter, fat included.
 CT_MUST_REACH_HU = -200
+# What scanners subtract from the values that they store as unsigned integers; files that lack it are shifted by it.
+STORED_OFFSET_HU = 1024
+# A volume whose brightest voxels lie above this and that holds no air is shifted: tissue then lies near 1000.
+SHIFTED_TISSUE_HU = 900
 # What a radiologist looks at: (lower, upper).
 MEDIASTINAL_WINDOW_HU = (-160, 240)
 LUNG_WINDOW_HU = (-1350, 150)

@@ -15,11 +15,11 @@ from ..common.hu import CT_MUST_REACH_HU, LUNG_UPPER_HU
 from ..common.keys import BODY, VESSEL
 from ..data import Case
 from ..metrics import CaseImages, Column, ComparedImages, dice, scores
+from ..volumes.hu_check import require_hu_inside
 from ..volumes.nifti import Volume, read_ct, read_mask, require_same_grid
 from ..volumes.orientation import oriented_like, spacing_to_ras, to_ras
 from .results import HU_REMAP, IDENTITY, Method, ScoreRow
 
-LEAST_RANGE_HU = 100  # of the middle 98 % of a body: lung and muscle lie 800 HU apart
 # Lung and gas in a body: a prediction that keeps a tenth of the NCCT's is in HU, however blurred or noisy it is.
 LEAST_AIR, KEPT_AIR = 0.02, 0.1
 SAME_ANATOMY_DICE = 0.9
@@ -120,19 +120,14 @@ def _prediction(path: Path, ncct: Volume) -> np.ndarray:
     return prediction.array
 
 
-def _require_hu(images: ComparedImages, path: Path) -> None:
+def _require_hu_in_body(images: ComparedImages, path: Path) -> None:
     """Look inside the body: around it other programs write -1024 whatever their values inside are."""
     body = images.case.masks[BODY]
     if not body.any():
         return
-    low, high = np.percentile(images.prediction[body], (1, 99))
-    air, expected = (float((image[body] < CT_MUST_REACH_HU).mean()) for image in (images.prediction, images.case.ncct))
-    if high - low < LEAST_RANGE_HU or (expected > LEAST_AIR and air < KEPT_AIR * expected):
-        raise InputError(
-            f"{path}: the body's values lie in [{low:g}, {high:g}], {air:.0%} of them below {CT_MUST_REACH_HU} HU "
-            f"({expected:.0%} in the NCCT), expected HU from lung to bone; give the prediction in HU, not windowed, "
-            "not scaled to -1..1 or 0..255, not shifted by 1024"
-        )
+    expected = float((images.case.ncct[body] < CT_MUST_REACH_HU).mean())
+    least_dark = KEPT_AIR * expected if expected > LEAST_AIR else 0.0
+    require_hu_inside(images.prediction[body], path, least_dark=least_dark)
 
 
 def _check_prediction(images: ComparedImages, method: Method, case: Case) -> list[str]:
@@ -141,7 +136,7 @@ def _check_prediction(images: ComparedImages, method: Method, case: Case) -> lis
     path = method.predictions[case.name]
     made_elsewhere = method.run is None and method.name != HU_REMAP
     if made_elsewhere:  # what is made here is in HU, however poor it is
-        _require_hu(images, path)
+        _require_hu_in_body(images, path)
     if np.array_equal(prediction, ncct):
         if made_elsewhere:
             raise InputError(

@@ -17,6 +17,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from ..common.errors import InputError
 from ..common.hu import CT_MUST_REACH_HU, INT16_RANGE
+from .hu_check import require_hu
 
 SUFFIXES = (".nii.gz", ".nii")
 MIN_SLICES = 1  # one slice is synthesised like any other
@@ -72,21 +73,8 @@ def read_ct(path: str | Path) -> Volume:
         InputError: if the file is missing, damaged or no NIfTI, if it holds no single 3-D channel of at least
             ``MIN_SLICES`` slices, if voxels are NaN or infinite, or if the values can't be HU.
     """
-    return require_hu(_read(Path(path)))
-
-
-def require_hu(volume: Volume) -> Volume:
-    """Give a volume back if its values can be those of a CT in HU.
-
-    Raises:
-        InputError: if nothing in it is as dark as air or lung.
-    """
-    lowest, highest = volume.array.min(), volume.array.max()
-    if lowest > CT_MUST_REACH_HU:
-        raise InputError(
-            f"{volume.path}: the values lie in [{lowest:g}, {highest:g}], but a CT in Hounsfield units holds air near "
-            "-1000; give the CT in HU (not windowed, not scaled to 0..255 or -1..1, not shifted by 1024)"
-        )
+    volume = _read(Path(path))
+    require_hu(volume.array, volume.path)
     return volume
 
 

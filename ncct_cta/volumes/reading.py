@@ -13,7 +13,8 @@ from ..common.hu import to_int16_hu
 from ..dicom.headers import is_dicom
 from ..dicom.pixels import read_series
 from ..dicom.series import Series, choose_series
-from .nifti import MIN_SLICES, NiftiHeader, Volume, nifti_suffix, read_ct, require_hu
+from .hu_check import require_hu
+from .nifti import MIN_SLICES, NiftiHeader, Volume, nifti_suffix, read_ct
 
 SITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -117,7 +118,8 @@ def _read_sitk(path: Path) -> Volume:
     lps = np.eye(4)
     lps[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
     lps[:3, 3] = image.GetOrigin()
-    return require_hu(volume_from(to_int16_hu(array), RAS_FROM_LPS @ lps, path))
+    require_hu(array, path)
+    return volume_from(to_int16_hu(array), RAS_FROM_LPS @ lps, path)
 
 
 def _read_dicom(series: Series) -> Volume:
@@ -136,9 +138,8 @@ def dicom_volume(hu: np.ndarray, affine: np.ndarray, series: Series) -> Volume:
     Raises:
         InputError: if the values can't be HU.
     """
-    volume = volume_from(hu, RAS_FROM_LPS @ affine, series.label)
     try:
-        return require_hu(volume)
+        require_hu(hu, series.label)
     except InputError as error:
         if series.first.has_rescale:
             raise
@@ -147,3 +148,4 @@ def dicom_volume(hu: np.ndarray, affine: np.ndarray, series: Series) -> Volume:
             f"{series.label}: RescaleSlope or RescaleIntercept is missing, and the values as they are stored lie in "
             f"[{hu.min()}, {hu.max()}], but a CT in HU holds air near -1000; export the series with both elements"
         ) from error
+    return volume_from(hu, RAS_FROM_LPS @ affine, series.label)

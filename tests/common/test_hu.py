@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from ncct_cta.common.errors import InputError
 from ncct_cta.common.hu import HUWindow, to_int16_hu
 
 WINDOW = HUWindow(-1000, 400)
@@ -52,3 +53,9 @@ def test_int16_is_rounded_and_clipped_not_cut_or_wrapped() -> None:
     hu = np.array([-0.6, 0.6, 99.4, 40000.0, -40000.0])
     assert to_int16_hu(hu).tolist() == [-1, 1, 99, 32767, -32768]
     assert to_int16_hu(hu).dtype == np.int16
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_never_becomes_an_int16(value: float) -> None:
+    with pytest.raises(InputError, match="1 of 3 values are NaN or infinite, expected HU"):
+        to_int16_hu(np.array([40.0, value, -1000.0], np.float32))

@@ -138,8 +138,8 @@ def normalised(array: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (normalised, ["the values lie in [-1, 1]", "give the CT in HU"]),
-        (lambda array: (array + 1024) / 16, ["the values lie in [", "0..255"]),
+        (normalised, ["the values lie in [-1, 1]", "(x + 1) / 2 * (UPPER - LOWER)"]),
+        (lambda array: (array + 1024) / 16, ["the values lie in [", "x / 255 * (UPPER - LOWER)"]),
     ],
     ids=["-1..1", "0..255"],
 )
@@ -158,8 +158,8 @@ def test_a_body_that_is_not_in_hu_is_refused_whatever_the_air_around(cohort, tmp
     body = body_mask(hu(cohort / f"{CASE}_ncct.nii.gz"), (7.0, 7.0, 10.5))
     folder = predict(cohort, tmp_path / "p", lambda cta: np.where(body, change(cta), -1024))
     line = refused(capsys, cohort, tmp_path, "--pred", folder)
-    assert f"{CASE}_syncta.nii.gz: the body's values lie in [" in line
-    assert "give the prediction in HU" in line
+    assert f"{CASE}_syncta.nii.gz: the values lie in [" in line
+    assert "give the CT in HU" in line
 
 
 @pytest.mark.parametrize(
