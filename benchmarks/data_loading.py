@@ -37,7 +37,8 @@ from ncct_cta.common.hu import HUWindow
 from ncct_cta.common.keys import CTA, LUNG, NCCT
 from ncct_cta.data import EpochSampler, PatchDataset
 from ncct_cta.data.cases import Case
-from ncct_cta.data.store import StoredCase, VolumeStore
+from ncct_cta.data.store import VolumeStore
+from ncct_cta.data.stored_case import StoredCase
 from ncct_cta.engines import SynthesisTrainer
 from ncct_cta.phantom.cohort import write_cohort
 from ncct_cta.settings.places import find_config

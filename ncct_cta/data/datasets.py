@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.transforms import Compose, Transform
+from torch.nn import functional
 from torch.utils.data import Dataset, DistributedSampler, IterableDataset
 from tqdm import tqdm
 
@@ -19,7 +20,8 @@ from ..settings import DataConfig
 from ..transforms import default_preprocessing, preprocessing_digest
 from .cases import read_case_list
 from .preparation import CasePreprocessing
-from .store import StoredCase, VolumeStore, check_patch_fits
+from .store import VolumeStore
+from .stored_case import StoredCase
 
 CACHE_FOLDER = ".ncct_cta_cache"
 TRAINING, VALIDATION = "training", "validation"
@@ -103,13 +105,13 @@ class PatchDataset(Dataset):
         self.seed = seed
 
     def prepare(self) -> None:
-        """Open every case, those of the validation too, and check that the patch fits.
+        """Open every case, those of the validation too.
 
         Raises:
-            InputError: if a case can't be used or is smaller than the patch.
+            InputError: if a case can't be used.
         """
-        for case in (*self.cases.opened(TRAINING), *self.cases.opened(VALIDATION)):
-            check_patch_fits(case, self.patch_size)
+        for split in (TRAINING, VALIDATION):
+            self.cases.opened(split)
 
     def __len__(self) -> int:
         """The number of axial slices in all cases."""
@@ -121,7 +123,7 @@ class PatchDataset(Dataset):
         random = np.random.default_rng((self.seed, *key))
         case = cases[random.integers(len(cases))]
         box = self._random_box(case, random)
-        images = {name: self._cut(case.images[name], box) for name in SAMPLED}
+        images = {name: self._padded(self._cut(case.images[name], box)) for name in SAMPLED}
         self.transform.set_random_state(seed=int(random.integers(2**31)))
         moved = self.transform(images)
         # Plain tensors: MONAI's carry a history that would slow down every operation of the network.
@@ -135,8 +137,17 @@ class PatchDataset(Dataset):
             voxels = voxels.transpose(1, 2, 0)
         return torch.from_numpy(voxels[None].astype(np.float32))
 
+    def _padded(self, patch: torch.Tensor) -> torch.Tensor:
+        """Fill up a patch of a volume that is smaller: its edges are repeated around it, as inference does."""
+        missing = [size - have for size, have in zip(self.patch_size, patch.shape[1:], strict=True)]
+        if not any(missing):
+            return patch
+        padding = [part for less in reversed(missing) for part in (less // 2, less - less // 2)]
+        return functional.pad(patch[None], padding, mode="replicate")[0]
+
     def _random_box(self, case: StoredCase, random: np.random.Generator) -> tuple:
-        corner = [random.integers(size - patch + 1) for size, patch in zip(case.shape, self.patch_size, strict=False)]
+        room = (max(0, size - patch) for size, patch in zip(case.shape, self.patch_size, strict=False))
+        corner = [random.integers(voxels + 1) for voxels in room]
         box = [slice(start, start + patch) for start, patch in zip(corner, self.patch_size, strict=True)]
         if len(box) == 2:
             return (random.integers(case.shape[2]), *box)

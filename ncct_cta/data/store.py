@@ -1,53 +1,35 @@
-"""Volumes decompressed once into NumPy memory maps, so that a random slice costs the same in every volume.
+"""Volumes decompressed once into NumPy files, so that a random slice costs the same in every volume.
 
 A case's folder in the store holds one ``.npy`` per image, laid out (Z, X, Y): an axial slice is one contiguous read.
 Folders are named by the content of the case's files and by the settings that shape the result. They are built beside
-and renamed when complete: two processes may build the same case at once, and one that is killed leaves nothing that
-anyone would read.
+and renamed when complete and on the disk: two processes may build the same case at once, and one that is killed, or a
+power cut, leaves nothing that anyone would read. What was damaged later is found when the case is opened.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from ..common.errors import InputError, reason_of
 from .cases import Case
+from .stored_case import MANIFEST, DamagedCase, StoredCase, open_stored, sync_folder, write_stored
+
+logger = logging.getLogger(__name__)
 
 # Raise when the stored arrays change meaning: older folders are then built anew.
-STORE_VERSION = 2
+STORE_VERSION = 3
 STALE_SECONDS = 24 * 3600
 CHUNK_BYTES = 1 << 22
-
-
-@dataclass(frozen=True)
-class StoredCase:
-    """A case's images as memory maps.
-
-    Args:
-        name: the case's name.
-        images: by batch key, each (Z, X, Y); images are int16 HU, masks uint8. Z runs from foot to head.
-        affine: (4, 4) in mm, of the (X, Y, Z) grid.
-    """
-
-    name: str
-    images: Mapping[str, np.ndarray]
-    affine: np.ndarray
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(X, Y, Z) in voxels."""
-        depth, width, height = next(iter(self.images.values())).shape
-        return width, height, depth
 
 
 class VolumeStore:
@@ -70,16 +52,24 @@ class VolumeStore:
         self.settings = dict(settings)
 
     def open(self, case: Case) -> StoredCase:
-        """Open a case, building it first if it isn't there.
+        """Open a case, building it first if it isn't there, and again if it is damaged.
 
         Raises:
             InputError: if the case's files can't be used or the folder can't be written.
         """
         target = self.folder / f"{case.name}-{self._key(case)}"
-        if not target.is_dir():
-            self._build(case, target)
-        images = {path.stem: np.load(path, mmap_mode="r") for path in sorted(target.glob("*.npy"))}
-        return StoredCase(case.name, images, np.array(json.loads((target / "grid.json").read_text())["affine"]))
+        if os.path.lexists(target):
+            try:
+                return open_stored(target, case.name)
+            except DamagedCase as damage:
+                logger.warning("case %s: the cache's %s is damaged (%s); building it again", case.name, target, damage)
+        self._build(case, target)
+        try:
+            return open_stored(target, case.name)
+        except DamagedCase as damage:
+            raise InputError(
+                f"case {case.name}: {target} can't be read ({damage}); remove it, or set another data.cache_dir"
+            ) from damage
 
     def _key(self, case: Case) -> str:
         digest = hashlib.blake2b(digest_size=8)
@@ -102,26 +92,55 @@ class VolumeStore:
                 f"the cache folder {self.folder} can't be written ({reason_of(error)}); set another data.cache_dir"
             ) from error
         try:
-            for key, volume in images.items():
-                np.save(beside / f"{key}.npy", np.ascontiguousarray(np.moveaxis(volume, -1, 0)))
-            (beside / "grid.json").write_text(json.dumps({"affine": affine.tolist()}))
-            os.rename(beside, target)
+            write_stored(beside, images, affine)
+            _put_in_place(beside, target)
         except OSError as error:
-            if not target.is_dir():  # else another process was faster, and its folder holds the same
-                raise InputError(
-                    f"case {case.name}: can't be stored in {self.folder} ({reason_of(error)}); free some space, or set "
-                    "another data.cache_dir"
-                ) from error
+            raise InputError(
+                f"case {case.name}: can't be stored in {self.folder} ({reason_of(error)}); free some space, or set "
+                "another data.cache_dir"
+            ) from error
         finally:
             shutil.rmtree(beside, ignore_errors=True)
 
 
+def _put_in_place(beside: Path, target: Path) -> None:
+    """Rename a complete folder; where there is one already, another process was faster or it is damaged."""
+    if target.is_dir():
+        _replace_files(beside, target)
+    else:
+        target.unlink(missing_ok=True)
+        try:
+            os.rename(beside, target)
+        except OSError:
+            if not target.is_dir():
+                raise
+            _replace_files(beside, target)
+    sync_folder(target.parent)
+
+
+def _replace_files(beside: Path, target: Path) -> None:
+    """File by file, so that none is missing for a moment for who reads there; the manifest last."""
+    for path in sorted(beside.iterdir(), key=lambda path: path.name == MANIFEST):
+        place = target / path.name
+        if place.is_dir():
+            shutil.rmtree(place)
+        os.replace(path, place)
+    sync_folder(target)
+
+
 def content_digest(path: Path) -> bytes:
-    """A digest of a file's bytes."""
+    """A digest of a file's bytes.
+
+    Raises:
+        InputError: if it can't be read.
+    """
     digest = hashlib.blake2b(digest_size=16)
-    with open(path, "rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
+    try:
+        with open(path, "rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                digest.update(chunk)
+    except OSError as error:
+        raise InputError(f"{path}: can't be read ({reason_of(error)}); check the path and its permissions") from error
     return digest.digest()
 
 
@@ -133,16 +152,3 @@ def remove_stale(folder: Path) -> None:
                 shutil.rmtree(leftover, ignore_errors=True)
         except FileNotFoundError:  # another process removed it first
             continue
-
-
-def check_patch_fits(case: StoredCase, patch_size: Sequence[int]) -> None:
-    """Refuse a volume that is smaller than a training patch.
-
-    Raises:
-        InputError: naming the case, its size, the patch and the remedy.
-    """
-    if any(size < patch for size, patch in zip(case.shape, patch_size, strict=False)):
-        raise InputError(
-            f"case {case.name}: the volume is {' x '.join(map(str, case.shape))} voxels, smaller than the patch "
-            f"{' x '.join(map(str, patch_size))}; set a smaller data.patch_size or a finer data.spacing"
-        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from ncct_cta.common.hu import HUWindow
 from ncct_cta.common.keys import BODY, CASE, CTA, LUNG, NCCT, VESSEL
 from ncct_cta.data import EpochSampler, PairedCases, PatchDataset, VolumeDataset
 from ncct_cta.data.datasets import CACHE_FOLDER, TRAINING, VALIDATION
-from ncct_cta.data.store import StoredCase
+from ncct_cta.data.stored_case import StoredCase
 from ncct_cta.infer.input_cases import InputCases
 from ncct_cta.train.builders import build_loader
 from ncct_cta.transforms import RandPairedAffined, ScaleHUWindowd
@@ -40,7 +41,7 @@ class OneCase:
         lung[10:30, 8:28, 4:16] = 1
         images = {NCCT: self.volume, CTA: self.volume + np.int16(100), LUNG: lung}
         images = {key: np.ascontiguousarray(np.moveaxis(image, -1, 0)) for key, image in images.items()}
-        self.case = StoredCase("numbered", images, np.eye(4))
+        self.case = StoredCase("numbered", images, np.eye(4), self.shape)
 
     def opened(self, split: str) -> list[StoredCase]:
         return [self.case]
@@ -221,9 +222,36 @@ def test_the_store_lies_beside_the_data_or_where_it_is_wanted(cohort, tmp_path):
     assert PairedCases(str(cohort), cache_dir=str(tmp_path / "c")).store.folder == tmp_path / "c"
 
 
-def test_a_volume_smaller_than_the_patch_is_refused_before_training(cases):
-    with pytest.raises(InputError, match="smaller than the patch 64 x 64"):
-        make_patches(cases, patch_size=(64, 64)).prepare()
+@pytest.mark.parametrize("patch_size", [(64, 32), (48, 48, 32)], ids=["2-D", "3-D"])
+def test_a_volume_smaller_than_the_patch_is_padded_with_its_edges(patch_size):
+    source = OneCase()
+    dataset = make_patches(source, window=WHOLE_INT16, patch_size=patch_size, augment=False)
+    for position in range(6):
+        sample = dataset[1, position]
+        patch = np.rint(in_hu(sample[NCCT][0]).numpy()).astype(int)
+        assert patch.shape == patch_size
+        inside, padding = [], []
+        for size, wanted in zip(source.shape, patch_size, strict=False):
+            less = max(0, wanted - size)
+            padding.append((less // 2, less - less // 2))
+            inside.append(slice(less // 2, less // 2 + min(size, wanted)))
+        part = patch[tuple(inside)]
+        corner = np.unravel_index(int(part.flat[0]) + source.volume.size // 2, source.shape)
+        where = tuple(slice(start, start + n) for start, n in zip(corner, part.shape, strict=False))
+        expected = source.volume[where] if len(patch_size) == 3 else source.volume[(*where, corner[2])]
+        assert np.array_equal(patch, np.pad(expected, padding, mode="edge"))
+        assert sample[LUNG].shape == (1, *patch_size)
+        assert torch.allclose(WHOLE_INT16.half_width * (sample[CTA] - sample[NCCT]), torch.tensor(100.0), atol=0.1)
+
+
+def test_a_worker_that_starts_afresh_is_sent_no_voxels(cases):
+    """As spawn and forkserver start them, on macOS and Windows and since Python 3.14."""
+    dataset = make_patches(cases)
+    dataset.prepare()
+    sent = pickle.dumps(dataset)
+    assert len(sent) < 50_000  # random states; one image of a case would be more
+    assert equal(pickle.loads(sent)[1, 3], dataset[1, 3])
+    pickle.dumps(dataset)  # also when it has been drawn from
 
 
 class Brightened(MapTransform):
