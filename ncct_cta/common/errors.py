@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging import LogRecord
+
+from .interrupts import one_line_interrupts
+from .terminal import say
 
 EXIT_BAD_INPUT = 2
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class InputError(ValueError):
@@ -16,13 +23,36 @@ class InputError(ValueError):
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn an ``InputError`` into one line on stderr and exit status 2; no traceback reaches the user."""
-    try:
-        yield
-    except InputError as error:
-        # One write, line end included: the lines of several processes on one stream stay lines.
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
-        raise SystemExit(EXIT_BAD_INPUT) from None
+    """Turn what ends a command for a reason of the user's into one line on stderr; no traceback reaches the user.
+
+    The exit status is 2 after an ``InputError`` or on a full disk, 130 after Ctrl-C and 143 after SIGTERM.
+    """
+    with one_line_interrupts():
+        try:
+            yield
+        except InputError as error:
+            say(f"error: {error}")
+            raise SystemExit(EXIT_BAD_INPUT) from None
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise
+            say(f"error: {error.filename or 'a file'}: can't be written ({reason_of(error)}); free some space")
+            raise SystemExit(EXIT_BAD_INPUT) from None
+
+
+def reason_of(error: OSError) -> str:
+    """Why the system refused, in words; NumPy gives neither a number nor the system's words for a full disk."""
+    if re.search(r"requested and \d+ written", str(error)):
+        return "no space left, or a limit on files' sizes"
+    return error.strerror or str(error) or type(error).__name__
+
+
+def is_news(record: LogRecord) -> bool:
+    """A filter for a log: False for what is said in a line of its own anyway, bad input and interrupts.
+
+    Ignite logs twice that an engine stops, with the exception's text.
+    """
+    return not isinstance(sys.exc_info()[1], (InputError, KeyboardInterrupt))
 
 
 def fault_in_words(error: Exception) -> str:

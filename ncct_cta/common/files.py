@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import hashlib
 import io
 import json
 import math
 import os
+import platform
+import re
+import shutil
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from .errors import InputError
+from .errors import InputError, reason_of
 
 ANYONE, OWNER_ONLY = 0o666, 0o600  # before the umask
 HASH_BLOCK_BYTES = 2**20
+TEMPORARY = re.compile(r"\.tmp-([0-9a-f]{8})-(\d{1,10})-[0-9a-f]{32}.*")
+STALE_SECONDS = 24 * 3600  # older than any file is in the making
 
 
 @contextlib.contextmanager
 def written_whole(path: Path, suffix: str = "") -> Iterator[Path]:
-    """A free name beside ``path``, for a file that is then renamed to it.
+    """A free name beside ``path``, for a file that is then renamed to it once it is whole and on disk.
 
     Args:
         path: what the file is called in the end; its folder is made.
@@ -30,17 +37,65 @@ def written_whole(path: Path, suffix: str = "") -> Iterator[Path]:
     Raises:
         InputError: if the folder can't be made, or the file not be written or renamed.
     """
-    # A leading dot keeps it out of folder listings (and out of cases.py) should the process be killed.
-    temporary = path.with_name(f".{uuid.uuid4().hex}{suffix}")
+    temporary = temporary_beside(path, suffix)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent)
         yield temporary
+        to_disk(temporary)
         os.replace(temporary, path)
+        to_disk(path.parent)
     except OSError as error:
-        raise InputError(f"{path}: can't be written ({error.strerror or error}); choose another folder") from error
+        raise InputError(f"{path}: can't be written ({reason_of(error)}); choose another folder") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def temporary_beside(path: Path, suffix: str = "") -> Path:
+    """A free, hidden name beside ``path`` that says which process made it; see ``remove_leftovers``."""
+    # The leading dot keeps it out of folder listings (and out of cases.py) should the process be killed.
+    return path.with_name(f".tmp-{_machine()}-{os.getpid()}-{uuid.uuid4().hex}{suffix}")
+
+
+@functools.lru_cache(maxsize=1000)
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left half-written in a folder; once a process and folder is enough."""
+    for leftover in folder.glob(".tmp-*"):
+        made_by = TEMPORARY.fullmatch(leftover.name)
+        if made_by and not _may_be_in_the_making(leftover, *made_by.groups()):
+            with contextlib.suppress(OSError):  # another process removed it first
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+
+
+def _may_be_in_the_making(leftover: Path, machine: str, process: str) -> bool:
+    try:
+        if time.time() - leftover.stat().st_mtime > STALE_SECONDS:
+            return False
+        if machine == _machine() and os.name == "posix":  # elsewhere signal 0 would be a signal
+            os.kill(int(process), 0)
+    except (ProcessLookupError, FileNotFoundError, OverflowError):
+        return False
+    except OSError:  # another user's process
+        pass
+    return True
+
+
+@functools.lru_cache(maxsize=1)
+def _machine() -> str:
+    """Eight letters for this machine, whose processes alone can be asked whether they live."""
+    return hashlib.blake2b(platform.node().encode(), digest_size=4).hexdigest()
+
+
+def to_disk(path: Path) -> None:
+    """Wait until a file's bytes, or the names in a folder, are on the disk: a power cut then can't undo them."""
+    is_folder = path.is_dir()
+    with contextlib.suppress(OSError) if is_folder else contextlib.nullcontext():  # some systems can't for folders
+        handle = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def sha256_of(*paths: Path) -> str:

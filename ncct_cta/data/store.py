@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..common.errors import InputError
+from ..common.errors import InputError, reason_of
 from .cases import Case
 
 # Raise when the stored arrays change meaning: older folders are then built anew.
@@ -99,7 +99,7 @@ class VolumeStore:
             beside.mkdir()
         except OSError as error:
             raise InputError(
-                f"the cache folder {self.folder} can't be written ({error.strerror}); set another data.cache_dir"
+                f"the cache folder {self.folder} can't be written ({reason_of(error)}); set another data.cache_dir"
             ) from error
         try:
             for key, volume in images.items():
@@ -107,9 +107,13 @@ class VolumeStore:
             (beside / "grid.json").write_text(json.dumps({"affine": affine.tolist()}))
             os.rename(beside, target)
         except OSError as error:
-            shutil.rmtree(beside, ignore_errors=True)
             if not target.is_dir():  # else another process was faster, and its folder holds the same
-                raise InputError(f"case {case.name}: can't be stored in {self.folder}: {error.strerror}") from error
+                raise InputError(
+                    f"case {case.name}: can't be stored in {self.folder} ({reason_of(error)}); free some space, or set "
+                    "another data.cache_dir"
+                ) from error
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
 
 
 def content_digest(path: Path) -> bytes:

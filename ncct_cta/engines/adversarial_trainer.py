@@ -11,6 +11,7 @@ from monai.inferers import Inferer
 from torch import nn
 
 from ..common import keys
+from ..common.errors import is_news
 from ..losses import AlignedReconstruction
 from .adversary import Adversary
 from .generator_step import GeneratorStep, to_device
@@ -66,6 +67,7 @@ class AdversarialSynthesisTrainer(GeneratorStep, GanTrainer):
             d_prepare_batch=to_device,
             decollate=False,
         )
+        self.logger.addFilter(is_news)
         self.network = network
         self.objective = objective
         self.update = update

@@ -12,6 +12,7 @@ from monai.engines import SupervisedEvaluator
 from torch import nn
 
 from ..common import keys
+from ..common.errors import is_news
 from ..inferers.volume import SynthesisedSlices, VolumeInferer
 from ..metrics import mean_absolute_error
 from ..metrics.term_mean import TermMean
@@ -58,6 +59,7 @@ class SynthesisEvaluator(SupervisedEvaluator):
             val_handlers=val_handlers,
             decollate=False,
         )
+        self.logger.addFilter(is_news)
         self.loss_function = loss_function
 
     @torch.inference_mode()

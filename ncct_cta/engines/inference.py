@@ -14,7 +14,7 @@ from monai.engines import SupervisedEvaluator
 from monai.transforms import Compose
 from torch import nn
 
-from ..common.errors import InputError
+from ..common.errors import InputError, is_news
 from ..common.files import sha256_of, written_whole
 from ..common.keys import CASE
 from ..common.tracing import describe, stage
@@ -86,6 +86,7 @@ class InferenceEngine(SupervisedEvaluator):
             val_handlers=handlers,
             decollate=False,
         )
+        self.logger.addFilter(is_news)
         self.cases = cases
         self.model = model
         self.output_dir = Path(output_dir)

@@ -10,6 +10,7 @@ from monai.engines import SupervisedTrainer
 from monai.inferers import Inferer
 from torch import nn
 
+from ..common.errors import is_news
 from ..losses import AlignedReconstruction
 from .generator_step import GeneratorStep, to_device
 from .updates import NetworkUpdate
@@ -57,6 +58,7 @@ class SynthesisTrainer(GeneratorStep, SupervisedTrainer):
             prepare_batch=to_device,
             decollate=False,
         )
+        self.logger.addFilter(is_news)
         self.objective = objective
         self.update = update
         self.precision = amp

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import random
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from ..common.errors import InputError
+from ..common.errors import InputError, reason_of
+from ..common.files import to_disk
 from ..common.keys import VAL_LOSS
 from ..runs.checkpoints import require_finite
 from ..runs.files import BEST, BEST_VAL_LOSS, LAST, PROGRESS, RANDOM, SETTINGS
@@ -50,6 +52,7 @@ class CheckpointHandler:
         self.settings = dict(settings or {})
         self.checkpoint_every = checkpoint_every
         self.best_val_loss = float("inf")
+        self.saved_epoch = 0  # the one that a resumed run goes on after
 
     def attach(self, engine: Engine) -> None:
         """Save after every epoch; attach after the validation, whose ``val_loss`` decides what is best."""
@@ -60,7 +63,7 @@ class CheckpointHandler:
         """Save the epoch that has just ended.
 
         Raises:
-            InputError: if weights aren't finite; the checkpoint of the epoch before stays.
+            InputError: if weights aren't finite, or the disk is full; the checkpoint of the epoch before stays.
         """
         val_loss = engine.state.metrics.get(VAL_LOSS, float("nan"))
         is_best = val_loss < self.best_val_loss
@@ -74,25 +77,52 @@ class CheckpointHandler:
         checkpoint[RANDOM] = random_state()
         checkpoint[BEST_VAL_LOSS] = self.best_val_loss
         checkpoint[SETTINGS] = self.settings
-        # Not Ignite's DiskSaver: a killed run would leave a temporary file of a new name each time.
-        beside = self.folder / f".{LAST}.tmp"
-        beside.unlink(missing_ok=True)  # a killed run's may be linked to a checkpoint that is kept
-        torch.save(checkpoint, beside)
-        if is_best:
-            self._keep_as(beside, BEST)
+        kept = [BEST] if is_best else []
         if engine.state.epoch % self.checkpoint_every == 0:
-            self._keep_as(beside, f"checkpoint_epoch{engine.state.epoch:04d}.pt")
-        # Last: a run that is killed before it does this epoch again, with all of its names.
-        os.replace(beside, self.folder / LAST)
-
-    def _keep_as(self, checkpoint: Path, name: str) -> None:
-        beside = self.folder / f".{name}.tmp"
-        beside.unlink(missing_ok=True)
+            kept.append(f"checkpoint_epoch{engine.state.epoch:04d}.pt")
         try:
-            os.link(checkpoint, beside)
+            self._write(checkpoint, kept)
+        except (OSError, RuntimeError) as error:
+            # PyTorch's writer raises an error of its own, behind which the system's lies.
+            cause = error if isinstance(error, OSError) else error.__context__
+            if not isinstance(cause, OSError):
+                raise
+            raise InputError(
+                f"{self.folder}: the checkpoint of epoch {engine.state.epoch} can't be written ({reason_of(cause)}); "
+                "free some space and go on with --resume"
+            ) from error
+        self.saved_epoch = engine.state.epoch
+
+    def _write(self, checkpoint: Mapping[str, Any], kept: Sequence[str]) -> None:
+        # Not Ignite's DiskSaver: a killed run would leave a temporary file of a new name each time.
+        with self._beside(LAST) as beside:
+            with open(beside, "wb") as file:  # by its path PyTorch wouldn't say why it can't be written
+                torch.save(checkpoint, file)
+            to_disk(beside)
+            for name in kept:
+                with self._beside(name) as other:
+                    self._link(beside, other)
+                    os.replace(other, self.folder / name)
+            # Last: a run that is killed before it does this epoch again, with all of its names.
+            os.replace(beside, self.folder / LAST)
+        to_disk(self.folder)
+
+    @contextmanager
+    def _beside(self, name: str) -> Iterator[Path]:
+        """A hidden name for a file that is then renamed; whatever happens, nothing stays there."""
+        beside = self.folder / f".{name}.tmp"
+        beside.unlink(missing_ok=True)  # a killed run's may be linked to a checkpoint that is kept
+        try:
+            yield beside
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def _link(self, checkpoint: Path, other: Path) -> None:
+        try:
+            os.link(checkpoint, other)
         except OSError:  # a file system without hard links
-            shutil.copyfile(checkpoint, beside)
-        os.replace(beside, self.folder / name)
+            shutil.copyfile(checkpoint, other)
+            to_disk(other)
 
     def restore(self, engine: Engine, checkpoint: Mapping[str, Any]) -> None:
         """Put everything back to where ``checkpoint`` left it; the engine goes on with the next epoch.
@@ -113,7 +143,7 @@ class CheckpointHandler:
                     f"{self.folder / LAST}: {name} doesn't fit the settings ({reason}); resume with the run's own "
                     "settings, or start a new one from its weights with train.pretrained_G and train.pretrained_G2"
                 ) from error
-        engine.state.epoch = checkpoint[PROGRESS]["epoch"]
+        engine.state.epoch = self.saved_epoch = checkpoint[PROGRESS]["epoch"]
         engine.state.iteration = checkpoint[PROGRESS]["iteration"]
         self.best_val_loss = checkpoint[BEST_VAL_LOSS]
         set_random_state(checkpoint[RANDOM])

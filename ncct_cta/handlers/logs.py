@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
 import math
 import os
@@ -17,6 +18,8 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from ..common import keys
+from ..common.errors import InputError, reason_of
+from ..common.files import table_text, write_table
 from ..metrics.term_mean import TermMean
 
 logger = logging.getLogger(__name__)
@@ -49,33 +52,44 @@ class MetricsLogHandler:
         """Keep the rows that the checkpoint covers: what an interrupted run wrote beyond it will be written again."""
         rows = []
         if self.path.exists() and engine.state.epoch > 0:
-            with open(self.path, newline="") as file:
-                rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= engine.state.epoch]
-        self._write(rows)
+            text = self.path.read_bytes().decode()
+            whole = text[: text.rfind("\n") + 1]  # a killed run may have begun a line
+            rows = [row for row in csv.DictReader(io.StringIO(whole)) if int(row["epoch"]) <= engine.state.epoch]
+        columns_of_now = [{name: row.get(name, "") for name in self.columns} for row in rows]
+        write_table(self.path, columns_of_now, self.columns)
         # The first step that is purged, not the last that is kept.
         self.writer = SummaryWriter(str(self.path.parent / "tensorboard"), purge_step=engine.state.iteration + 1)
-
-    def _write(self, rows: Sequence[Mapping[str, object]]) -> None:
-        beside = self.path.with_suffix(".csv.tmp")
-        with open(beside, "w", newline="") as file:
-            table = csv.DictWriter(file, self.columns, restval="", extrasaction="ignore")
-            table.writeheader()
-            table.writerows(rows)
-        os.replace(beside, self.path)
 
     def __call__(self, engine: Workflow) -> None:
         """Write the epoch that has just ended."""
         state = engine.state
         known = {name: float(state.metrics[name]) for name in self.columns if name in state.metrics}
         values = {name: value for name, value in known.items() if not math.isnan(value)}
-        row = {"epoch": state.epoch, "iteration": state.iteration}
-        with open(self.path, "a", newline="") as file:
-            csv.DictWriter(file, self.columns, restval="").writerow(row | {k: f"{v:.6g}" for k, v in values.items()})
-        for name, value in values.items():
-            self.writer.add_scalar(name, value, state.iteration)
-        self.writer.flush()
+        row = {"epoch": state.epoch, "iteration": state.iteration} | {k: f"{v:.6g}" for k, v in values.items()}
+        try:
+            self._append(row)
+            for name, value in values.items():
+                self.writer.add_scalar(name, value, state.iteration)
+            self.writer.flush()
+        except OSError as error:
+            raise InputError(
+                f"{self.path.parent}: the figures of epoch {state.epoch} can't be written ({reason_of(error)}); free "
+                "some space and go on with --resume"
+            ) from error
         shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         logger.info("epoch %d/%d  %s", state.epoch, state.max_epochs, shown)
+
+    def _append(self, row: Mapping[str, object]) -> None:
+        """Add a whole line or nothing."""
+        line = table_text([{name: row.get(name, "") for name in self.columns}], self.columns).splitlines(True)[1]
+        with open(self.path, "ab", buffering=0) as file:
+            size, rest = file.seek(0, os.SEEK_END), line.encode()
+            try:
+                while rest:
+                    rest = rest[file.write(rest) :]
+            except OSError:
+                file.truncate(size)
+                raise
 
     def _close(self, engine: Workflow) -> None:
         self.writer.close()

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..common.errors import InputError, one_line_errors
 from ..common.folders import writable_folder
+from ..common.interrupts import AGAIN, one_line_interrupts
 from ..common.keys import CASE
 from ..data.cases import Case
 from ..dicom.pseudonyms import KEY_FILE
@@ -117,7 +118,8 @@ def run_inference(engine: InferenceEngine, model: TrainedModel) -> None:
     if model.untrained:
         raise InputError("there are no trained weights; give a run's folder (run_dir) or a checkpoint")
     writable_folder(engine.output_dir)
-    engine.run()
+    with one_line_interrupts(f"{AGAIN}: what is written is not done again"):
+        engine.run()
     failures = [output[FAILURE] for output in engine.outputs if output[FAILURE]]
     if len(engine.outputs) == 1 and failures:
         raise InputError(failures[0])  # one line and no summary of one

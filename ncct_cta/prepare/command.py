@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 
 from ..common.command_line import command_parser, require_path
 from ..common.errors import EXIT_BAD_INPUT, one_line_errors
+from ..common.interrupts import AGAIN, one_line_interrupts
 from .pairs import options as pairs_options
 from .scan import options as scan_options
 
-EXIT_INTERRUPTED = 130  # as shells have it: 128 + SIGINT
 SCAN_HELP = "List what a folder holds, and propose NCCT/CTA pairs to edit."
 PAIRS_HELP = """\
 Each CTA is registered with its NCCT, rigidly and then by a deformable field, and resampled once, from its own voxels,
@@ -63,13 +62,10 @@ def _pairs(options: argparse.Namespace) -> int:
 
 @one_line_errors()
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run a command; exit status 2 if the input can't be used, or a pair failed; 130 after Ctrl-C."""
+    """Run a command; exit status 2 if the input can't be used, or a pair failed."""
     options = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    try:
+    with one_line_interrupts(f"{AGAIN}: what is finished is not done again"):
         failed = options.run(options)
-    except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted; run the same command again: what is finished is not done again\n")
-        raise SystemExit(EXIT_INTERRUPTED) from None
     if failed:
         raise SystemExit(EXIT_BAD_INPUT)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -52,7 +51,7 @@ def write_record(folder: Path, settings: Settings, wiring: Mapping[str, Any]) ->
         recorded["train"]["wiring"] = quoted(os.path.abspath(folder / CONFIG))
     write_text(LAUNCH + yaml.safe_dump(recorded, sort_keys=False, width=120, allow_unicode=True), folder / CONFIG)
     for name in ("metadata.json", "logging.conf"):
-        shutil.copyfile(bundle_config(name), folder / name)
+        write_text(Path(bundle_config(name)).read_text(encoding="utf-8"), folder / name)
 
 
 def own_wiring(content: Mapping[str, Any]) -> list[str]:

@@ -4,9 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from logging.handlers import MemoryHandler
 from pathlib import Path
+
+
+class _LogFile(logging.FileHandler):
+    """A log file on a disk that may be full: the training goes on without the lines that can't be written."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say nothing of a failed write; Python would print a traceback for every line."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def close(self) -> None:
+        """Close the file, even where the last lines can't be written."""
+        with contextlib.suppress(OSError):
+            super().close()
 
 
 @contextlib.contextmanager
@@ -15,7 +30,7 @@ def log_file_to_come(*, debug: bool = False) -> Iterator[Callable[[Path], None]]
     kept = MemoryHandler(capacity=1)  # without a target it keeps all, with one it passes all on
 
     def write_to(path: Path) -> None:
-        file = closing.enter_context(contextlib.closing(logging.FileHandler(path)))
+        file = closing.enter_context(contextlib.closing(_LogFile(path)))
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         kept.setTarget(file)
         kept.flush()

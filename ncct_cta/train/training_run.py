@@ -12,6 +12,8 @@ import ignite.distributed as idist
 
 from ..common.errors import InputError, one_line_errors
 from ..common.folders import locked_folder, writable_folder
+from ..common.interrupts import AGAIN, one_line_interrupts
+from ..common.terminal import threads_keep_quiet
 from ..data import PatchDataset
 from ..engines import AdversarialSynthesisTrainer, SynthesisTrainer
 from ..handlers import CheckpointHandler
@@ -88,7 +90,18 @@ class TrainingRun:
                 write_record(self.folder, self.settings, wiring)
             logger.info("training in %s, after epoch %d", self.folder, self.trainer.state.epoch)
             idist.barrier()
+            closing.enter_context(threads_keep_quiet(OSError))
+            closing.enter_context(one_line_interrupts(self._how_to_go_on))
             self.trainer.run()
+
+    def _how_to_go_on(self) -> str:
+        """What to do after an interrupt."""
+        epoch = self.checkpoints.saved_epoch
+        if idist.get_rank() > 0:
+            return "the first process says how to go on"
+        if not epoch:
+            return f"no epoch was finished in {self.folder}; {AGAIN}"
+        return f"--resume goes on with epoch {epoch + 1}, from {self.folder / LAST}"
 
     def _load(self) -> None:
         """Go on from the last checkpoint, or start from pretrained weights, or from scratch."""

@@ -149,8 +149,8 @@ def test_a_write_that_fails_leaves_the_checkpoint_before_it(tmp_path, monkeypatc
     run(tmp_path, [0.5])
     before = (tmp_path / LAST).read_bytes()
 
-    def half_a_save(content, path):
-        Path(path).write_bytes(b"PK\x03\x04")
+    def half_a_save(content, file):
+        file.write(b"PK\x03\x04")
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
@@ -211,3 +211,20 @@ def test_a_checkpoint_whose_weights_are_not_finite_is_not_resumed(tmp_path):
     torch.save(content, tmp_path / LAST)
     with pytest.raises(InputError, match="take an earlier checkpoint"):
         run(tmp_path, [3.0, 2.0], resume_from=tmp_path / LAST)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
+def test_a_full_disk_is_named_and_leaves_the_checkpoint_before_it(tmp_path):
+    import resource
+
+    run(tmp_path, [0.5])
+    before = (tmp_path / LAST).read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        with pytest.raises(InputError, match=r"checkpoint of epoch 1 can't be written \(File too large\); free some"):
+            run(tmp_path, [0.4])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [BEST, LAST]
+    assert (tmp_path / LAST).read_bytes() == before

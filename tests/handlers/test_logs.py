@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tiny_engine import make_trainer, tiny_batch, tiny_cascade
 
 from ncct_cta.common import keys
+from ncct_cta.common.errors import InputError
+from ncct_cta.common.terminal import threads_keep_quiet
 from ncct_cta.handlers import DiagnosticsHandler, MetricsLogHandler, ProgressBarHandler
 
 MEASURED = {keys.LOSS, keys.L1, keys.SSIM, keys.GNORM_G, keys.RESIDUAL_MAG, keys.L1_VS_CTA, keys.LR}
@@ -131,3 +134,27 @@ def test_the_progress_bar_hands_an_error_on():
     trainer.add_event_handler(Events.ITERATION_COMPLETED, fail)
     with pytest.raises(RuntimeError, match="out of memory"):
         trainer.run()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
+def test_a_full_disk_is_named_and_leaves_whole_rows(tmp_path):
+    import resource
+
+    run(tmp_path, epochs=1)
+    before = (tmp_path / "metrics.csv").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 20, limits[1]))
+    try:
+        with threads_keep_quiet(OSError), pytest.raises(InputError, match=r"figures of epoch 2 can't .* \(File too la"):
+            run(tmp_path, epochs=2, start=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path / "metrics.csv").read_bytes() == before
+
+
+def test_a_row_that_a_kill_cut_within_its_epoch_is_no_row(tmp_path):
+    run(tmp_path, epochs=1)
+    with open(tmp_path / "metrics.csv", "a") as file:
+        file.write("1")  # of 12
+    run(tmp_path, epochs=2, start=1)
+    assert [row["epoch"] for row in read(tmp_path)] == ["1", "2"]

@@ -206,7 +206,7 @@ def test_ctrl_c_is_a_line_and_exit_status_130(scans: Path, tmp_path: Path, monke
     with pytest.raises(SystemExit) as ended:
         run(scans, tmp_path, cases=[0])
     assert ended.value.code == 130
-    assert capsys.readouterr().err.strip().startswith("interrupted; run the same command again")
+    assert capsys.readouterr().err.strip().startswith("stopped by Ctrl-C: run the same command again")
 
 
 def test_two_processes_do_not_prepare_into_one_folder(scans: Path, tmp_path: Path, monkeypatch, capsys) -> None:

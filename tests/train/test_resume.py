@@ -53,7 +53,7 @@ def child_main(arguments: Sequence[str], moment: str = "") -> None:
 
 
 def start(arguments: Sequence[str], moment: str = "") -> multiprocessing.Process:
-    SERVER.set_forkserver_preload(["ncct_cta.train"])
+    SERVER.set_forkserver_preload(["ncct_cta.train.workflow"])
     process = SERVER.Process(target=child_main, args=(arguments, moment))
     process.start()
     return process
@@ -82,15 +82,15 @@ def die_in_the_middle_of_epoch_2() -> None:
 
 
 def die_before_the_first_checkpoint() -> None:
-    torch.save = lambda content, path: die()
+    torch.save = lambda content, file: die()
 
 
 def die_with_half_a_checkpoint() -> None:
     save = torch.save
 
-    def half_a_save(content, path):
-        save(content, path)
-        Path(path).write_bytes(Path(path).read_bytes()[:5000])
+    def half_a_save(content, file):
+        save(content, file)
+        file.truncate(5000)
         die()
 
     torch.save = half_a_save

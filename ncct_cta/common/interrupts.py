@@ -1,0 +1,66 @@
+"""Ctrl-C and SIGTERM, and how a command reports them: one line, and the exit status that shells expect."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+
+from .terminal import say
+
+AGAIN = "run the same command again"
+# Terminals and job managers signal a whole group, and wrappers pass the signal on: it comes twice, and the second one
+# must not break off what the first one has begun to tidy up.
+SECONDS_TO_TIDY_UP = 5.0
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, raised where Ctrl-C would be, so that all that closes and removes things runs."""
+
+
+@contextmanager
+def one_line_interrupts(remedy: str | Callable[[], str] = AGAIN) -> Iterator[None]:
+    """Turn Ctrl-C and SIGTERM into one line on stderr and exit status 130 or 143.
+
+    The innermost of several speaks: it knows best how to go on.
+
+    Args:
+        remedy: how to go on, the end of the line; a function is asked when it has come to that.
+    """
+    with _signals_raise():
+        try:
+            yield
+        except KeyboardInterrupt as interrupt:
+            by_signal = isinstance(interrupt, Terminated)
+            name, number = ("SIGTERM", signal.SIGTERM) if by_signal else ("Ctrl-C", signal.SIGINT)
+            say(f"stopped by {name}: {remedy if isinstance(remedy, str) else remedy()}")
+            raise SystemExit(128 + number) from None
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Let both signals raise, once, where they would do what they do by default; ignored ones stay ignored."""
+    with ExitStack() as restoring:
+        if threading.current_thread() is threading.main_thread():  # no other may set what a signal does
+            stop = _raise_once()
+            for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+                if signal.getsignal(number) is default:
+                    signal.signal(number, stop)
+                    restoring.callback(signal.signal, number, default)
+        yield
+
+
+def _raise_once() -> Callable[[int, FrameType | None], None]:
+    stopped: list[float] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if stopped and now < stopped[-1] + SECONDS_TO_TIDY_UP:
+            return
+        stopped.append(now)
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+    return stop

@@ -1,0 +1,86 @@
+"""A training that Ctrl-C or SIGTERM stops: one line that says how to go on, and nothing left beside the run's files."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from ncct_cta.runs.files import LAST
+from ncct_cta.train.command import main
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals to the own process")
+
+
+@pytest.fixture
+def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
+    """Send a signal in the middle of a step."""
+
+    def arm(step: int, number: int) -> None:
+        taken: list[int] = []
+        real = torch.optim.AdamW.step
+
+        def counting(self: torch.optim.AdamW, closure: None = None) -> object:
+            taken.append(1)
+            if len(taken) == step:
+                os.kill(os.getpid(), number)
+            return real(self, closure)
+
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job
+        monkeypatch.setattr(torch.optim.AdamW, "step", counting)
+
+    return arm
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_it_says_from_which_epoch_it_goes_on(
+    number: int, status: int, workers: int, cohort: Path, tiny_settings, tmp_path: Path, stop_at, capfd
+) -> None:
+    words = ["g", *tiny_settings, "--data::datalist", str(cohort), "--train::output_dir", str(tmp_path / "run")]
+    words += ["--num_epochs", "3", "--data::num_workers", str(workers)]
+    stop_at(5, number)
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == status
+    said = capfd.readouterr().err
+    last = tmp_path / "run" / LAST
+    assert said.splitlines()[-1] == f"stopped by {NAMES[number]}: --resume goes on with epoch 3, from {last}"
+    assert "Traceback" not in said
+    assert "terminating" not in said  # Ignite's two lines
+    assert not [path.name for path in (tmp_path / "run").rglob(".*") if path.name != ".lock"]
+    main([*words, "--resume"])
+    assert torch.load(last, weights_only=True)["trainer"]["epoch"] == 3
+
+
+NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+
+
+def test_before_the_first_epoch_is_done_there_is_nothing_to_go_on_from(
+    cohort: Path, tiny_settings, tmp_path: Path, stop_at, capsys
+) -> None:
+    stop_at(1, signal.SIGTERM)
+    with pytest.raises(SystemExit):
+        main(["g", *tiny_settings, "--data::datalist", str(cohort), "--train::output_dir", str(tmp_path / "run")])
+    assert f"no epoch was finished in {tmp_path / 'run'}; run the same command again" in capsys.readouterr().err
+
+
+def test_bad_input_during_the_training_is_one_line(
+    cohort: Path, tiny_settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    from ncct_cta.common.errors import InputError
+    from ncct_cta.handlers import CheckpointHandler
+
+    def refuse(self: CheckpointHandler, engine: object) -> None:
+        raise InputError("the disk is full")
+
+    monkeypatch.setattr(CheckpointHandler, "__call__", refuse)
+    with pytest.raises(SystemExit):
+        main(["g", *tiny_settings, "--data::datalist", str(cohort), "--train::output_dir", str(tmp_path / "run")])
+    said = capsys.readouterr().err
+    assert said.splitlines()[-1] == "error: the disk is full"
+    assert said.count("the disk is full") == 1
