@@ -371,7 +371,7 @@ def test_what_a_killed_process_has_left_is_replaced(
     with monkeypatch.context() as killed:
         killed.setattr(derived, "_replace", die)
         killed.setattr(derived.shutil, "rmtree", lambda *_, **__: None)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(SystemExit):
             _infer(trained_run, source, tmp_path, "--dicom")
     assert [path.name.endswith("_syncta_dicom.partial") for path in tmp_path.glob(".*") if path.is_dir()] == [True]
     _infer(trained_run, source, tmp_path, "--dicom")
