@@ -9,8 +9,9 @@
     python -m ncct_cta.train g2_small $COMMON --steps_per_epoch 20 --refine::hidden_dim 4 --refine::num_blocks 1
         --refine::lr 2.0e-2 --refine::warmup_steps 2 --pretrained_G runs/g/checkpoint_best.pt --output_dir runs/g2
 
-``run_of_0_1_voxels.npy`` is what it made of ``phantom003`` in HU, every third voxel each way. The paths in
-``config.yaml`` lead nowhere.
+``run_of_0_1_voxels.npy`` is what it made of ``phantom003`` in HU, every third voxel each way. It saw whole slices then,
+and sees windows of the training patch's size since: that is why the voxels of the body are compared, and not to 1 HU.
+The paths in ``config.yaml`` lead nowhere.
 """
 
 from __future__ import annotations
@@ -38,13 +39,15 @@ def some_voxels(path: Path) -> np.ndarray:
 
 
 def check_synthesised(cohort: Path, output: Path, *words: str) -> None:
-    """Infer, and compare with what was made then: processors round differently, so 1 HU of difference is none."""
+    """Infer, and compare the body with what was made of it then."""
     scan = cohort / f"{CASE}_ncct.nii.gz"
     infer(["--input", str(scan), "--output", str(output), "--device", "cpu", *words])
     (written,) = output.glob("*_syncta.nii.gz")
     then = np.load(SYNTHESISED).astype(int)
-    assert np.abs(some_voxels(scan) - then).mean() > 5  # else the NCCT itself would pass
-    assert np.abs(some_voxels(written) - then).max() <= 1
+    body = some_voxels(scan) > -500
+    change, difference = np.abs(some_voxels(scan) - then)[body], np.abs(some_voxels(written) - then)[body]
+    assert change.mean() > 5  # else the NCCT itself would pass
+    assert difference.mean() < change.mean() / 4
 
 
 def test_its_folder_gives_the_same_voxels(cohort: Path, tmp_path: Path) -> None:

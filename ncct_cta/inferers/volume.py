@@ -165,7 +165,9 @@ class VolumeInferer(Inferer):
                 sw_device=device,
                 device=ncct.device,
             )
-        return Stages(*stages)
+        coarse, _, refined = stages
+        # What is blended of products is no product of what is blended: the formula holds for what is written, too.
+        return Stages(coarse, intermediate_image(ncct, coarse), refined)
 
 
 def _spans(depth: int, along: slice, most: int) -> Iterator[slice]:
