@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from ..common.errors import InputError
+from ..common.errors import InputError, reason_of
 from ..volumes.nifti import nifti_suffix
 from .cases import DATALIST, KINDS, Case, require_name, shown_path
 
@@ -72,4 +72,4 @@ def nifti_files(folder: Path) -> list[Path]:
     try:
         return sorted(p for p in folder.iterdir() if nifti_suffix(p) and not p.name.startswith(".") and p.is_file())
     except OSError as error:
-        raise InputError(f"{shown_path(folder)}: can't be read ({error.strerror}); check its permissions") from error
+        raise InputError(f"{shown_path(folder)}: can't be read ({reason_of(error)}); check its permissions") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from ..common.errors import InputError
+from ..common.errors import InputError, reason_of
 from .case_folder import cases_of_folder
 from .cases import DATALIST, KINDS, Case, shown_path
 from .datalist import read_datalist
@@ -31,8 +31,9 @@ def read_case_list(source: str | Path, *, val_fraction: float = 0.15, seed: int 
     try:
         is_folder, holds_list = source.is_dir(), (source / DATALIST).exists()
     except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"{shown_path(source)}: can't be read ({reason}); check the path and permissions") from error
+        raise InputError(
+            f"{shown_path(source)}: can't be read ({reason_of(error)}); check the path and permissions"
+        ) from error
     if is_folder and not holds_list:
         return _split(cases_of_folder(source), val_fraction, seed)
     return read_datalist(source / DATALIST if is_folder else source, required=KINDS)

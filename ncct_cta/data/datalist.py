@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..common.errors import InputError
+from ..common.errors import InputError, reason_of
 from ..volumes.nifti import case_name
 from .cases import KINDS, SPLITS, Case, expected, listed, require_name, require_unique, shown, shown_path
 
@@ -45,9 +45,7 @@ def _read_json(path: Path) -> Any:
     except FileNotFoundError as error:
         raise InputError(f"{name}: there is no such file or folder; check the path") from error
     except OSError as error:
-        raise InputError(
-            f"{name}: can't be read ({error.strerror or error}); check the path and permissions"
-        ) from error
+        raise InputError(f"{name}: can't be read ({reason_of(error)}); check the path and permissions") from error
     except UnicodeDecodeError as error:
         raise InputError(
             f"{name}: not UTF-8 text (byte {error.start}), expected a datalist; save it as UTF-8"
@@ -91,7 +89,7 @@ def _is_there(file: Path) -> bool:
     try:
         return file.is_file()
     except OSError as error:  # a name that is too long, or a folder on the way that may not be read
-        reason = error.strerror or error
+        reason = reason_of(error)
         raise InputError(f"{shown_path(file)}: can't be read ({reason}); check the path and permissions") from error
 
 
