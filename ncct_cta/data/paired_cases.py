@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from monai.transforms import Compose, Transform
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ..common.errors import InputError
 from ..settings import DataConfig
@@ -71,8 +72,8 @@ class PairedCases:
         """
         if split not in self._opened:
             cases = self._cases(split)
-            # Closed before an error's line is printed, which would else stand behind the bar.
-            with tqdm(cases, desc=f"open {split} cases", unit="case", leave=False) as bar:
+            # Log lines stand above the bar; it is closed before an error's line, which would else stand behind it.
+            with logging_redirect_tqdm(), tqdm(cases, desc=f"open {split} cases", unit="case", leave=False) as bar:
                 self._opened[split] = [self.store.open(case) for case in bar]
         return self._opened[split]
 

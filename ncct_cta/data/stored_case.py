@@ -16,7 +16,7 @@ import numpy as np
 
 from ..common.files import to_disk
 
-MANIFEST = "manifest.json"
+MANIFEST = "grid.json"  # of the case's grid and its files
 # A map holds its file open, and a process may have 256 files open (macOS) or 1024 (Linux), whatever the cohort's size.
 MOST_OPEN = 64
 

@@ -168,9 +168,9 @@ def test_grids_that_differ_are_named(case, tmp_path):
 
 def test_a_case_without_lungs_is_named(case, tmp_path):
     solid = nib.load(case.ncct)
-    hu = np.full(solid.shape, 40, np.int16)
-    hu[:16] = -1000
-    nib.Nifti1Image(hu, solid.affine).to_filename(tmp_path / "ncct.nii.gz")
+    hu = np.random.default_rng(0).normal(40, 20, solid.shape)
+    hu[:16] -= 1000
+    nib.Nifti1Image(hu.astype(np.int16), solid.affine).to_filename(tmp_path / "ncct.nii.gz")
     with pytest.raises(InputError, match=f"^case {case.name}: no lungs found"):
         prepare(dataclasses.replace(case, ncct=tmp_path / "ncct.nii.gz", lung=None))
 
