@@ -352,11 +352,6 @@ def test_train_names_a_ct_in_the_place_of_a_mask(data: Path, train_error: Callab
     assert f"{data / LUNG}: holds values down to" in train_error(data)
 
 
-def test_train_names_volumes_smaller_than_the_patch(data: Path, train_error: Callable) -> None:
-    line = train_error(data, ["--data::patch_size", "[64, 32]"])
-    assert "case phantom000: the volume is 48 x 48 x 24 voxels, smaller than the patch 64 x 32; set a smaller" in line
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [

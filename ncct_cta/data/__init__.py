@@ -1,7 +1,9 @@
 """Case lists, the volume store and the datasets over it."""
 
-from .cases import Case, read_case_list
-from .datasets import EpochSampler, PairedCases, PatchDataset, VolumeDataset
+from .case_list import read_case_list
+from .cases import Case
+from .datasets import EpochSampler, PatchDataset, VolumeDataset
+from .paired_cases import PairedCases
 
 __all__ = [
     "Case",

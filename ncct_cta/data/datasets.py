@@ -1,10 +1,8 @@
-"""Datasets over the volume store: random patches for training, whole volumes for validation."""
+"""Datasets over the stored cases: random patches for training, whole volumes for validation."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,76 +10,12 @@ import torch
 from monai.transforms import Compose, Transform
 from torch.nn import functional
 from torch.utils.data import Dataset, DistributedSampler, IterableDataset
-from tqdm import tqdm
 
-from ..common.errors import InputError
 from ..common.keys import BODY, CASE, CTA, LUNG, NCCT, VESSEL
-from ..settings import DataConfig
-from ..transforms import default_preprocessing, preprocessing_digest
-from .cases import read_case_list
-from .preparation import CasePreprocessing
-from .store import VolumeStore
+from .paired_cases import TRAINING, VALIDATION, PairedCases
 from .stored_case import StoredCase
 
-CACHE_FOLDER = ".ncct_cta_cache"
-TRAINING, VALIDATION = "training", "validation"
 SAMPLED = (NCCT, CTA, LUNG)
-
-
-class PairedCases:
-    """The cases of a case list, opened through the volume store when first used.
-
-    Args:
-        datalist: a datalist.json or a folder of cases.
-        preprocessing: from a case's files to HU and masks on one grid, transform by transform; None:
-            ``transforms.default_preprocessing`` with each scan's own spacing. The store is keyed by it.
-        cache_dir: the store's folder; empty: ``.ncct_cta_cache`` beside the data.
-        val_fraction: share of a folder's cases kept for validation.
-        seed: seed of that split.
-    """
-
-    def __init__(
-        self,
-        datalist: str,
-        *,
-        preprocessing: Sequence[Transform] | None = None,
-        cache_dir: str = "",
-        val_fraction: float = 0.15,
-        seed: int = 0,
-    ) -> None:
-        self.datalist = Path(datalist)
-        beside = self.datalist.parent if self.datalist.suffix == ".json" else self.datalist
-        self.folder = Path(cache_dir) if cache_dir else beside / CACHE_FOLDER
-        own = preprocessing is not None
-        self.preprocessing = Compose(preprocessing) if own else default_preprocessing(DataConfig())
-        self.val_fraction = val_fraction
-        self.seed = seed
-        self._opened: dict[str, list[StoredCase]] = {}
-
-    @functools.cached_property
-    def store(self) -> VolumeStore:
-        """The decompressed cases.
-
-        Raises:
-            InputError: if the preprocessing can't be told from another one, or draws at random.
-        """
-        key = {"preprocessing": preprocessing_digest(self.preprocessing)}
-        return VolumeStore(self.folder, CasePreprocessing(self.preprocessing), key)
-
-    def opened(self, split: str) -> list[StoredCase]:
-        """The cases of ``training``, ``validation`` or ``testing``, decompressed and memory-mapped.
-
-        Raises:
-            InputError: if the case list is wrong, the split is empty, or a case's files can't be used.
-        """
-        if split not in self._opened:
-            cases = read_case_list(self.datalist, val_fraction=self.val_fraction, seed=self.seed)[split]
-            if not cases:
-                raise InputError(f"{self.datalist}: no {split} cases; list at least one under {split!r}")
-            # Closed before an error's line is printed, which would else stand behind the bar.
-            with tqdm(cases, desc=f"open {split} cases", unit="case", leave=False) as bar:
-                self._opened[split] = [self.store.open(case) for case in bar]
-        return self._opened[split]
 
 
 class PatchDataset(Dataset):

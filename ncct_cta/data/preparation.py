@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+import logging
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,10 @@ from ..common.errors import InputError
 from ..common.hu import CT_MUST_REACH_HU, to_int16_hu
 from ..common.keys import BODY, CASE, CTA, LUNG, NCCT, VESSEL
 from ..transforms import preprocess
+from ..transforms.contrast import blood_hu, is_enhanced
 from .cases import KINDS, Case
+
+logger = logging.getLogger(__name__)
 
 IMAGES = (NCCT, CTA)
 STORED = (*IMAGES, LUNG, VESSEL, BODY)
@@ -44,7 +48,8 @@ class CasePreprocessing:
         Images are int16 HU, masks uint8.
 
         Raises:
-            InputError: if a file can't be used, the grids differ, there is no CTA or no lung, or a step fails.
+            InputError: if a file can't be used, the grids differ, there is no CTA or no lung, the NCCT and the CTA are
+                swapped, or a step fails.
         """
         if case.cta is None:
             raise InputError(f"case {case.name}: there is no CTA; training and validation need NCCT and CTA")
@@ -54,7 +59,27 @@ class CasePreprocessing:
         arrays = {key: np.asarray(images[key][0]) for key in STORED}
         for key in IMAGES:
             _require_hu(arrays[key], key, case)
+        _require_contrast_in_the_cta(arrays, np.linalg.norm(affine[:3, :3], axis=0).tolist(), case)
         return {key: to_int16_hu(a) if key in IMAGES else (a > 0).astype(np.uint8) for key, a in arrays.items()}, affine
+
+
+def _require_contrast_in_the_cta(arrays: Mapping[str, np.ndarray], spacing: Sequence[float], case: Case) -> None:
+    """Refuse a pair whose two scans are swapped, by what the blood in the heart shows; file names lie.
+
+    Raises:
+        InputError: if the NCCT shows contrast and the CTA none.
+    """
+    blood = {key: blood_hu(arrays[key], spacing) for key in IMAGES}
+    enhanced = {key: is_enhanced(hu) for key, hu in blood.items()}
+    if enhanced[NCCT] and enhanced[CTA] is False:
+        raise InputError(
+            f"case {case.name}: the NCCT shows contrast (its blood has {blood[NCCT]:.0f} HU) and the CTA none "
+            f"({blood[CTA]:.0f} HU): the two are swapped; exchange them"
+        )
+    if enhanced[NCCT]:
+        logger.warning("case %s: its NCCT shows contrast: its blood has %.0f HU", case.name, blood[NCCT])
+    if enhanced[CTA] is False:
+        logger.warning("case %s: its CTA shows no contrast: its blood has %.0f HU", case.name, blood[CTA])
 
 
 def _checked_affine(images: Mapping[Hashable, Any], case: Case) -> np.ndarray:

@@ -8,6 +8,7 @@ power cut, leaves nothing that anyone would read. What was damaged later is foun
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -21,8 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from ..common.errors import InputError, reason_of
+from ..common.files import to_disk
 from .cases import Case
-from .stored_case import MANIFEST, DamagedCase, StoredCase, open_stored, sync_folder, write_stored
+from .stored_case import MANIFEST, DamagedCase, StoredCase, open_stored, write_stored
 
 logger = logging.getLogger(__name__)
 
@@ -104,28 +106,29 @@ class VolumeStore:
 
 
 def _put_in_place(beside: Path, target: Path) -> None:
-    """Rename a complete folder; where there is one already, another process was faster or it is damaged."""
-    if target.is_dir():
-        _replace_files(beside, target)
-    else:
-        target.unlink(missing_ok=True)
-        try:
-            os.rename(beside, target)
-        except OSError:
-            if not target.is_dir():
-                raise
-            _replace_files(beside, target)
-    sync_folder(target.parent)
+    """Rename a complete folder; what stands in its place is mended if it is damaged, and else stays."""
+    try:
+        if not target.is_dir():
+            target.unlink(missing_ok=True)
+        os.rename(beside, target)
+    except OSError:
+        if not target.is_dir():
+            raise
+        _mend(target, beside)
+    to_disk(target.parent)
 
 
-def _replace_files(beside: Path, target: Path) -> None:
-    """File by file, so that none is missing for a moment for who reads there; the manifest last."""
-    for path in sorted(beside.iterdir(), key=lambda path: path.name == MANIFEST):
+def _mend(target: Path, beside: Path) -> None:
+    """Replace the files of a damaged folder, one by one, so that none is missing for a moment for who reads there."""
+    with contextlib.suppress(DamagedCase):
+        open_stored(target, target.name)
+        return  # another process was faster
+    for path in sorted(beside.iterdir(), key=lambda path: path.name == MANIFEST):  # which comes last
         place = target / path.name
         if place.is_dir():
             shutil.rmtree(place)
         os.replace(path, place)
-    sync_folder(target)
+    to_disk(target)
 
 
 def content_digest(path: Path) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import math
@@ -12,11 +11,12 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-MANIFEST = "manifest.json"
+from ..common.files import to_disk
+
+MANIFEST = "grid.json"  # of the case's grid and its files
 # A map holds its file open, and a process may have 256 files open (macOS) or 1024 (Linux), whatever the cohort's size.
 MOST_OPEN = 64
 
@@ -114,8 +114,8 @@ def write_stored(folder: Path, images: Mapping[str, np.ndarray], affine: np.ndar
     manifest = {"affine": affine.tolist(), "images": files, "build": uuid.uuid4().hex}
     with open(folder / MANIFEST, "w", encoding="utf-8") as file:
         json.dump(manifest, file)
-        _sync(file)
-    sync_folder(folder)
+    to_disk(folder / MANIFEST)
+    to_disk(folder)
 
 
 def _write_image(path: Path, volume: np.ndarray) -> ImageFile:
@@ -125,8 +125,9 @@ def _write_image(path: Path, volume: np.ndarray) -> ImageFile:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
         offset = file.tell()
         file.write(array.data)  # not by NumPy, whose error doesn't say that the disk is full
-        _sync(file)
-        return ImageFile(array.dtype.str, array.shape, offset, file.tell())
+        size = file.tell()
+    to_disk(path)
+    return ImageFile(array.dtype.str, array.shape, offset, size)
 
 
 def open_stored(folder: Path, name: str) -> StoredCase:
@@ -161,18 +162,3 @@ def _require_whole(path: Path, size: int) -> None:
         found = os.fstat(file.fileno()).st_size
     if found != size or magic != np.lib.format.MAGIC_PREFIX:
         raise DamagedCase(f"{path.name} has {found} bytes, expected {size}, or isn't NumPy's format")
-
-
-def _sync(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Put a folder's names on the disk, where the system can: what was renamed in it stays so after a power cut."""
-    with contextlib.suppress(OSError):  # Windows opens no folder
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

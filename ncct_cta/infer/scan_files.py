@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..common.errors import InputError
-from ..data.cases import ALL_SPLITS, DATALIST, SPLITS, Case, expected, nifti_files, read_datalist, require_unique
+from ..data.case_folder import nifti_files
+from ..data.cases import ALL_SPLITS, DATALIST, SPLITS, Case, expected, require_unique
+from ..data.datalist import read_datalist
 from ..volumes.nifti import case_name, nifti_suffix
 
 logger = logging.getLogger(__name__)

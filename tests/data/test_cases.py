@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from monai.data import load_decathlon_datalist
 
 from ncct_cta.common.errors import InputError
-from ncct_cta.data.cases import Case, read_case_list
+from ncct_cta.data import Case, read_case_list
 from ncct_cta.infer.scan_files import read_inputs
 
 WriteList = Callable[..., Path]
@@ -144,11 +145,87 @@ def test_missing_file_names_case_and_file(write_list: WriteList, tmp_path: Path)
         read_case_list(path)
 
 
-@pytest.mark.parametrize("content", [b"{", b"\xff\xfe\xfd"])
-def test_invalid_json_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "datalist.json").write_bytes(content)
-    with pytest.raises(InputError, match="no valid JSON"):
+BAD_TEXTS = {
+    "cut": (b"{", "no valid JSON"),
+    "latin-1": ('{"training": [{"ncct": "M\u00fcller.nii"}]}'.encode("latin-1"), r"not UTF-8 text \(byte 25\)"),
+    "utf-16": ('{"training": []}'.encode("utf-16"), r"not UTF-8 text \(byte 0\).*save it as UTF-8"),
+    "deep": (b"[" * 200_000, "nested too deeply for a datalist"),
+    "deep in a case": (b'{"training": [{"ncct": ' + b"[" * 200_000, "nested too deeply for a datalist"),
+    "many digits": (b'{"training": ' + b"9" * 10_000 + b"}", "no valid JSON"),
+    "split twice": (b'{"training": ["a.nii"], "training": ["b.nii"]}', "gives 'training' twice"),
+    "file twice": (b'{"testing": [{"ncct": "a.nii", "ncct": "b.nii"}]}', "gives 'ncct' twice"),
+}
+
+
+@pytest.mark.parametrize("read", [read_case_list, read_inputs])
+@pytest.mark.parametrize(("content", "message"), BAD_TEXTS.values(), ids=BAD_TEXTS.keys())
+def test_a_text_that_is_no_datalist_is_one_line(
+    tmp_path: Path, content: bytes, message: str, read: Callable[[Path], object]
+) -> None:
+    path = tmp_path / "datalist.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as error:
+        read(path)
+    assert len(str(error.value)) - len(str(path)) < 240
+    assert str(error.value).isprintable()
+
+
+BAD_NAMES = {
+    "NUL": ("p\0", "leave out control characters"),
+    "line end": ("p\nq", "leave out control characters"),
+    "half a character": ("p\ud800", "it isn't UTF-8 text"),
+    "too long": ("p" * 300, "it has 300 bytes, expected at most 200"),
+    "too long in bytes": ("\u6f22" * 80, "it has 240 bytes"),
+    "absurd": ("p" * 1_000_000, "it has 1000000 bytes"),
+    "a list": ([1], "case is a list, expected a name"),
+    "true": (True, "case is a bool, expected a name"),
+    "empty": ("", "leave out slashes"),
+}
+
+
+@pytest.mark.parametrize(("name", "message"), BAD_NAMES.values(), ids=BAD_NAMES.keys())
+def test_a_name_that_no_file_can_have_is_one_line(
+    write_list: WriteList, tmp_path: Path, name: object, message: str
+) -> None:
+    path = write_list({"training": [{"case": name, **_pair("a")}]}, touch=False)
+    with pytest.raises(InputError, match=message) as error:
+        read_case_list(path)
+    assert len(str(error.value)) - len(str(path)) < 240
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("file", ["a\0.nii", "a\ud800.nii", "a" * 300 + ".nii", "a" * 1_000_000, "a\nb.nii"])
+def test_a_path_that_no_file_can_have_is_one_line(write_list: WriteList, tmp_path: Path, file: str) -> None:
+    for content in (
+        {"testing": [{"case": "p", "ncct": file}]},
+        {"training": [{**_pair("a"), "case": "p", "lung": file}]},
+    ):
+        path = write_list(content, touch=False)
+        _fill(tmp_path, "a_ncct.nii.gz", "a_cta.nii.gz")
+        with pytest.raises(InputError, match=r"does not exist|can't be read \(File name too long\)") as error:
+            read_case_list(path)
+        assert len(str(error.value)) < 300
+        assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("source", ["a\0b", "a\ud800", "n" * 300, "n" * 5000])
+def test_a_case_lists_path_that_no_file_can_have_is_one_line(tmp_path: Path, source: str) -> None:
+    with pytest.raises(InputError) as error:
+        read_case_list(tmp_path / source)
+    assert len(str(error.value)) < 300
+    assert str(error.value).isprintable()
+
+
+def test_a_file_of_a_folder_whose_name_is_no_text_is_one_line(tmp_path: Path) -> None:
+    name = os.fsdecode("M\u00fcller".encode("latin-1"))
+    _fill(tmp_path, f"{name}_ncct.nii.gz", f"{name}_cta.nii.gz")
+    with pytest.raises(InputError, match=r"the case 'M\\udcfcller' can't name an output file; it isn't UTF-8 text"):
         read_case_list(tmp_path)
+
+
+def test_a_name_may_be_a_number_or_left_out(write_list: WriteList) -> None:
+    entries = [{"case": 17, **_pair("a")}, {"case": None, **_pair("b")}, {"case": "M\u00fcller 3", **_pair("c")}]
+    assert _names(read_case_list(write_list({"training": entries}))["training"]) == ["17", "b", "M\u00fcller 3"]
 
 
 def test_case_in_two_splits_is_a_leak(write_list: WriteList) -> None:
@@ -173,7 +250,7 @@ def test_missing_source_is_refused(read: Callable[[Path], object], tmp_path: Pat
 
 
 def test_empty_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"holds no case, expected datalist\.json or files named"):
+    with pytest.raises(InputError, match=r"holds no case, expected datalist\.json, files named .* a folder per case"):
         read_case_list(tmp_path)
     with pytest.raises(InputError, match=r"holds no NIfTI file, expected.*ncct_cta\.prepare"):
         read_inputs(tmp_path)
@@ -182,8 +259,37 @@ def test_empty_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_folder_with_a_cta_alone_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"case p: .* holds its cta, but no p_ncct\.nii\.gz"):
+    with pytest.raises(InputError, match=r"case p: .* holds its cta, but no NCCT; add p_ncct\.nii\.gz"):
         read_case_list(_fill(tmp_path, "p_cta.nii.gz"))
+
+
+@pytest.mark.parametrize(
+    "names", [("NCCT.nii.gz", "CTA.nii.gz"), ("ncct.nii", "Cta.NII.gz"), ("x_ncct.nii", "x_cta.nii")]
+)
+def test_a_folder_per_case_is_read(tmp_path: Path, names: tuple[str, str]) -> None:
+    for case in ("P001", "P002", "P003", ".hidden"):
+        _fill(tmp_path / case, *names, "notes.txt")
+    _fill(tmp_path / "P004", names[0])
+    _fill(tmp_path / "empty")
+    splits = read_case_list(tmp_path)
+    pairs = {case.name: case for case in (*splits["training"], *splits["validation"])}
+    prefix = "_x" if names[0].startswith("x_") else ""
+    assert sorted(pairs) == [f"P00{number}{prefix}" for number in (1, 2, 3)]
+    folder = tmp_path / "P002"
+    assert pairs[f"P002{prefix}"].ncct == folder / names[0]
+    assert pairs[f"P002{prefix}"].cta == folder / names[1]
+    assert [case.ncct.parent.name for case in splits["testing"]] == ["P004"]
+
+
+def test_files_beside_folders_are_the_cases(tmp_path: Path) -> None:
+    _fill(tmp_path / "outputs", "case00_ncct.nii.gz")
+    assert len(read_case_list(_cohort(tmp_path, 3))["training"]) == 2
+
+
+def test_a_folder_of_a_case_without_its_ncct_is_named(tmp_path: Path) -> None:
+    _fill(tmp_path / "P001", "CTA.nii.gz")
+    with pytest.raises(InputError, match=r"case P001: .*P001 holds its cta, but no NCCT"):
+        read_case_list(tmp_path)
 
 
 def test_folder_with_one_file_in_two_formats_is_refused(tmp_path: Path) -> None:

@@ -16,9 +16,10 @@ from ncct_cta.common.errors import InputError
 from ncct_cta.common.hu import HUWindow
 from ncct_cta.common.keys import BODY, CASE, CTA, LUNG, NCCT, VESSEL
 from ncct_cta.data import EpochSampler, PairedCases, PatchDataset, VolumeDataset
-from ncct_cta.data.datasets import CACHE_FOLDER, TRAINING, VALIDATION
+from ncct_cta.data.paired_cases import CACHE_FOLDER, TRAINING, VALIDATION
 from ncct_cta.data.stored_case import StoredCase
 from ncct_cta.infer.input_cases import InputCases
+from ncct_cta.settings import DataConfig
 from ncct_cta.train.builders import build_loader
 from ncct_cta.transforms import RandPairedAffined, ScaleHUWindowd
 from ncct_cta.volumes.nifti import read_ct
@@ -214,6 +215,28 @@ def test_an_empty_split_is_named(cohort, tmp_path):
     cases = PairedCases(str(tmp_path / "datalist.json"), cache_dir=str(cohort / CACHE_FOLDER))
     with pytest.raises(InputError, match="no validation cases"):
         cases.opened(VALIDATION)
+
+
+def test_nccts_without_ctas_are_named(cohort, tmp_path):
+    for number in range(5):
+        (tmp_path / f"p{number}_ncct.nii.gz").touch()
+    with pytest.raises(InputError, match=r"its 5 NCCTs \(p0, p1, p2, \.\.\.\) have no CTA, and training needs pairs"):
+        PairedCases(str(tmp_path)).opened(TRAINING)
+
+
+def test_one_pair_of_a_folder_is_not_enough(tmp_path):
+    for kind in ("ncct", "cta"):
+        (tmp_path / f"p_{kind}.nii.gz").touch()
+    with pytest.raises(InputError, match=r"of its 1 pairs none is left for validation \(data\.val_fraction is 0\.15\)"):
+        PairedCases(str(tmp_path)).opened(VALIDATION)
+
+
+def test_a_case_list_that_was_not_given_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"^data\.datalist isn't given, and its default phantom isn't there"):
+        PairedCases(DataConfig().datalist).opened(TRAINING)
+    with pytest.raises(InputError, match=r"^mine: there is no such file or folder"):
+        PairedCases("mine").opened(TRAINING)
 
 
 def test_the_store_lies_beside_the_data_or_where_it_is_wanted(cohort, tmp_path):

@@ -13,7 +13,7 @@ from monai.transforms import CenterSpatialCropd, Compose, RandFlipd, ScaleIntens
 
 from ncct_cta.common.errors import InputError
 from ncct_cta.common.keys import BODY, CTA, LUNG, NCCT, VESSEL
-from ncct_cta.data.cases import Case, read_case_list
+from ncct_cta.data import Case, read_case_list
 from ncct_cta.data.preparation import CasePreprocessing
 from ncct_cta.settings import DataConfig
 from ncct_cta.transforms import default_preprocessing
@@ -168,9 +168,9 @@ def test_grids_that_differ_are_named(case, tmp_path):
 
 def test_a_case_without_lungs_is_named(case, tmp_path):
     solid = nib.load(case.ncct)
-    hu = np.full(solid.shape, 40, np.int16)
-    hu[:4] = -1000
-    nib.Nifti1Image(hu, solid.affine).to_filename(tmp_path / "ncct.nii.gz")
+    hu = np.random.default_rng(0).normal(40, 20, solid.shape)
+    hu[:16] -= 1000
+    nib.Nifti1Image(hu.astype(np.int16), solid.affine).to_filename(tmp_path / "ncct.nii.gz")
     with pytest.raises(InputError, match=f"^case {case.name}: no lungs found"):
         prepare(dataclasses.replace(case, ncct=tmp_path / "ncct.nii.gz", lung=None))
 
@@ -205,3 +205,25 @@ def test_a_mask_that_nothing_computes_is_named(case):
 def test_a_random_step_is_refused(case):
     with pytest.raises(InputError, match=r"holds RandFlipd, which draws at random.*train::dataset::transforms"):
         with_steps(RandFlipd(EVERYTHING))
+
+
+def test_a_pair_that_is_swapped_is_refused(case):
+    with pytest.raises(
+        InputError,
+        match=rf"^case {case.name}: the NCCT shows contrast \(its blood has \d+ HU\) and the CTA none .*swapped",
+    ):
+        prepare(dataclasses.replace(case, ncct=case.cta, cta=case.ncct, vessel=None))
+
+
+@pytest.mark.parametrize(
+    ("both", "message"),
+    [("cta", "its NCCT shows contrast: its blood has"), ("ncct", "its CTA shows no contrast: its blood has")],
+)
+def test_a_pair_without_the_difference_is_said(case, both, message, caplog):
+    prepare(dataclasses.replace(case, ncct=getattr(case, both), cta=getattr(case, both)))
+    assert f"case {case.name}: {message}" in caplog.text
+
+
+def test_a_good_pair_is_no_news(case, caplog):
+    prepare(case)
+    assert not caplog.records

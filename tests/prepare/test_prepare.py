@@ -20,7 +20,7 @@ from pydicom import Dataset, dcmread
 from ncct_cta.common import folders
 from ncct_cta.common.folders import locked_folder
 from ncct_cta.common.hu import AIR_HU
-from ncct_cta.data.cases import read_case_list
+from ncct_cta.data import read_case_list
 from ncct_cta.dicom import headers
 from ncct_cta.dicom.pseudonyms import KeyTable
 from ncct_cta.phantom.cohort import write_cohort
