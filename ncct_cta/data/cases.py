@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import random
 import re
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.errors import InputError
+from ..common.names import require_file_name, shortened
 from ..dicom.series import Series
 from ..volumes.nifti import case_name, nifti_suffix
 
@@ -61,9 +63,9 @@ def read_case_list(source: str | Path, *, val_fraction: float = 0.15, seed: int 
         InputError: if the source or a file it names is missing, or can't be understood, or a case stands in it twice.
     """
     source = Path(source)
-    if source.is_dir() and (source / DATALIST).exists():
+    if os.path.isdir(source) and (source / DATALIST).exists():
         source = source / DATALIST
-    if source.is_dir():
+    if os.path.isdir(source):  # which takes names that are too long, too
         return _split(_cases_of_folder(source), val_fraction, seed)
     return read_datalist(source, required=KINDS)
 
@@ -83,6 +85,7 @@ def _cases_of_folder(folder: Path) -> list[Case]:
             f"{folder}: holds no case, expected {DATALIST} or files named {{case}}_ncct.nii.gz and {{case}}_cta.nii.gz"
         )
     for name, files in found.items():
+        require_file_name(name, f"{folder}: the case")
         if "ncct" not in files:
             raise InputError(f"case {name}: {folder} holds its {', '.join(files)}, but no {name}_ncct.nii.gz; add it")
     return [Case(name, **files) for name, files in sorted(found.items())]
@@ -114,8 +117,8 @@ def read_datalist(path: Path, required: Iterable[str]) -> dict[str, list[Case]]:
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file or folder; check the path") from error
     except OSError as error:
-        raise InputError(f"{path}: can't be read ({error.strerror}); check its permissions") from error
-    except ValueError as error:  # both a JSON and a Unicode error are one
+        raise InputError(f"{shortened(path)}: can't be read ({error.strerror}); check the path") from error
+    except (ValueError, RecursionError) as error:  # both a JSON and a Unicode error are ValueErrors
         raise InputError(f"{path}: expected a folder or a datalist, but this is no valid JSON ({error})") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: is a {type(content).__name__}, expected an object with the keys {_listed(SPLITS)}")
@@ -139,8 +142,8 @@ def _read_split(path: Path, split: str, entries: Any, required: Iterable[str]) -
             raise InputError(f"{path}: case {case.name} of {split} has no cta; add it, or move the case to testing")
         for kind in required:
             file = getattr(case, kind)
-            if file is not None and not file.is_file():
-                raise InputError(f"{path}: case {case.name} of {split}: its {kind} {file} does not exist")
+            if file is not None and not os.path.isfile(file):
+                raise InputError(f"{path}: case {case.name} of {split}: its {kind} {shortened(file)} does not exist")
     return cases
 
 
@@ -164,8 +167,7 @@ def _read_entry(path: Path, where: str, entry: Any) -> Case:
     if "ncct" not in files:
         raise InputError(f"{path}: {where} has no ncct, expected the path of the non-contrast CT")
     name = str(entry.get("case", case_name(files["ncct"])))
-    if name in ("", ".", "..") or re.search(r"[/\\]", name):
-        raise InputError(f"{path}: {where}: the case {name!r} can't name an output file; leave out slashes")
+    require_file_name(name, f"{path}: {where}: the case")
     return Case(name, **files)
 
 
