@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from .errors import InputError, reason_of
+from .names import shortened
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,8 @@ def writable_folder(folder: str | Path, remedy: str = "choose another --output")
         Path(folder).mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise InputError(f"the output folder {folder} can't be written ({reason_of(error)}); {remedy}") from error
+        reason = f"the output folder {shortened(folder)} can't be written ({reason_of(error)})"
+        raise InputError(f"{reason}; {remedy}") from error
     return Path(folder)
 
 

@@ -95,6 +95,10 @@ class HUWindow:
             hu = hu.float()
         return (hu.clip(self.lower, self.upper) - self.lower) / self.half_width - 1
 
+    def denormalise(self, normalised: Array) -> Array:
+        """Scale values in [-1, 1] back to HU; nothing is clipped."""
+        return (normalised + 1) * self.half_width + self.lower
+
     def apply_change(self, ncct_hu: Array, normalised_change: Array) -> Array:
         """Add a change predicted in the networks' range to the NCCT, in HU.
 

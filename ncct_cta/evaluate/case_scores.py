@@ -17,12 +17,16 @@ from ..data import Case
 from ..metrics import CaseImages, Column, ComparedImages, dice, scores
 from ..volumes.hu_check import require_hu_inside
 from ..volumes.nifti import Volume, read_ct, read_mask, require_same_grid
-from ..volumes.orientation import oriented_like, spacing_to_ras, to_ras
-from .results import HU_REMAP, IDENTITY, Method, ScoreRow
+from ..volumes.orientation import spacing_to_ras, to_ras
+from .failures import Failure
+from .prediction_files import read_prediction
+from .results import IDENTITY, Method, ScoreRow
 
 # Lung and gas in a body: a prediction that keeps a tenth of the NCCT's is in HU, however blurred or noisy it is.
 LEAST_AIR, KEPT_AIR = 0.02, 0.1
 SAME_ANATOMY_DICE = 0.9
+# So many voxels of the CTA above the prediction's highest value, most of which has exactly this value there: no chance.
+LEAST_CLIPPED, CLIPPED_SHARE = 20, 0.5
 
 
 @dataclass
@@ -41,7 +45,7 @@ class CaseScores:
     missing: frozenset[str] = frozenset()
     remarks: list[str] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
-    failure: str | None = None
+    failure: Failure | None = None
 
 
 def score_case(
@@ -70,7 +74,7 @@ def score_case(
     for method in methods:
         path = method.predictions[case.name]
         is_identity = path == case.ncct
-        prediction = ncct.array if is_identity else _prediction(path, ncct)
+        prediction = ncct.array if is_identity else read_prediction(method, case.name, ncct)
         compared = images.compared_with(to_ras(prediction, ncct.affine)[0])
         if not is_identity:
             found.remarks += _check_prediction(compared, method, case)
@@ -114,12 +118,6 @@ def _require_enhancement(images: CaseImages, case: Case) -> None:
         )
 
 
-def _prediction(path: Path, ncct: Volume) -> np.ndarray:
-    prediction = oriented_like(read_ct(path), ncct)  # other programs may write RAS where the NCCT is LPS
-    require_same_grid(ncct, prediction, names=("the NCCT", f"the prediction {path}"))
-    return prediction.array
-
-
 def _require_hu_in_body(images: ComparedImages, path: Path) -> None:
     """Look inside the body: around it other programs write -1024 whatever their values inside are."""
     body = images.case.masks[BODY]
@@ -134,11 +132,10 @@ def _check_prediction(images: ComparedImages, method: Method, case: Case) -> lis
     """Refuse what isn't a prediction in HU; return remarks on what is odd."""
     prediction, ncct = images.prediction, images.case.ncct
     path = method.predictions[case.name]
-    made_elsewhere = method.run is None and method.name != HU_REMAP
-    if made_elsewhere:  # what is made here is in HU, however poor it is
+    if method.made_elsewhere:
         _require_hu_in_body(images, path)
     if np.array_equal(prediction, ncct):
-        if made_elsewhere:
+        if method.made_elsewhere:
             raise InputError(
                 f"{path}: is the NCCT of {case.name}, voxel for voxel; give its prediction (the NCCT is in the table "
                 "as the identity anyway)"
@@ -146,10 +143,27 @@ def _check_prediction(images: ComparedImages, method: Method, case: Case) -> lis
         return [f"{method.name} changes nothing in {case.name}: its prediction is the NCCT."]
     if np.array_equal(prediction, images.case.cta):
         return [f"{method.name}'s prediction of {case.name} is the CTA itself, voxel for voxel: this proves nothing."]
-    overlap = dice(prediction > LUNG_UPPER_HU, ncct > LUNG_UPPER_HU)
+    body = images.case.masks[BODY]  # around it other programs write what they like
+    overlap = dice((prediction > LUNG_UPPER_HU) & body, (ncct > LUNG_UPPER_HU) & body)
     if overlap < SAME_ANATOMY_DICE:
         return [
             f"{method.name}'s prediction of {case.name} shows another anatomy than the NCCT (Dice of their tissue "
             f"{overlap:.2f}): is it another patient's, or mirrored?"
         ]
-    return []
+    return _on_clipping(images, method, case)
+
+
+def _on_clipping(images: ComparedImages, method: Method, case: Case) -> list[str]:
+    """A remark if the prediction ends at a value that much of the CTA lies above: bright vessels are cut off."""
+    body = images.case.masks[BODY]
+    if not body.any():
+        return []
+    prediction, cta = images.prediction[body], images.case.cta[body]
+    top = prediction.max()
+    above = cta > top
+    if np.count_nonzero(above) < LEAST_CLIPPED or (prediction[above] == top).mean() < CLIPPED_SHARE:
+        return []
+    return [
+        f"{method.name}'s prediction of {case.name} is cut off at {top:g} HU, and the CTA goes up to {cta.max():g} HU: "
+        "contrast above is lost."
+    ]

@@ -40,10 +40,13 @@ def build_parser() -> argparse.ArgumentParser:
     add("--output", default=OUTPUT, metavar="DIR", help=f"the folder to write to (default: {OUTPUT})")
     add("--window", type=float, nargs=2, metavar=("LOWER", "UPPER"),
         help="second range of PSNR and SSIM in HU (default: the first run's window)")  # fmt: skip
+    add("--pred-window", type=float, nargs=2, metavar=("LOWER", "UPPER"),
+        help="the values of every --pred lie in [-1, 1], which stand for these HU (default: they are HU)")  # fmt: skip
     add_options(parser, RunningOptions, of="of a run: ")
     add("--jobs", type=int, default=0, help="cases scored side by side (default: as cores and memory allow)")
     add("--json", action="store_true", help="print the summary as JSON and nothing else")
     add("--no-report", action="store_true", help="write no report.html")
+    add("--debug", action="store_true", help="log where it happened if a case fails in a way that nobody foresaw")
     return parser
 
 
@@ -55,7 +58,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     sources = [parse_source(word, is_run=is_run) for is_run, word in arguments.sources]
     if arguments.datalist:
         require_path(arguments.datalist)
-    from .running import run_evaluation, show  # PyTorch, MONAI and Ignite: what is wrong by now is said by now
+    from .running import (  # PyTorch, MONAI and Ignite: what is wrong by now is said by now
+        require_all_scored,
+        run_evaluation,
+        show,
+    )
     from .score_files import summary_of
 
     evaluation = run_evaluation(
@@ -64,14 +71,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         split=arguments.split,
         output=arguments.output,
         window=arguments.window,
+        pred_window=arguments.pred_window,
         running=parse_options(RunningOptions, arguments),
         jobs=arguments.jobs,
         report=not arguments.no_report,
+        debug=arguments.debug,
     )
     if arguments.json:
         print(to_json(summary_of(evaluation)), end="")
     else:
         show(evaluation, arguments.output, report=not arguments.no_report)
+    require_all_scored(evaluation)
 
 
 def _word(is_run: bool, word: str) -> tuple[bool, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 
 from ..common.folders import writable_folder
@@ -10,9 +10,10 @@ from ..common.hu import HUWindow
 from ..data import Case
 from ..metrics import Column, columns, headlines
 from .case_scores import CaseScores
+from .failures import Failure, log_failures, require_none
 from .missing_masks import complete_masks
 from .predictions import remap
-from .results import DEFAULT_WINDOW, HU_REMAP, IDENTITY, Evaluation, Method
+from .results import DEFAULT_WINDOW, HU_REMAP, IDENTITY, Evaluation, Method, Statistic
 from .score_files import write_tables
 from .scoring import score_cases
 from .selection import listed
@@ -30,53 +31,100 @@ def evaluate(
     window: HUWindow = DEFAULT_WINDOW,
     jobs: int = 0,
     remarks: Sequence[str] = (),
+    failures: Mapping[str, Failure] | None = None,
 ) -> Evaluation:
     """Score methods beside the baselines, and write ``scores.csv``, ``summary.csv`` and ``summary.json``.
 
+    A case that can't be scored doesn't stop the others: it is left out of the figures, named in the remarks and kept
+    in ``Evaluation.failures``; ``require_none`` raises what there is to say of them.
+
     Args:
         cases: with NCCT and CTA; masks that aren't given are computed and written under ``output``.
-        methods: each with a prediction of every case, in HU on the NCCT's grid.
+        methods: each with a prediction of every case, on the NCCT's grid.
         output: the folder to write to; made if missing.
         training: pairs, none of them among ``cases``, to fit the HU remap on; without any it is left out.
         window: the range of PSNR and SSIM beside SynthRAD's.
         jobs: cases scored side by side; 0: as many as cores and memory allow. It changes no figure. Other processes
             import the calling script: it needs Python's ``if __name__ == "__main__"``.
         remarks: plain sentences that belong to the result.
+        failures: of cases that failed before, which are not among ``cases``.
 
     Raises:
-        InputError: if a file can't be used or the folder can't be written.
+        InputError: if no case can be scored or the folder can't be written.
     """
     folder = writable_folder(output)
-    completed, on_masks = complete_masks(cases, folder / MASKS)
-    baselines = [Method(IDENTITY, {case.name: case.ncct for case in cases})]
-    if training:
-        baselines.append(remap(training, cases, folder / HU_REMAP))
+    failed = dict(failures or {})
+    count = len(cases) + len(failed)
+    completed, on_masks = complete_masks(cases, folder / MASKS, failed)
+    baselines, on_baselines = _baselines(completed, training, folder, failed)
     compared = (*baselines, *methods)
-    scored = score_cases(completed, compared, columns=columns(window), jobs=jobs)
-    rows = tuple(row for found in scored for row in found.rows)
-    on_scores = [remark for found in scored for remark in found.remarks]
-    on_missing = _not_available(completed, scored, columns(window))
+    kept = [case for case in completed if case.name not in failed]
+    scored = _scored(kept, compared, columns(window), jobs, failed)
+    log_failures(failed, count)
+    if not scored:
+        require_none(failed, count)
+    rows = tuple(row for _, scores in scored for row in scores.rows)
     summary = summarise(rows, columns(window))
-    counts = {each.title: min(own[each.name].cases for own in summary.values()) for each in headlines(window)}
-    too_few = conclusion(len(cases), counts)
+    on_scores = [remark for _, scores in scored for remark in scores.remarks]
+    on_missing = _not_available(scored, columns(window))
+    all_remarks = (*_on_number(summary, len(scored), failed, window), *remarks, *on_baselines, *on_masks, *on_scores)
     evaluation = Evaluation(
-        cases=tuple(completed),
+        cases=tuple(case for case, _ in scored),
         methods=compared,
         rows=rows,
         summary=summary,
-        remarks=(*([too_few] if too_few else []), *remarks, *on_masks, *on_scores, *on_missing),
+        remarks=(*all_remarks, *on_missing),
         window=window,
+        failures=failed,
     )
     write_tables(evaluation, folder)
     return evaluation
 
 
-def _not_available(cases: Sequence[Case], scored: Sequence[CaseScores], columns: Sequence[Column]) -> list[str]:
+def _baselines(
+    cases: Sequence[Case], training: Sequence[Case], folder: Path, failures: MutableMapping[str, Failure]
+) -> tuple[list[Method], list[str]]:
+    """The identity, and the HU remap where there are pairs to fit it on; remarks on pairs that can't be used."""
+    identity = Method(IDENTITY, {case.name: case.ncct for case in cases})
+    if not training or not cases:
+        return [identity], []
+    fitted, unusable = remap(training, cases, folder / HU_REMAP, failures)
+    remarks = [f"HU remap: fitted without {name}. {failure.reason}" for name, failure in unusable.items()]
+    if fitted is None:
+        return [identity], [*remarks, "HU remap: n/a, because no training pair can be read."]
+    return [identity, fitted], remarks
+
+
+def _scored(
+    cases: Sequence[Case],
+    methods: Sequence[Method],
+    columns: Sequence[Column],
+    jobs: int,
+    failures: MutableMapping[str, Failure],
+) -> list[tuple[Case, CaseScores]]:
+    """The cases that can be scored, with their scores; the others join the failures."""
+    if not cases:
+        return []
+    found = list(zip(cases, score_cases(cases, methods, columns=columns, jobs=jobs), strict=True))
+    failures.update({case.name: scores.failure for case, scores in found if scores.failure is not None})
+    return [(case, scores) for case, scores in found if scores.failure is None]
+
+
+def _on_number(
+    summary: Mapping[str, Mapping[str, Statistic]], cases: int, failures: Mapping[str, Failure], window: HUWindow
+) -> list[str]:
+    """Remarks on what is left out of the figures, and on figures of too few cases."""
+    counts = {each.title: min(own[each.name].cases for own in summary.values()) for each in headlines(window)}
+    too_few = conclusion(cases, counts)
+    return [*(f"Not scored: {failure.reason}" for failure in failures.values()), *([too_few] if too_few else [])]
+
+
+def _not_available(scored: Sequence[tuple[Case, CaseScores]], columns: Sequence[Column]) -> list[str]:
     """A remark on the scores that cases lack for a reason that no other remark gives: empty regions have theirs."""
     lacking: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for metric in dict.fromkeys(column.metric for column in columns):
         names = {column.name for column in columns if column.metric == metric}
-        without = tuple(case.name for case, found in zip(cases, scored, strict=True) if found.missing & names)
+        without = tuple(case.name for case, scores in scored if scores.missing & names)
         if without:
             lacking.setdefault((metric.missing, without), []).append(metric.short)
     return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,34 +17,48 @@ from ..transforms.lung_mask import compute_lung_mask
 from ..volumes.nifti import Volume, read_ct, require_same_grid
 from ..volumes.nifti_write import write_mask_like
 from ..volumes.orientation import from_ras, spacing_to_ras, to_ras
+from .failures import Failure, collected
 from .provenance import Provenance
 from .selection import listed
 
 
-def complete_masks(cases: Sequence[Case], folder: Path) -> tuple[list[Case], list[str]]:
+def complete_masks(
+    cases: Sequence[Case], folder: Path, failures: MutableMapping[str, Failure]
+) -> tuple[list[Case], list[str]]:
     """Compute lung masks and vessel masks where none is given.
 
     Args:
         cases: with NCCT and CTA.
         folder: where ``{case}_lung.nii.gz`` and ``{case}_vessel.nii.gz`` go; those that are up to date are used.
+        failures: gets the cases whose files can't be read or written, or whose NCCT and CTA are swapped.
 
     Returns:
-        the cases with their masks, None where nothing was found (no lung, no enhancement), and remarks that say so.
-
-    Raises:
-        InputError: if a file can't be read or written, or if NCCT and CTA are swapped.
+        the other cases with their masks, None where nothing was found (no lung, no enhancement), and remarks that say
+        so.
     """
     lacking = [case for case in cases if case.lung is None or case.vessel is None]
     if not lacking:
         return list(cases), []
     provenance = Provenance(folder)
-    completed, remarks = {case.name: case for case in cases}, []
+    completed = {case.name: case for case in cases}
     with tqdm(lacking, desc="masks", unit="case", leave=False) as bar:
         for case in bar:
-            lung = case.lung or _computed(case, folder / f"{case.name}_lung.nii.gz", _lung, [case.ncct], provenance)
-            pair = [case.ncct, _cta(case)]
-            vessel = case.vessel or _computed(case, folder / f"{case.name}_vessel.nii.gz", _vessel, pair, provenance)
-            completed[case.name] = replace(case, lung=lung, vessel=vessel)
+            with collected(failures, case.name):
+                completed[case.name] = _completed(case, folder, provenance)
+    kept = [case for name, case in completed.items() if name not in failures]
+    return kept, _on_masks([case for case in lacking if case.name not in failures], completed)
+
+
+def _completed(case: Case, folder: Path, provenance: Provenance) -> Case:
+    lung = case.lung or _computed(case, folder / f"{case.name}_lung.nii.gz", _lung, [case.ncct], provenance)
+    pair = [case.ncct, _cta(case)]
+    vessel = case.vessel or _computed(case, folder / f"{case.name}_vessel.nii.gz", _vessel, pair, provenance)
+    return replace(case, lung=lung, vessel=vessel)
+
+
+def _on_masks(lacking: Sequence[Case], completed: Mapping[str, Case]) -> list[str]:
+    """What was computed for the cases that lacked a mask, and what wasn't found."""
+    remarks = []
     for kind, meaning in (("lung", "computed from the NCCT"), ("vessel", "where the CTA enhances by over 80 HU")):
         given = [case.name for case in lacking if getattr(case, kind) is None]
         found = [name for name in given if getattr(completed[name], kind) is not None]
@@ -55,7 +69,7 @@ def complete_masks(cases: Sequence[Case], folder: Path) -> tuple[list[Case], lis
             remarks.append(
                 f"No {kind} mask was given for {listed(none)}, and none was found: its scores are n/a there."
             )
-    return list(completed.values()), remarks
+    return remarks
 
 
 def _computed(

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from ..common.errors import InputError
+from ..common.keys import CASE
 from ..data import Case, read_case_list
-from ..engines.inference import OUTPUT_SUFFIX
+from ..engines.inference import FAILURE, OUTPUT_SUFFIX
 from ..infer.options import RunningOptions
-from ..infer.running import engine_of, run_inference, trained_model
+from ..infer.running import engine_of, trained_model
 from ..metrics import HURemap
 from ..runs.files import BEST, CONFIG, LAST
 from ..settings.sections import Settings
-from ..volumes.nifti import read_ct
+from ..volumes.nifti import read_ct, require_same_grid
 from ..volumes.nifti_write import write_like
+from .failures import Failure, collected
 from .provenance import Provenance
 from .results import HU_REMAP, Method
 from .selection import MethodSource, listed
 
 
-def predict(source: MethodSource, cases: Sequence[Case], folder: Path, options: RunningOptions) -> Method:
+def predict(
+    source: MethodSource,
+    cases: Sequence[Case],
+    folder: Path,
+    options: RunningOptions,
+    failures: MutableMapping[str, Failure],
+) -> Method:
     """Synthesise the cases with a run's best weights; files that are up to date are used as they are.
 
     Args:
@@ -30,49 +39,98 @@ def predict(source: MethodSource, cases: Sequence[Case], folder: Path, options: 
         cases: what to synthesise.
         folder: where ``{case}_syncta.nii.gz`` are written.
         options: how the network runs.
+        failures: gets the cases that can't be synthesised.
 
     Raises:
-        InputError: if the run can't be used or a case can't be synthesised.
+        InputError: if the run can't be used.
     """
     provenance = Provenance(folder)
     files = {case.name: folder / f"{case.name}{OUTPUT_SUFFIX}" for case in cases}
     # The weights, and the settings that say how to use them.
     trained = [path for path in (source.path / name for name in (BEST, LAST, CONFIG)) if path.is_file()]
-    # Another precision than the run's gives other voxels, which are kept for nobody.
-    outdated = [
-        case for case in cases if options.amp or not provenance.is_current(files[case.name], [case.ncct, *trained])
-    ]
+    precision = options.amp  # another than the run's gives other voxels
+    outdated = _outdated(cases, files, trained, provenance, failures, precision=precision)
     if outdated:
         model = trained_model(str(source.path), "", options)
         bar = tqdm(outdated, desc=f"synthesise with {source.name}", unit="case", leave=False)
         engine = engine_of(model, bar, folder, overwrite=True)
-        run_inference(engine, model)
-        for case in outdated if not options.amp else ():
-            provenance.add(files[case.name], [case.ncct, *trained])
+        if model.untrained:
+            raise InputError(f"{source.path}: there are no trained weights in it; give the folder of a training")
+        engine.run()
+        failures.update({output[CASE]: Failure(output[FAILURE]) for output in engine.outputs if output[FAILURE]})
+        for case in outdated:
+            if case.name not in failures:
+                provenance.add(files[case.name], [case.ncct, *trained], precision=precision)
     return Method(source.name, files, run=source.path)
 
 
-def remap(training: Sequence[Case], cases: Sequence[Case], folder: Path) -> Method:
+def remap(
+    training: Sequence[Case], cases: Sequence[Case], folder: Path, failures: MutableMapping[str, Failure]
+) -> tuple[Method | None, dict[str, Failure]]:
     """Fit the HU remap on the training pairs alone and write what it predicts; up-to-date files are used.
 
     Args:
         training: pairs, none of which is scored.
         cases: what to predict.
         folder: where ``{case}_syncta.nii.gz`` are written.
+        failures: gets the cases that can't be read or written.
+
+    Returns:
+        the method, None if no pair can be used; and the pairs that can't, by name.
     """
     provenance = Provenance(folder)
-    pairs = [(case.ncct, case.cta) for case in training if case.cta is not None]
-    sources = [path for pair in pairs for path in pair]
+    unusable: dict[str, Failure] = {}
+    sources = [path for case in training for path in _files_of_pair(case, unusable)]
     files = {case.name: folder / f"{case.name}{OUTPUT_SUFFIX}" for case in cases}
-    outdated = [case for case in cases if not provenance.is_current(files[case.name], [case.ncct, *sources])]
+    outdated = _outdated(cases, files, sources, provenance, failures) if sources else list(cases)
     if outdated:
-        with tqdm(pairs, desc="fit the HU remap", unit="pair", leave=False) as bar:
-            fitted = HURemap((read_ct(ncct).array, read_ct(cta).array) for ncct, cta in bar)
+        with tqdm(training, desc="fit the HU remap", unit="pair", leave=False) as bar:
+            fitted = HURemap(_readable(bar, unusable))
+        if len(unusable) == len(training):
+            return None, unusable
         for case in outdated:
-            volume = read_ct(case.ncct)
-            write_like(fitted(volume.array), volume, files[case.name], description="HU remap, not for diagnosis")
-            provenance.add(files[case.name], [case.ncct, *sources])
-    return Method(HU_REMAP, files)
+            with collected(failures, case.name):
+                volume = read_ct(case.ncct)
+                write_like(fitted(volume.array), volume, files[case.name], description="HU remap, not for diagnosis")
+                if not unusable:  # else it is tried again next time
+                    provenance.add(files[case.name], [case.ncct, *sources])
+    return Method(HU_REMAP, files), unusable
+
+
+def _files_of_pair(case: Case, unusable: MutableMapping[str, Failure]) -> list[Path]:
+    """The files of a training pair; none, and why, where one isn't there."""
+    files = [path for path in (case.ncct, case.cta) if path is not None]
+    gone = [path for path in files if not path.is_file()]
+    if gone:
+        unusable[case.name] = Failure(f"{gone[0]}: there is no such file; check the path")
+    return [] if gone else files
+
+
+def _readable(pairs: Iterable[Case], unusable: MutableMapping[str, Failure]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """NCCT and CTA of each pair in HU; why not, where they can't be read."""
+    for case in pairs:
+        if case.name not in unusable and case.cta is not None:
+            with collected(unusable, case.name):
+                ncct, cta = read_ct(case.ncct), read_ct(case.cta)
+                require_same_grid(ncct, cta, case=case.name)
+                yield ncct.array, cta.array
+
+
+def _outdated(
+    cases: Sequence[Case],
+    files: Mapping[str, Path],
+    sources: Sequence[Path],
+    provenance: Provenance,
+    failures: MutableMapping[str, Failure],
+    **choices: str,
+) -> list[Case]:
+    """The cases whose files aren't there as they were made from the NCCT, from ``sources`` and with ``choices``."""
+    found = []
+    for case in cases:
+        with collected(failures, case.name):
+            if not provenance.is_current(files[case.name], [case.ncct, *sources], **choices):
+                found.append(case)
+    return found
 
 
 def training_pairs(settings: Settings) -> list[Case]:

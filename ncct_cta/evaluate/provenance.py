@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..common.files import to_json, write_text
+from ..common.errors import InputError
+from ..common.files import sha256_of, to_json, write_text
+
+logger = logging.getLogger(__name__)
 
 NOTES = ".made_from.json"
 
 
 class Provenance:
-    """Notes of a folder's files: path, size and time of change of what each was made from, and of itself.
+    """Notes of a folder's files: what each was made from (path, size, time of change), how, and its own digest.
 
     Args:
         folder: where the files lie; the notes are a hidden file in it.
@@ -21,22 +25,60 @@ class Provenance:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        try:
-            content = json.loads((folder / NOTES).read_text())
-        except (OSError, ValueError):  # no notes yet, or damaged ones: everything is made again
-            content = {}
-        self._notes: dict[str, Any] = content if isinstance(content, dict) else {}
+        self._notes: dict[str, Any] = _read(folder / NOTES)
 
-    def is_current(self, file: Path, sources: Sequence[Path]) -> bool:
-        """Whether the file is there and neither it nor what it was made from has changed since."""
-        return file.is_file() and self._notes.get(file.name) == _note(file, sources)
+    def is_current(self, file: Path, sources: Sequence[Path], **choices: str) -> bool:
+        """Whether the file is there, whole, and what it was made from and with which choices hasn't changed since.
 
-    def add(self, file: Path, sources: Sequence[Path]) -> None:
+        A file that was cut, damaged or replaced is named in a warning: it is made again.
+        """
+        note = self._notes.get(file.name)
+        if not isinstance(note, dict) or not file.is_file() or note.get("made_from") != _origin(sources, choices):
+            return False
+        if note.get("sha256") == _digest(file):
+            return True
+        logger.warning("%s: isn't the file that was written here, it was cut or changed; it is made again", file)
+        return False
+
+    def add(self, file: Path, sources: Sequence[Path], **choices: str) -> None:
         """Note that a file was just made."""
-        self._notes[file.name] = _note(file, sources)
+        self._notes[file.name] = {"made_from": _origin(sources, choices), "sha256": _digest(file)}
         write_text(to_json(self._notes), self.folder / NOTES)
 
 
-def _note(file: Path, sources: Sequence[Path]) -> list[list[Any]]:
-    stats = [(path, path.stat()) for path in (file, *sources)]
-    return [[str(path.resolve()), stat.st_size, stat.st_mtime_ns] for path, stat in stats]
+def _read(path: Path) -> dict[str, Any]:
+    """The notes; none where there is no file, and where it can't be read, which is said: everything is made again."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError):
+        content = None
+    if isinstance(content, dict):
+        return content
+    logger.warning("%s: is damaged, so the files beside it are made again", path)
+    return {}
+
+
+def _origin(sources: Sequence[Path], choices: Mapping[str, str]) -> list[Any]:
+    """The choices, and path, size and time of change of each source.
+
+    Raises:
+        InputError: if one can't be looked at.
+    """
+    found: list[Any] = [dict(choices)]
+    for path in sources:
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise InputError(f"{path}: can't be read ({error.strerror or error}); check the path") from error
+        found.append([str(path.resolve()), stat.st_size, stat.st_mtime_ns])
+    return found
+
+
+def _digest(file: Path) -> str | None:
+    """None where the file can't be read."""
+    try:
+        return sha256_of(file)
+    except OSError:
+        return None

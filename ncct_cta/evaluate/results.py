@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..common.hu import HUWindow
 from ..data import Case
 from ..metrics import Column, columns, headlines
 from ..settings.sections import DataConfig
+from .failures import Failure
 
 IDENTITY, HU_REMAP = "identity", "hu_remap"
 BASELINES = (IDENTITY, HU_REMAP)
@@ -28,11 +29,18 @@ class Method:
         name: as tables show it.
         predictions: by case name, the NIfTI file in HU on the NCCT's grid; the identity's are the NCCTs.
         run: the training's folder, if it is one of ours: its ``metrics.csv`` holds the curves.
+        window: of predictions that are scaled from it to [-1, 1]; None: they are in HU.
     """
 
     name: str
     predictions: Mapping[str, Path]
     run: Path | None = None
+    window: HUWindow | None = None
+
+    @property
+    def made_elsewhere(self) -> bool:
+        """Whether another program made the predictions: what is made here is in HU, however poor it is."""
+        return self.run is None and self.name not in BASELINES
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,7 @@ class Evaluation:
         summary: by method and column.
         remarks: plain sentences on what the figures can't show, such as too few cases.
         window: the second range of PSNR and SSIM, beside SynthRAD's.
+        failures: why other cases, which are in none of the above, could not be scored.
     """
 
     cases: tuple[Case, ...]
@@ -79,6 +88,7 @@ class Evaluation:
     summary: Mapping[str, Mapping[str, Statistic]]
     remarks: tuple[str, ...] = ()
     window: HUWindow = DEFAULT_WINDOW
+    failures: Mapping[str, Failure] = field(default_factory=dict)
 
     @property
     def columns(self) -> tuple[Column, ...]:

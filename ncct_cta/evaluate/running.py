@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..common.errors import InputError, one_line_errors
 from ..common.folders import writable_folder
-from ..common.hu import HUWindow
+from ..common.hu import INT16_RANGE, HUWindow
 from ..infer.options import RunningOptions
 from ..runs.record import read_record
 from ..settings.sections import Settings
 from .command import OUTPUT
 from .comparison import evaluate
+from .failures import Failure, require_none
 from .predictions import predict, seen_in_training, training_pairs
 from .report.page import write_report
 from .results import DEFAULT_WINDOW, Evaluation
@@ -43,6 +45,7 @@ def run_bundle(
         raise InputError("neither pred nor run_dir is given; give folders of predictions, of trainings, or both")
     evaluation = run_evaluation(sources, running=RunningOptions.parse(running), **options)
     show(evaluation, options["output"], report=options["report"])
+    require_all_scored(evaluation)
 
 
 def run_evaluation(
@@ -52,9 +55,11 @@ def run_evaluation(
     split: str = "",
     output: str = OUTPUT,
     window: Sequence[float] | None = None,
+    pred_window: Sequence[float] | None = None,
     running: RunningOptions | None = None,
     jobs: int = 0,
     report: bool = True,
+    debug: bool = False,
 ) -> Evaluation:
     """Choose the cases, synthesise what is missing, score, and write tables and report.
 
@@ -64,13 +69,17 @@ def run_evaluation(
         split: of it; empty: testing, or else the first that has a CTA; see ``choose_cases``.
         output: the folder to write to.
         window: (lower, upper) of the second range of PSNR and SSIM in HU; None: the first run's window.
+        pred_window: (lower, upper) in HU that -1 and 1 stand for in every folder of predictions; None: they are in HU.
         running: how runs synthesise; None: as they were trained.
         jobs: cases scored side by side; 0: as many as cores and memory allow.
         report: whether to write ``report.html``.
+        debug: whether to log where it happened if a case fails in a way that nobody foresaw.
 
     Raises:
         InputError: if anything given can't be used.
     """
+    if debug:
+        logging.getLogger("ncct_cta").setLevel(logging.DEBUG)
     if jobs < 0:
         raise InputError(f"jobs is {jobs}, expected 0 (automatic) or more")
     require_unique_names(sources)
@@ -78,19 +87,25 @@ def run_evaluation(
     chosen = _choose(datalist, split, next(iter(runs.values()), None))
     folder = writable_folder(output)
     second_range = _window(window, runs)
-    methods = [
-        predict(source, chosen.cases, folder / PREDICTIONS / source.name, running or RunningOptions())
-        if source.is_run
-        else find_predictions(source.name, source.path, chosen.cases)
-        for source in sources
-    ]
+    scaled_from = None if pred_window is None else _hu_window("pred_window", pred_window)
+    failures: dict[str, Failure] = {}
+    methods = []
+    for source in sources:
+        cases = [case for case in chosen.cases if case.name not in failures]
+        if source.is_run:
+            own = folder / PREDICTIONS / source.name
+            methods.append(predict(source, cases, own, running or RunningOptions(), failures))
+        else:
+            methods.append(find_predictions(source.name, source.path, cases, window=scaled_from))
+    cases = [case for case in chosen.cases if case.name not in failures]
     seen = [seen_in_training(name, settings, chosen.cases) for name, settings in runs.items()]
     remarks = [*chosen.remarks, *(remark for remark in seen if remark)]
     if window is None:
         remarks += _on_windows(runs)
     evaluation = evaluate(
-        chosen.cases, methods, output=folder, training=chosen.training, window=second_range, jobs=jobs, remarks=remarks
-    )
+        cases, methods, output=folder, training=chosen.training, window=second_range, jobs=jobs, remarks=remarks,
+        failures=failures,
+    )  # fmt: skip
     if report:
         write_report(evaluation, folder / REPORT)
     return evaluation
@@ -103,6 +118,11 @@ def show(evaluation: Evaluation, output: str, *, report: bool) -> None:
     print(f"figures  {folder / SUMMARY}, {folder / SUMMARY_JSON}, of each case {folder / SCORES}")
     if report:
         print(f"report   {folder / REPORT}")
+
+
+def require_all_scored(evaluation: Evaluation) -> None:
+    """Raise an ``InputError`` that names the cases that could not be scored, if there are any."""
+    require_none(evaluation.failures, len(evaluation.cases) + len(evaluation.failures))
 
 
 def _choose(datalist: str, split: str, run: Settings | None) -> CaseSelection:
@@ -126,8 +146,13 @@ def _choose(datalist: str, split: str, run: Settings | None) -> CaseSelection:
 def _window(given: Sequence[float] | None, runs: Mapping[str, Settings]) -> HUWindow:
     if given is None:
         return HUWindow(*next(iter(runs.values())).data.window) if runs else DEFAULT_WINDOW
-    if len(given) != 2 or not given[0] < given[1]:
-        raise InputError(f"window is {list(given)}, expected the lower and the upper end in HU")
+    return _hu_window("window", given)
+
+
+def _hu_window(name: str, given: Sequence[float]) -> HUWindow:
+    low, high = INT16_RANGE  # of what a CT file holds
+    if len(given) != 2 or not low <= given[0] < given[0] + 1 <= given[1] <= high:
+        raise InputError(f"{name} is {list(given)}, expected the lower and the upper end in HU, in [{low}, {high}]")
     return HUWindow(*given)
 
 

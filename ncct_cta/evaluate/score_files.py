@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.files import to_json, write_table, write_text
+from ..common.names import shortened
 from ..metrics import NONVESSEL, Column
 from ..metrics.ranges import range_title
 from .results import IDENTITY, SHOWN_NAMES, Evaluation, Statistic
@@ -54,6 +55,7 @@ def summary_of(evaluation: Evaluation) -> dict[str, Any]:
             for column in evaluation.columns
         },
         "remarks": list(evaluation.remarks),
+        "failures": {case: failure.reason for case, failure in evaluation.failures.items()},
     }
 
 
@@ -135,16 +137,6 @@ def probability(p: float) -> str:
     if math.isnan(p):
         return "n/a"
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def shortened(name: str, most: int) -> str:
-    """A name of at most so many characters, without its middle: variants differ at the end, families at the start.
-
-    >>> shortened("unet_baseline_wide", 12)
-    'unet_...wide'
-    """
-    end = (most - 3) // 2
-    return name if len(name) <= most else f"{name[: most - 3 - end]}...{name[-end:]}"
 
 
 def _wrapped(text: str, indent: str = "") -> str:

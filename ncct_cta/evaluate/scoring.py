@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
 
-import numpy as np
-import torch
 from tqdm import tqdm
 
 from ..common.errors import InputError
@@ -16,6 +13,8 @@ from ..data import Case
 from ..metrics import Column
 from ..volumes.nifti import read_shape
 from .case_scores import CaseScores, score_case
+from .failures import NO_MEMORY, Failure, failure_of
+from .processes import side_by_side
 from .resources import available_bytes, usable_cores
 from .results import Method
 
@@ -39,10 +38,7 @@ def score_cases(
         jobs: processes side by side; 0: as many as cores and memory allow. It changes no figure.
 
     Returns:
-        what each case gives, in the cases' order.
-
-    Raises:
-        InputError: naming every case whose files can't be scored.
+        what each case gives, in the cases' order; where a case can't be scored, why.
     """
     jobs = min(jobs or planned_jobs(cases, len(methods)), len(cases))
     work = partial(_score_or_say_why, methods=methods, columns=columns)
@@ -51,18 +47,15 @@ def score_cases(
         if jobs == 1:
             found = [work(case, advance=bar.update) for case in cases]
         else:
-            for scores in _side_by_side(work, cases, jobs):
+            for scores in side_by_side(work, cases, jobs, _died):
                 found.append(scores)
                 bar.update(len(methods))
-    failures = [scores.failure for scores in found if scores.failure] or _duplicates(found, cases)
-    if failures:
-        raise InputError("; ".join(failures))
-    return found
+    return _without_duplicates(found, cases)
 
 
 def planned_jobs(cases: Sequence[Case], methods: int) -> int:
     """How many processes are worth their start and fit into the memory that is free."""
-    voxels = max(int(np.prod(read_shape(case.ncct))) for case in cases)
+    voxels = max(map(_voxels, cases))
     if voxels * methods * len(cases) < WORTH_A_PROCESS_VOXELS:
         return 1
     free = available_bytes()
@@ -70,12 +63,11 @@ def planned_jobs(cases: Sequence[Case], methods: int) -> int:
     return max(1, min(usable_cores(), fitting, len(cases)))
 
 
-def _side_by_side(work: Callable[[Case], CaseScores], cases: Sequence[Case], jobs: int) -> Iterator[CaseScores]:
-    # Fresh processes: a forked one would inherit PyTorch's threads in an unknown state.
-    threads = max(1, usable_cores() // jobs)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
-        yield from pool.map(work, cases)
+def _voxels(case: Case) -> int:
+    try:
+        return math.prod(read_shape(case.ncct))
+    except InputError:  # the case's failure, once it is read
+        return 0
 
 
 def _score_or_say_why(
@@ -84,23 +76,28 @@ def _score_or_say_why(
     columns: Sequence[Column],
     advance: Callable[[int], object] = lambda count: None,
 ) -> CaseScores:
-    """The scores, or why there are none: one error then names all the cases to mend."""
+    """The scores, or why there are none, whatever was raised: the other cases go on."""
     try:
         return score_case(case, methods, columns, advance)
-    except InputError as error:
-        return CaseScores(failure=str(error))
+    except Exception as error:
+        return CaseScores(failure=failure_of(case.name, error))
 
 
-def _duplicates(found: Sequence[CaseScores], cases: Sequence[Case]) -> list[str]:
-    """Predictions of two cases that are one: at least one of them is in the wrong place."""
-    seen: dict[tuple[str, str], str] = {}
-    failures = []
-    for case, scores in zip(cases, found, strict=True):
+def _died(case: Case) -> CaseScores:
+    return CaseScores(failure=Failure(f"case {case.name}: its process was killed; {NO_MEMORY}"))
+
+
+def _without_duplicates(found: Sequence[CaseScores], cases: Sequence[Case]) -> list[CaseScores]:
+    """Predictions of two cases that are one fail both: at least one of them is in the wrong place."""
+    kept = list(found)
+    seen: dict[tuple[str, str], int] = {}
+    for number, scores in enumerate(found):
         for method, digest in scores.digests.items():
-            other = seen.setdefault((method, digest), case.name)
-            if other != case.name:
-                failures.append(
-                    f"method {method}: the predictions of {other} and {case.name} are the same voxel for voxel; one of "
-                    "them is misplaced"
+            first = seen.setdefault((method, digest), number)
+            if first != number:
+                failure = Failure(
+                    f"method {method}: the predictions of {cases[first].name} and {cases[number].name} are the same "
+                    "voxel for voxel; one of them is misplaced"
                 )
-    return failures
+                kept[first] = kept[number] = CaseScores(failure=failure)
+    return kept

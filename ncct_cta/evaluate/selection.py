@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..common.errors import InputError
+from ..common.hu import HUWindow
 from ..data import Case, read_case_list
 from ..data.cases import ALL_SPLITS, DATALIST, SPLITS
 from .results import HU_REMAP, IDENTITY, SHOWN_NAMES, Method
@@ -98,8 +100,14 @@ def choose_cases(
     return CaseSelection(tuple(cases), tuple(training), tuple(remark for remark in remarks if remark))
 
 
-def find_predictions(name: str, folder: Path, cases: Sequence[Case]) -> Method:
+def find_predictions(name: str, folder: Path, cases: Sequence[Case], *, window: HUWindow | None = None) -> Method:
     """A method whose predictions lie in a folder, named as in ``PREDICTION_NAMES``.
+
+    Args:
+        name: of the method.
+        folder: where the files lie.
+        cases: each has one there.
+        window: the HU that -1 and 1 stand for in them; None: they are in HU.
 
     Raises:
         InputError: if a case has none, or the NCCT itself lies in its place.
@@ -107,7 +115,7 @@ def find_predictions(name: str, folder: Path, cases: Sequence[Case]) -> Method:
     found: dict[str, Path] = {}
     for case in cases:
         candidates = (folder / pattern.format(case=case.name) for pattern in PREDICTION_NAMES)
-        path = next((path for path in candidates if path.is_file()), None)
+        path = next((path for path in candidates if os.path.isfile(path)), None)
         if path is None:
             continue
         if path.resolve() == case.ncct.resolve():
@@ -119,7 +127,7 @@ def find_predictions(name: str, folder: Path, cases: Sequence[Case]) -> Method:
             f"method {name}: {folder} holds no prediction of {listed(missing)} ({len(missing)} of {len(cases)} cases); "
             "expected {case}_syncta.nii.gz or {case}.nii.gz"
         )
-    return Method(name, found)
+    return Method(name, found, window=window)
 
 
 def listed(names: Sequence[str]) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..common.errors import InputError
+from ..common.names import require_file_name, shortened
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,10 @@ def parse_source(word: str, *, is_run: bool) -> MethodSource:
         InputError: if there is no such folder, or the name can't be that of a folder.
     """
     name, given, rest = word.partition("=")
-    if not given or Path(word).is_dir():  # a folder's name may hold the sign
+    if not given or os.path.isdir(word):  # a folder's name may hold the sign
         name, rest = Path(word).resolve().name, word
-    path = Path(rest)
-    if not path.is_dir():
-        raise InputError(f"{rest}: there is no such folder; give a folder of {'a run' if is_run else 'predictions'}")
-    if name in ("", ".", "..") or "/" in name or "\\" in name:
-        raise InputError(f"{word!r}: {name!r} can't name a method; expected NAME=DIR with a name without slashes")
-    return MethodSource(name, path, is_run)
+    if not os.path.isdir(rest):
+        kind = "a run" if is_run else "predictions"
+        raise InputError(f"{shortened(rest)}: there is no such folder; give a folder of {kind}")
+    require_file_name(name, f"{shortened(rest)}: the name of the method,")
+    return MethodSource(name, Path(rest), is_run)

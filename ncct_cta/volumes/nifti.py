@@ -78,6 +78,11 @@ def read_ct(path: str | Path) -> Volume:
     return volume
 
 
+def read_values(path: str | Path) -> Volume:
+    """Read a volume whose values need not be HU, such as a prediction of another program; otherwise as ``read_ct``."""
+    return _read(Path(path))
+
+
 def read_mask(path: str | Path, like: Volume | None = None) -> np.ndarray:
     """Read a mask: (X, Y, Z) uint8, 1 wherever the file is above 0.
 

@@ -138,7 +138,10 @@ def normalised(array: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (normalised, ["the values lie in [-1, 1]", "(x + 1) / 2 * (UPPER - LOWER)"]),
+        (
+            normalised,
+            ["the values lie in [-1, 1]", "--pred-window LOWER UPPER", "LOWER + (x + 1) / 2 * (UPPER - LOWER)"],
+        ),
         (lambda array: (array + 1024) / 16, ["the values lie in [", "x / 255 * (UPPER - LOWER)"]),
     ],
     ids=["-1..1", "0..255"],
@@ -209,13 +212,14 @@ def test_swapped_ncct_and_cta_are_refused(cohort, tmp_path, capsys, masks: tuple
     assert "the two are swapped" in refused(capsys, tmp_path / "datalist.json", tmp_path)
 
 
-def test_one_prediction_for_two_cases_is_refused(cohort, tmp_path, capsys) -> None:
+def test_one_prediction_for_two_cases_is_refused(cohort, tmp_path, capsys, caplog) -> None:
     folder = tmp_path / "p"
     for name in ("phantom000", "phantom001", "phantom002", "phantom003"):
         predict(cohort, folder, shifted, name)
     shutil.copy(folder / "phantom000_syncta.nii.gz", folder / "phantom002_syncta.nii.gz")
     line = refused(capsys, cohort, tmp_path, "--pred", folder, "--split", "all")
-    assert "the predictions of phantom000 and phantom002 are the same voxel for voxel" in line
+    assert "2 of 4 cases can't be scored, for the reasons above: phantom000, phantom002" in line
+    assert "the predictions of phantom000 and phantom002 are the same voxel for voxel" in caplog.text
 
 
 def test_another_patients_prediction_is_remarked(cohort, tmp_path, capsys) -> None:
@@ -223,12 +227,14 @@ def test_another_patients_prediction_is_remarked(cohort, tmp_path, capsys) -> No
     assert "another anatomy than the NCCT" in " ".join(capsys.readouterr().out.split())
 
 
-def test_all_bad_cases_are_named_in_one_line(cohort, tmp_path, capsys) -> None:
+def test_all_bad_cases_are_named_in_one_line_after_their_reasons(cohort, tmp_path, capsys, caplog) -> None:
     folder = tmp_path / "p"
     for name in ("phantom000", "phantom001", "phantom002", "phantom003"):
         predict(cohort, folder, normalised if name in ("phantom000", "phantom002") else shifted, name)
     line = refused(capsys, cohort, tmp_path, "--pred", folder, "--split", "all")
-    assert [name in line for name in ("phantom000_s", "phantom001_s", "phantom002_s", "phantom003_s")] == [1, 0, 1, 0]
+    for number, expected in enumerate((True, False, True, False)):
+        assert (f"phantom00{number}" in line) == expected
+        assert (f"phantom00{number}_syncta.nii.gz: the values lie in" in caplog.text) == expected
 
 
 @pytest.mark.parametrize(
@@ -238,6 +244,8 @@ def test_all_bad_cases_are_named_in_one_line(cohort, tmp_path, capsys) -> None:
         (["--run", "nowhere"], "nowhere: there is no such folder; give a folder of a run"),
         (["--split", "tests"], "split 'tests': expected training, validation, testing or all"),
         (["--window", "240", "-160"], "window is [240.0, -160.0], expected the lower and the upper end"),
+        (["--window", "0", "1e-9"], "window is [0.0, 1e-09], expected the lower and the upper end"),
+        (["--pred-window", "0", "1e9"], "pred_window is [0.0, 1000000000.0], expected the lower and the upper end"),
         (["--jobs", "-1"], "jobs is -1"),
         (["--pred", "identity=."], "the name 'identity' is a baseline's"),
         (["--pred", "HU remap=."], "the name 'HU remap' is a baseline's"),

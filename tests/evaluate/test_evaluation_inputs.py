@@ -124,8 +124,28 @@ def test_a_method_is_named_by_its_folder_or_before_the_equals_sign(tmp_path: Pat
     assert parse_source(f"G={tmp_path}", is_run=True).name == "G"
     assert parse_source(str(tmp_path), is_run=False).name == tmp_path.name
     assert parse_source(str(tmp_path / "a=b"), is_run=False).name == "a=b"
-    with pytest.raises(InputError, match="can't name a method"):
-        parse_source(f"runs/g={tmp_path}", is_run=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("runs/g", "leave out slashes"),
+        ("a\nb", "can't be printed"),
+        ("\udcff", "can't be printed"),
+        ("x" * 300, "300 b"),
+    ],
+    ids=["slash", "line end", "not UTF-8", "long"],
+)
+def test_a_name_that_no_folder_can_have_is_refused_in_one_line(tmp_path: Path, name: str, words: str) -> None:
+    with pytest.raises(InputError, match=words) as refused:
+        parse_source(f"{name}={tmp_path}", is_run=True)
+    assert len(str(refused.value).replace(str(tmp_path), "")) < 250
+
+
+def test_a_folder_whose_name_is_too_long_is_none(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no such folder") as refused:
+        parse_source("x" * 300, is_run=False)
+    assert len(str(refused.value)) < 250
 
 
 def test_a_list_that_fits_is_whole() -> None:

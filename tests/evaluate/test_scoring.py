@@ -6,7 +6,6 @@ import pytest
 
 from ncct_cta.data import read_case_list
 from ncct_cta.evaluate import resources, scoring
-from ncct_cta.evaluate.provenance import Provenance
 from ncct_cta.evaluate.scoring import BYTES_PER_PROCESS, BYTES_PER_VOXEL, MEMORY_SHARE, planned_jobs
 
 
@@ -41,33 +40,3 @@ def test_free_memory_is_that_of_the_machine_within_the_control_groups_limit(
     assert resources.available_bytes() == 4000 * 1024
     (tmp_path / "memory.max").write_text("3000\n")
     assert resources.available_bytes() == 2000
-
-
-def made(folder: Path) -> tuple[Path, Path]:
-    """A file and what it was made from, noted."""
-    folder.mkdir(exist_ok=True)
-    product, source = folder / "product", folder / "source"
-    product.write_text("made")
-    source.write_text("source")
-    Provenance(folder).add(product, [source])
-    return product, source
-
-
-def test_a_file_is_current_while_neither_it_nor_its_sources_change(tmp_path: Path) -> None:
-    product, source = made(tmp_path)
-    assert Provenance(tmp_path).is_current(product, [source])
-    assert not Provenance(tmp_path).is_current(product, [])
-    source.write_text("another source")
-    assert not Provenance(tmp_path).is_current(product, [source])
-    product, source = made(tmp_path)
-    product.write_text("replaced by hand")
-    assert not Provenance(tmp_path).is_current(product, [source])
-    product.unlink()
-    assert not Provenance(tmp_path).is_current(product, [source])
-
-
-def test_damaged_notes_count_as_none(tmp_path: Path) -> None:
-    product, source = made(tmp_path)
-    for content in ("{", "[]", "\udcff"):
-        (tmp_path / ".made_from.json").write_bytes(content.encode("utf-8", "surrogateescape"))
-        assert not Provenance(tmp_path).is_current(product, [source])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from ...data import Case
 from ...metrics import body_mask
 from ...volumes.nifti import Volume, read_ct, read_mask
 from ...volumes.orientation import spacing_to_ras, to_ras
+from ..prediction_files import read_prediction
 from ..results import IDENTITY, Method
 
 FINE_STEP_HU, COARSE_STEP_HU = 4, 8  # half of it is the largest error that packing adds; noise is above both
@@ -105,9 +107,9 @@ def read_case(case: Case, methods: Sequence[Method]) -> CaseVolumes:
     region = lung | vessel  # no bone, which would hide the vessels behind it
     keep = _grown(body, MARGIN_MM, spacing)
     box = _bounding_box(keep)
-    files = [method.predictions[case.name] for method in methods if method.name != IDENTITY]
-    others = (read_ct(path) for path in (*files, case.cta))
-    images = (array, *(to_ras(other.array, other.affine)[0] for other in others))
+    predictions = (read_prediction(method, case.name, volume) for method in methods if method.name != IDENTITY)
+    others = itertools.chain(predictions, [read_ct(case.cta).array])
+    images = (array, *(to_ras(other, volume.affine)[0] for other in others))
     return CaseVolumes(
         tuple(np.where(keep[box], np.rint(image[box]), AIR_HU).astype(np.int16) for image in images),
         (region if region.any() else body)[box],

@@ -18,11 +18,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ...common import keys
+from ...common.names import shortened
 from ...common.panels import panel_figure
 from ...handlers.discriminator_health import BLIND_VALUE, LEAK_VALUE, REMEDIES, SETTLING, diagnose
 from ...metrics import Column
 from ..results import Evaluation
-from ..score_files import shortened
 from .tables import shown_name
 
 METRICS_FILE = "metrics.csv"
