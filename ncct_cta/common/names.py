@@ -9,7 +9,8 @@ from .errors import InputError
 # File systems allow 255 bytes, and the longest ending, _intermediate.nii.gz behind a hidden file's prefix, needs 50.
 LONGEST_NAME_BYTES = 200
 LONGEST_SHOWN = 120
-CONTROL, SURROGATE = "Cc", "Cs"  # Unicode's categories of what no text file and no terminal can take
+LONGEST_QUOTED = 60
+CONTROL = "Cc"  # Unicode's category
 
 
 def require_file_name(name: str, whose: str) -> None:
@@ -17,20 +18,28 @@ def require_file_name(name: str, whose: str) -> None:
 
     Args:
         name: of a case or a method.
-        whose: what it names and where it stands; the message begins with it.
+        whose: what it names and where it is given; the message begins with it.
 
     Raises:
-        InputError: if they can't.
+        InputError: if it is empty, holds slashes or characters that no text file can hold, or is too long.
     """
+    problem = _problem(name)
+    if problem:
+        raise InputError(f"{whose} {shortened(name, LONGEST_QUOTED)!a} can't name an output file; {problem}")
+
+
+def _problem(name: str) -> str:
+    try:
+        size = len(name.encode("utf-8"))
+    except UnicodeEncodeError:  # half of a character, as JSON and file names in another encoding can give
+        return "it isn't UTF-8 text"
     if name in ("", ".", "..") or "/" in name or "\\" in name:
-        raise InputError(f"{whose} {name!r} can't name an output file; leave out slashes")
-    if any(unicodedata.category(letter) in (CONTROL, SURROGATE) for letter in name):
-        raise InputError(f"{whose} {shortened(ascii(name))} can't name an output file; leave out what can't be printed")
-    size = len(name.encode())
+        return "leave out slashes"
+    if any(unicodedata.category(letter) == CONTROL for letter in name):
+        return "leave out control characters"
     if size > LONGEST_NAME_BYTES:
-        raise InputError(
-            f"{whose} {shortened(name)} has {size} bytes, expected at most {LONGEST_NAME_BYTES}; shorten it"
-        )
+        return f"it has {size} bytes, expected at most {LONGEST_NAME_BYTES}"
+    return ""
 
 
 def shortened(text: object, most: int = LONGEST_SHOWN) -> str:

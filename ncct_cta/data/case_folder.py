@@ -7,8 +7,9 @@ from collections import Counter
 from pathlib import Path
 
 from ..common.errors import InputError, reason_of
+from ..common.names import require_file_name
 from ..volumes.nifti import nifti_suffix
-from .cases import DATALIST, KINDS, Case, require_name, shown_path
+from .cases import DATALIST, KINDS, Case, shown_path
 
 # p1_ncct.nii.gz; or NCCT.nii.gz, in a folder of the case's.
 CASE_FILE = re.compile(rf"(?:(?P<case>.+)_)?(?P<kind>{'|'.join(KINDS)})\.nii(\.gz)?", re.IGNORECASE)
@@ -33,7 +34,7 @@ def cases_of_folder(folder: Path) -> list[Case]:
             "{case}_cta.nii.gz, or a folder per case; python -m ncct_cta.prepare scan lists what else it holds"
         )
     for name, files in found.items():
-        require_name(name, shown_path(folder))
+        require_file_name(name, f"{shown_path(folder)}: the case")
         if "ncct" not in files:
             holder = next(iter(files.values())).parent
             raise InputError(f"case {name}: {holder} holds its {', '.join(files)}, but no NCCT; add {name}_ncct.nii.gz")

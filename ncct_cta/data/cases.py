@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,32 +38,6 @@ class Case:
     lung: Path | None = None
     vessel: Path | None = None
     series: Series | None = None
-
-
-def require_name(name: str, where: str) -> str:
-    """Return a case's name if files can be called so.
-
-    Args:
-        name: the name.
-        where: what gives it, for the error.
-
-    Raises:
-        InputError: if it is empty, holds slashes or characters that no text file can hold, or is too long.
-    """
-    try:
-        length = len(name.encode("utf-8"))
-    except UnicodeEncodeError:  # half of a character, as JSON and file names in another encoding can give
-        raise InputError(f"{where}: the case {shown(name)} can't name an output file; it isn't UTF-8 text") from None
-    if name in ("", ".", "..") or re.search(r"[/\\]", name):
-        raise InputError(f"{where}: the case {shown(name)} can't name an output file; leave out slashes")
-    if any(unicodedata.category(letter) == "Cc" for letter in name):
-        raise InputError(f"{where}: the case {shown(name)} can't name an output file; leave out control characters")
-    if length > LONGEST_NAME_BYTES:
-        raise InputError(
-            f"{where}: the case {shown(name)} can't name an output file; it has {length} bytes, expected at most "
-            f"{LONGEST_NAME_BYTES}"
-        )
-    return name
 
 
 def shown(text: str) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..common.errors import InputError, reason_of
+from ..common.names import require_file_name
 from ..volumes.nifti import case_name
-from .cases import KINDS, SPLITS, Case, expected, listed, require_name, require_unique, shown, shown_path
+from .cases import KINDS, SPLITS, Case, expected, listed, require_unique, shown, shown_path
 
 # MONAI's own names for an entry's two files.
 ALIASES = {"image": "ncct", "label": "cta"}
@@ -117,7 +118,8 @@ def _read_entry(path: Path, where: str, entry: Any) -> Case:
         name = case_name(files["ncct"])
     if isinstance(name, bool) or not isinstance(name, str | int | float):
         raise InputError(f"{path}: {where}: case is a {type(name).__name__}, expected a name")
-    name = require_name(str(name), f"{path}: {where}")
+    name = str(name)
+    require_file_name(name, f"{path}: {where}: the case")
     return Case(name, **files)
 
 

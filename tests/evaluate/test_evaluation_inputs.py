@@ -130,8 +130,8 @@ def test_a_method_is_named_by_its_folder_or_before_the_equals_sign(tmp_path: Pat
     ("name", "words"),
     [
         ("runs/g", "leave out slashes"),
-        ("a\nb", "can't be printed"),
-        ("\udcff", "can't be printed"),
+        ("a\nb", "leave out control characters"),
+        ("\udcff", "it isn't UTF-8 text"),
         ("x" * 300, "300 b"),
     ],
     ids=["slash", "line end", "not UTF-8", "long"],
