@@ -14,7 +14,7 @@ from monai.engines import SupervisedEvaluator
 from monai.transforms import Compose
 from torch import nn
 
-from ..common.errors import InputError, is_news
+from ..common.errors import InputError, fault_in_words, is_news
 from ..common.files import sha256_of, written_whole
 from ..common.keys import CASE
 from ..common.tracing import describe, stage
@@ -33,7 +33,6 @@ OUTPUT_SUFFIX = "_syncta.nii.gz"
 DICOM_SUFFIX = "_syncta_dicom"
 STAGE_SUFFIXES = {"coarse": "_coarse.nii.gz", "intermediate": "_intermediate.nii.gz", REFINED: OUTPUT_SUFFIX}
 PATH, FAILURE, SKIPPED = "path", "failure", "skipped"
-LONGEST_REASON = 150  # characters of an unforeseen error that its line quotes
 
 
 class InferenceEngine(SupervisedEvaluator):
@@ -190,10 +189,8 @@ class InferenceEngine(SupervisedEvaluator):
 
 def _unforeseen(case: Case, error: Exception) -> str:
     """A case's failure in a line, whatever was raised."""
-    reason = " ".join(str(error).split())
-    # Of a DICOM series neither its folder nor what names a file in it: both often carry the patient's name.
-    name, quoted = (case.ncct, reason[:LONGEST_REASON]) if case.series is None else (case.name, "")
-    if isinstance(error, MemoryError) or "out of memory" in reason.lower() or "allocate memory" in reason:
+    name = case.ncct if case.series is None else case.name  # a DICOM folder's name may be the patient's
+    reason = str(error).lower()
+    if isinstance(error, MemoryError) or "out of memory" in reason or "allocate memory" in reason:
         return f"{name}: there isn't enough memory for it; free some, or give --batch-size 1 or --device cpu"
-    words = f"{type(error).__name__}{quoted and f': {quoted}'}"
-    return f"{name}: failed in a way that nobody foresaw ({words}); --debug shows where"
+    return f"{name}: {fault_in_words(error)} (--debug shows all)"

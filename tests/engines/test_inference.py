@@ -61,11 +61,13 @@ def failing_for(name: str, error: Exception, real: Callable) -> Callable:
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (RuntimeError("first\nsecond"), r"failed in a way that nobody foresaw \(RuntimeError: first second\); --debug"),
-        (KeyError("tag"), r"nobody foresaw \(KeyError: 'tag'\)"),
+        (
+            RuntimeError("secret"),
+            r"a fault of this software \(RuntimeError in \S+, line \d+\); please report it \(--debug",
+        ),
+        (KeyError("secret"), r"a fault of this software \(KeyError in "),
         (MemoryError(), "there isn't enough memory for it; free some, or give --batch-size 1 or --device cpu"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried"), "there isn't enough memory for it"),
-        (RuntimeError("x" * 5000), "x{100}"),
     ],
 )
 def test_whatever_a_case_raises_is_its_failure_and_the_others_go_on(
@@ -80,6 +82,7 @@ def test_whatever_a_case_raises_is_its_failure_and_the_others_go_on(
         raise InputError(b)
     assert b.startswith(f"{scans[1].ncct}: ")
     assert "\n" not in b
+    assert "secret" not in b  # it may be a path, and the path a patient's name
     assert len(b) < 300 + len(str(scans[1].ncct))
     assert sorted(path.name for path in (tmp_path / "out").glob("*.nii.gz")) == ["a_syncta.nii.gz", "c_syncta.nii.gz"]
 
