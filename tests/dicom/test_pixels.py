@@ -142,3 +142,18 @@ def test_some_images_without_rescale_elements_are_refused(tmp_path: Path) -> Non
     write_series(tmp_path, edit=lambda z, dataset: delattr(dataset, "RescaleIntercept") if z == 2 else None)
     with pytest.raises(InputError, match=r"missing in 1 of 6 images, first in image 3, whose values can't be HU"):
         read_volume(tmp_path)
+
+
+def test_the_fill_of_padding_is_no_air_that_was_scanned(tmp_path: Path) -> None:
+    stored = chest_hu((40, 36, 12)) + 1024  # no HU, though the rescale elements say so
+    stored[:12] = -2000
+
+    def sign(z: int, dataset: Dataset) -> None:
+        dataset.PixelRepresentation, dataset.BitsStored, dataset.HighBit = 1, 16, 15
+        dataset.RescaleIntercept = 0
+        dataset.PixelData = stored[..., z].T.astype("<i2").tobytes()
+        dataset.add_new(PADDING, "US", 63536)
+
+    write_series(tmp_path, stored, sign)
+    with pytest.raises(InputError, match=r"the values lie in \[.*x - 1024 undoes a shift by 1024"):
+        read_volume(tmp_path)

@@ -168,12 +168,12 @@ def machine_memory_gb() -> float:
 
 @contextmanager
 def _interrupts_wait() -> Iterator[None]:
-    """Let Ctrl-C wait. Processes that start meanwhile never see it: it is this process that ends them."""
+    """Let Ctrl-C and SIGTERM wait. Processes that start meanwhile don't see them: it is this one that ends them."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
     resource_tracker.ensure_running()  # before Python 3.13 its start would let Ctrl-C through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:
@@ -181,15 +181,24 @@ def _interrupts_wait() -> Iterator[None]:
 
 
 def _work(worker: Worker, argument: Any, messages: Connection) -> None:
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # how the parent ends it
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    failure = None
     try:
-        worker(argument, lambda step: messages.send((STEP, step)))
+        worker(argument, lambda step: _send(messages, STEP, step))
     except InputError as error:
-        messages.send((OVER, " ".join(str(error).split())))
+        failure = " ".join(str(error).split())
     except Exception as error:
-        messages.send((OVER, _fault_words(error)))
-    else:
-        messages.send((OVER, None))
+        failure = _fault_words(error)
+    _send(messages, OVER, failure)
+
+
+def _send(messages: Connection, kind: str, text: str | None) -> None:
+    try:
+        messages.send((kind, text))
+    except OSError:
+        os._exit(1)  # the parent is gone
 
 
 def _end_with_parent() -> None:
