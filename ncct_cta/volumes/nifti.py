@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import nibabel as nib
 import numpy as np
-from nibabel.arrayproxy import ArrayProxy
-from nibabel.filebasedimages import ImageFileError
-from nibabel.openers import ImageOpener
+from isal import isal_zlib
 from nibabel.spatialimages import HeaderDataError
 
 from ..common.errors import InputError
-from ..common.hu import CT_MUST_REACH_HU, INT16_RANGE
+from ..common.hu import CT_MUST_REACH_HU
+from .affines import affine_mm, corners_apart, require_affine, warn_of_odd_geometry
 from .hu_check import require_hu
+from .nifti_file import MIN_SLICES, NiftiHeader, open_nifti, read_voxels
 
-SUFFIXES = (".nii.gz", ".nii")
-MIN_SLICES = 1  # one slice is synthesised like any other
+SUFFIXES = (".nii.gz", ".nii", ".img.gz", ".img")  # the last two with their .hdr beside them
 # Names of files that say what they hold and not of whom.
 KINDS_OF_IMAGE = ("ncct", "ct", "native", "noncontrast", "non_contrast", "image", "img", "volume", "scan", "series")
 # Two grids are one when no corner of the volume moves by more than this part of a voxel: far above what float32
 # headers and quaternions round off, far below what matters anatomically.
 GRID_TOLERANCE_VOXELS = 0.01
-SLAB_BYTES = 32 * 2**20
-MM_PER_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
-READ_ERRORS = (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error, ValueError)
-
-NiftiHeader = nib.Nifti1Header  # Nifti2Header is a subclass of it
+READ_ERRORS: tuple[type[Exception], ...] = (
+    HeaderDataError,
+    OSError,
+    EOFError,
+    isal_zlib.error,
+    ValueError,
+    OverflowError,
+)
+MOST_OF_A_REASON = 120  # characters
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Volume:
     @property
     def affine(self) -> np.ndarray:
         """(4, 4) matrix from voxel indices to RAS+ mm; the sform where it is set, else the qform."""
-        return _affine_mm(self.header)
+        return affine_mm(self.header)
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -111,10 +113,8 @@ def read_shape(path: str | Path) -> tuple[int, ...]:
     Raises:
         InputError: if there is no readable header.
     """
-    try:
-        return tuple(cast(nib.Nifti1Image, nib.load(path)).shape)
-    except READ_ERRORS as error:
-        raise InputError(f"{path}: not readable as NIfTI ({error}); check the path, or copy it again") from error
+    with _faults_named(Path(path)):
+        return open_nifti(Path(path)).shape
 
 
 def require_same_grid(a: Volume, b: Volume, *, names: Sequence[str] = ("NCCT", "CTA"), case: str | None = None) -> None:
@@ -133,9 +133,7 @@ def require_same_grid(a: Volume, b: Volume, *, names: Sequence[str] = ("NCCT", "
     remedy = "resample them onto one grid (python -m ncct_cta.prepare does)"
     if a.shape != b.shape:
         raise InputError(f"{prefix}{names[0]} is {a.shape}, {names[1]} is {b.shape}; {remedy}")
-    corners = np.stack(np.meshgrid(*[(0, n - 1) for n in a.shape], indexing="ij"), axis=-1).reshape(-1, 3)
-    apart = nib.affines.apply_affine(a.affine, corners) - nib.affines.apply_affine(b.affine, corners)
-    distance = float(np.linalg.norm(apart, axis=1).max())
+    distance = corners_apart(a.affine, b.affine, a.shape)
     if distance > GRID_TOLERANCE_VOXELS * min(a.spacing):
         raise InputError(
             f"{prefix}{names[0]} and {names[1]} have one shape {a.shape}, but their affines place a corner "
@@ -160,26 +158,38 @@ def case_name(path: str | Path) -> str:
 
 
 def nifti_suffix(path: str | Path) -> str:
-    """``.nii.gz`` or ``.nii``, whichever the path ends in (in any case of letters), else an empty string."""
+    """The one of ``SUFFIXES`` that the path ends in (in any case of letters), else an empty string."""
     return next((suffix for suffix in SUFFIXES if Path(path).name.lower().endswith(suffix)), "")
 
 
 def _read(path: Path) -> Volume:
     if not path.exists():
         raise InputError(f"{path}: there is no such file; check the path")
-    if path.is_dir() or not nifti_suffix(path):
+    if path.is_dir() or not (nifti_suffix(path) or path.suffix.lower() == ".hdr"):
         raise InputError(f"{path}: expected a NIfTI file (.nii or .nii.gz); python -m ncct_cta.prepare converts DICOM")
+    with _faults_named(path):
+        file = open_nifti(path)
+        _check_layout(path, file.shape, file.dtype)
+        require_affine(path, file.header)
+        warn_of_odd_geometry(path, file.header, file.shape)
+        array = read_voxels(file)
+    return Volume(array=array, header=file.header, path=path, stored_shape=file.shape)
+
+
+@contextmanager
+def _faults_named(path: Path) -> Iterator[None]:
+    """Turn whatever reading a damaged or unreadable file raises into one line."""
     try:
-        image = cast(nib.Nifti1Image, nib.load(path))  # NIfTI-2's class is a subclass
-        stored = np.dtype(image.get_data_dtype())
-        _check_layout(path, image.shape, stored)
-        _check_affine(path, image.header)
-        array = _read_array(path, image, stored)
+        yield
     except InputError:
         raise
+    except MemoryError as error:
+        raise InputError(f"{path}: its voxels don't fit into memory; crop it, or resample it coarser") from error
     except READ_ERRORS as error:
-        raise InputError(f"{path}: not readable as NIfTI, damaged or cut short ({error}); copy it again") from error
-    return Volume(array=array, header=image.header.copy(), path=path, stored_shape=tuple(image.shape))
+        if isinstance(error, OSError) and error.errno is not None:
+            raise InputError(f"{path}: can't be read ({error.strerror}); check its permissions and the disk") from error
+        reason = " ".join(str(error).split())[:MOST_OF_A_REASON]
+        raise InputError(f"{path}: not readable as NIfTI, damaged or cut short ({reason}); copy it again") from error
 
 
 def _check_layout(path: Path, shape: tuple[int, ...], stored: np.dtype) -> None:
@@ -192,64 +202,3 @@ def _check_layout(path: Path, shape: tuple[int, ...], stored: np.dtype) -> None:
         raise InputError(
             f"{path}: the shape is {shape}, expected three axes (X, Y, Z), none of them empty; give the series"
         )
-
-
-def _check_affine(path: Path, header: NiftiHeader) -> None:
-    affine = _affine_mm(header)
-    # A rank test would depend on the units; the voxel's volume against its edges doesn't.
-    edges = float(np.prod(nib.affines.voxel_sizes(affine)))
-    if not np.isfinite(affine).all() or not abs(np.linalg.det(affine[:3, :3])) > 1e-6 * edges:
-        raise InputError(f"{path}: the affine {affine[:3].tolist()} can't be inverted; repair the sform or qform")
-
-
-def _affine_mm(header: NiftiHeader) -> np.ndarray:
-    affine = header.get_best_affine()
-    affine[:3] *= MM_PER_UNIT.get(header.get_xyzt_units()[0], 1.0)
-    return affine
-
-
-def _read_array(path: Path, image: nib.Nifti1Image, stored: np.dtype) -> np.ndarray:
-    """All voxels, scaled, slab by slab: beside the result no more than ``SLAB_BYTES`` are held at a time."""
-    shape = image.shape[:3]
-    array = np.empty(shape, np.int16, order="F")
-    proxy = cast(ArrayProxy, image.dataobj)
-    slope, inter = proxy.slope, proxy.inter
-    not_finite = 0
-    for start, raw in _slabs(path, image, stored):
-        slab = raw if (slope, inter) == (1, 0) else raw * np.float64(slope) + np.float64(inter)
-        if slab.dtype.kind == "f":
-            slab = slab.astype(np.float32, copy=False)
-            not_finite += int(np.count_nonzero(~np.isfinite(slab)))
-        if array.dtype == np.int16 and not not_finite and not _int16_holds(slab):
-            array = array.astype(np.float32)
-        if not not_finite:
-            array[..., start : start + slab.shape[2]] = slab
-    if not_finite:
-        raise InputError(
-            f"{path}: {not_finite} of {array.size} voxels are NaN or infinite, expected HU; fill them (air is -1000)"
-        )
-    return array
-
-
-def _int16_holds(slab: np.ndarray) -> bool:
-    if slab.dtype == np.int16:
-        return True
-    if slab.min() < INT16_RANGE[0] or slab.max() > INT16_RANGE[1]:
-        return False
-    return slab.dtype.kind in "iu" or bool((slab == np.rint(slab)).all())
-
-
-def _slabs(path: Path, image: nib.Nifti1Image, stored: np.dtype) -> Iterator[tuple[int, np.ndarray]]:
-    """(first slice, raw (X, Y, n) slab) in file order; NIfTI stores the last axis slowest, so a slab is one read."""
-    x, y, z = image.shape[:3]
-    slice_bytes = x * y * stored.itemsize
-    step = max(1, SLAB_BYTES // slice_bytes)
-    with ImageOpener(str(path)) as file:
-        file.seek(cast(ArrayProxy, image.dataobj).offset)
-        for start in range(0, z, step):
-            n = min(step, z - start)
-            data = file.read(n * slice_bytes)
-            if len(data) != n * slice_bytes:
-                raise EOFError(f"expected {z} slices, the file ends in slice {start + len(data) // slice_bytes + 1}")
-            yield start, np.frombuffer(data, stored).reshape((x, y, n), order="F")
-        file.read(1)  # only at its end does gzip compare the checksum

@@ -15,8 +15,10 @@ from nibabel.fileholders import FileHolder
 
 from ..common.errors import InputError
 from ..common.files import written_whole
-from .nifti import NiftiHeader, Volume, nifti_suffix
+from .nifti import Volume, nifti_suffix
+from .nifti_file import NiftiHeader
 
+WRITTEN_SUFFIXES = (".nii.gz", ".nii")
 SYNTHETIC_NOTE = "synthetic CTA, not for diagnosis"  # NIfTI's descrip field holds 79 characters
 # ISA-L (isal): a quarter of the time of zlib at its fastest level, for files 3 % larger.
 GZIP_LEVEL = 1
@@ -48,7 +50,7 @@ def _write(array: np.ndarray, reference: Volume, path: Path, description: str) -
     if array.shape != reference.shape:
         raise ValueError(f"array to be written is {array.shape}, its reference is {reference.shape}; give one grid")
     suffix = nifti_suffix(path)
-    if not suffix:
+    if suffix not in WRITTEN_SUFFIXES:
         raise InputError(f"{path}: expected a name that ends in .nii or .nii.gz")
     # The header's fields are copied as they are: setting an affine would re-derive the quaternion and reset the codes.
     header = reference.header.copy()

@@ -14,7 +14,8 @@ from ..dicom.headers import is_dicom
 from ..dicom.pixels import read_series
 from ..dicom.series import Series, choose_series
 from .hu_check import require_hu
-from .nifti import MIN_SLICES, NiftiHeader, Volume, nifti_suffix, read_ct
+from .nifti import Volume, nifti_suffix, read_ct
+from .nifti_file import MIN_SLICES, NiftiHeader
 
 SITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -40,7 +41,7 @@ def read_volume(path: str | Path, *, series: Series | None = None) -> Volume:
     if series is not None:
         return _read_dicom(series)
     path = Path(path)
-    if nifti_suffix(path) and not path.is_dir():
+    if (nifti_suffix(path) or path.suffix.lower() == ".hdr") and not path.is_dir():
         return read_ct(path)
     if path.suffix.lower() in SITK_SUFFIXES and path.is_file():
         return _read_sitk(path)

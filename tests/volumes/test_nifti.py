@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from ncct_cta.common.errors import InputError
-from ncct_cta.volumes import hu_check, nifti, nifti_write
+from ncct_cta.volumes import hu_check, nifti_file, nifti_write
 from ncct_cta.volumes.nifti import case_name, read_ct, read_mask, require_same_grid
 from ncct_cta.volumes.nifti_write import write_like, write_mask_like
 from ncct_cta.volumes.orientation import from_ras, spacing_to_ras, to_ras
@@ -172,14 +172,14 @@ def test_values_are_read_exactly_in_the_smallest_type(
 
 
 def test_type_may_change_between_slabs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nifti, "SLAB_BYTES", 1)  # a slab a slice
+    monkeypatch.setattr(nifti_file, "SLAB_BYTES", 1)  # a slab a slice
     data = _hu(np.float32)
     data[..., 1] += 0.5
     np.testing.assert_array_equal(read_ct(_save(tmp_path / "in.nii", data)).array, data)
 
 
 def test_double_precision_is_never_held_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nifti, "SLAB_BYTES", 2**15)
+    monkeypatch.setattr(nifti_file, "SLAB_BYTES", 2**15)
     monkeypatch.setattr(hu_check, "SAMPLED_EDGE", 16)
     path = _save(tmp_path / "in.nii", _hu(np.float64, (64, 64, 64)))
     tracemalloc.start()
