@@ -57,8 +57,9 @@ def settings_of_preset(content: Mapping[str, Any], path: str) -> dict[str, Any]:
         InputError: if the preset names another wiring than the shipped one, or another argument of MONAI's.
     """
     settings = {key: value for key, value in content.items() if key not in ("workflow_name", "config_file")}
-    wiring = content.get("config_file", TRAIN_YAML)
-    if not (isinstance(wiring, str) and Path(find_config(wiring)).samefile(bundle_config(TRAIN_YAML))):
+    shipped = bundle_config(TRAIN_YAML)
+    wiring = content.get("config_file", shipped)
+    if not (isinstance(wiring, str) and Path(find_config(wiring)).samefile(shipped)):
         raise InputError(
             f"{path}: config_file is {wiring!r}, expected the shipped {TRAIN_YAML}; wiring of your own is code: run it "
             "with python -m monai.bundle run training --args_file"

@@ -9,7 +9,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 from ..common.errors import one_line_errors
 from ..settings import Settings
-from ..settings.places import find_config
+from ..settings.places import bundle_config, find_config
 from ..settings.quoting import WORKFLOW_ARGUMENTS, quoted
 from .overrides import PLACES, flatten, merged
 from .training_run import require_fitting
@@ -22,14 +22,16 @@ class SynthesisWorkflow(ConfigWorkflow):
     a section of the preset replace the bundle's whole section, takes unknown keys silently, and evaluates values.
 
     Args:
-        config_file: the bundle's YAML, or several; the shipped one of that name if there is none at that path.
+        config_file: the bundle's YAML, or several; the shipped one of that name if there is none at that path. Empty:
+            the shipped ``train.yaml``, whatever lies where the command is typed.
         overrides: sections (``{"train": {"lr": 1.0e-4}}``), single settings (``train::lr``), and what MONAI's
             ``ConfigWorkflow`` takes.
     """
 
     @one_line_errors()
-    def __init__(self, config_file: str | Sequence[str] = "train.yaml", **overrides: Any) -> None:
-        files = [find_config(file) for file in ([config_file] if isinstance(config_file, str) else config_file)]
+    def __init__(self, config_file: str | Sequence[str] = "", **overrides: Any) -> None:
+        given = config_file or bundle_config("train.yaml")
+        files = [find_config(file) for file in ([given] if isinstance(given, str) else given)]
         own = {key: overrides.pop(key) for key in list(overrides) if key in WORKFLOW_ARGUMENTS}
         own.setdefault("run_id", "training")
         flat = flatten(overrides)

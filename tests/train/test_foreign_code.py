@@ -15,6 +15,7 @@ from ncct_cta.evaluate import main as evaluate
 from ncct_cta.infer import main as infer
 from ncct_cta.runs.files import BEST, LAST, SETTINGS
 from ncct_cta.runs.record import own_wiring
+from ncct_cta.settings.places import bundle_config
 from ncct_cta.settings.yaml_file import read_yaml
 from ncct_cta.train import main as train
 
@@ -124,6 +125,19 @@ def test_a_strangers_preset_runs_no_code(content: str, victim: Path, tmp_path: P
     assert refused.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not victim.exists()
+
+
+@pytest.mark.parametrize("source", ["g_small", "run"])
+def test_a_train_yaml_where_the_command_is_typed_is_not_the_wiring(
+    source: str, trained_run: Path, cohort: Path, tiny_settings: list[str], victim: Path, tmp_path: Path, monkeypatch
+) -> None:
+    shutil.copytree(trained_run, tmp_path / "run")
+    wiring = read_yaml(bundle_config("train.yaml")) | {"training": [attack(victim)]}
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump(wiring))
+    monkeypatch.chdir(tmp_path)
+    train([source, *tiny_settings, "--data::datalist", str(cohort), "--train::output_dir", "new"])
+    assert not victim.exists()
+    assert (tmp_path / "new" / LAST).is_file()
 
 
 @pytest.mark.parametrize("name", ["run #2", "$run", "@run", "%run", "a::b", "rün 100% {x}", "'quoted'"])
