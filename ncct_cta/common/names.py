@@ -25,7 +25,7 @@ def require_file_name(name: str, whose: str) -> None:
     """
     problem = _problem(name)
     if problem:
-        raise InputError(f"{whose} {shortened(name, LONGEST_QUOTED)!a} can't name an output file; {problem}")
+        raise InputError(f"{whose} {shortened(name, LONGEST_QUOTED)!r} can't name an output file; {problem}")
 
 
 def _problem(name: str) -> str:
