@@ -46,7 +46,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("config", help="a preset (g, g_small, ...), a YAML file of settings, or a run's folder")
     parser.add_argument("--list", action=ListPresets, nargs=0, help="list the presets and exit")
     parser.add_argument("--resume", action="store_true", help="go on from the run's last checkpoint, if there is one")
-    parser.add_argument("--trust", action="store_true", help="also run the code that the file names: its network's class, a run's wiring")
+    parser.add_argument(
+        "--trust", action="store_true", help="run code that the file names too: a network, wiring"
+    )
     parser.add_argument("--debug", action="store_true", help="log shapes, ranges, timings and memory of every stage")
     return parser
 
