@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "scan"
     (folder / "sub").mkdir(parents=True)
     (tmp_path / "secret").write_bytes(b"S3CRET" * 100)
-    own = np.full((2, 8, 8), -1000, "<i2")
+    own = np.where(np.arange(128).reshape(2, 8, 8) % 2, 40, -1000).astype("<i2")
     for name in ("own", "sub/own", "own1", "own2"):
         (folder / name).write_bytes(own.tobytes())
     return folder
