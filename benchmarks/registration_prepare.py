@@ -30,8 +30,8 @@ from ncct_cta.prepare.pairs.alignment import align
 from ncct_cta.prepare.pairs.grids import lung_mask_of, mask_array, mask_image, on_grid, resample_hu
 from ncct_cta.prepare.pairs.known_motion import KnownMotion, mask_points
 from ncct_cta.prepare.pairs.quality import measure
+from ncct_cta.volumes.itk_images import to_sitk
 from ncct_cta.volumes.nifti import Volume, read_ct
-from ncct_cta.volumes.reading import to_sitk
 
 WANTED = "errors at most 1.5 mm, lung Dice at least 0.97, smallest determinant above 0, 180 s and 6 GB at 1.4 mm"
 POINTS = 20_000

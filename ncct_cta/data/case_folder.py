@@ -12,7 +12,7 @@ from ..volumes.nifti import nifti_suffix
 from .cases import DATALIST, KINDS, Case, shown_path
 
 # p1_ncct.nii.gz; or NCCT.nii.gz, in a folder of the case's.
-CASE_FILE = re.compile(rf"(?:(?P<case>.+)_)?(?P<kind>{'|'.join(KINDS)})\.nii(\.gz)?", re.IGNORECASE)
+CASE_FILE = re.compile(rf"(?:(?P<case>.+)_)?(?P<kind>{'|'.join(KINDS)})\.(?:nii|img)(\.gz)?", re.IGNORECASE)
 
 
 def cases_of_folder(folder: Path) -> list[Case]:
@@ -67,10 +67,12 @@ def _folders_in(folder: Path) -> list[Path]:
 def nifti_files(folder: Path) -> list[Path]:
     """The NIfTI files of a folder in the order of their names, but hidden ones.
 
+    A folder or a broken link of such a name is among them: reading says what is wrong with it.
+
     Raises:
         InputError: if it can't be read.
     """
     try:
-        return sorted(p for p in folder.iterdir() if nifti_suffix(p) and not p.name.startswith(".") and p.is_file())
+        return sorted(p for p in folder.iterdir() if nifti_suffix(p) and not p.name.startswith("."))
     except OSError as error:
         raise InputError(f"{shown_path(folder)}: can't be read ({reason_of(error)}); check its permissions") from error

@@ -29,7 +29,7 @@ def read_slice(file: DicomFile) -> np.ndarray:
     if not _may_hold_its_matrix(file):
         raise UnreadablePixelsError
     try:
-        with _no_warnings():
+        with quiet_itk():
             # GDCM applies the file's own slope and intercept.
             image = sitk.GetArrayFromImage(sitk.ReadImage(str(file.path), imageIO="GDCMImageIO"))
     except (RuntimeError, MemoryError) as error:
@@ -54,7 +54,7 @@ def _may_hold_its_matrix(file: DicomFile) -> bool:
 
 
 @contextmanager
-def _no_warnings() -> Iterator[None]:
+def quiet_itk() -> Iterator[None]:
     """ITK prints its warnings with the file's path, which may hold the patient's name."""
     before = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)

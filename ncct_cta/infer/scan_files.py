@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 # What stands beside the NCCTs in a folder and is no input: the pair's other files, and what this software writes.
 NOT_INPUTS = ("cta", "lung", "vessel", "syncta", "coarse", "intermediate", "refined", "body", "mask")
 PLAIN = ("cta", "lungs?", "vessels?", "body", "mask")  # as a file's whole name, in a folder of its case
-NO_INPUT = re.compile(rf"(.*_({'|'.join(NOT_INPUTS)})|{'|'.join(PLAIN)})\.nii(\.gz)?", re.IGNORECASE)
+NO_INPUT = re.compile(rf"(.*_({'|'.join(NOT_INPUTS)})|{'|'.join(PLAIN)})\.(nii|img)(\.gz)?", re.IGNORECASE)
 # Folders of masks, as TotalSegmentator and the Medical Segmentation Decathlon name them.
 NO_SCANS = re.compile(r"\..*|segmentations?|labels?(Tr|Ts|Va)?|masks?", re.IGNORECASE)
 FROM_DICOM = "python -m ncct_cta.prepare converts DICOM"

@@ -50,10 +50,12 @@ def require_affine(path: Path, header: NiftiHeader) -> None:
         if abs(np.linalg.det(affine[:3, :3])) > 1e-6 * np.prod(edges):
             return
         fault = "its axes lie in one plane, so that it can't be inverted"
+    elif not np.isfinite(affine).all():
+        fault = "it holds NaN or infinite numbers"
     else:
         fault = f"its voxels are {' x '.join(f'{edge:.4g}' for edge in edges)} mm"
     form = "sform" if int(header["sform_code"]) > 0 else "qform"
-    raise InputError(f"{path}: the header's {form} is no place of a CT, {fault}; repair the sform or qform")
+    raise InputError(f"{path}: the header's {form} is no place of a CT: {fault}; repair the sform or qform")
 
 
 def warn_of_odd_geometry(path: Path, header: NiftiHeader, shape: tuple[int, ...]) -> None:

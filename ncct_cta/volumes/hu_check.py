@@ -61,7 +61,7 @@ def _remedy(low: float, high: float) -> str:
     if low == high:
         return ""
     if low >= -1 and high <= 1:
-        scaled = "x" if low >= 0 else "(x + 1) / 2"
+        scaled = "x" if low > -0.5 else "(x + 1) / 2"  # air lies at 0 or at -1, with its noise
         return f": LOWER + {scaled} * (UPPER - LOWER) undoes scaling from the window [LOWER, UPPER]"
     if low >= 0 and high <= 255:
         return ": LOWER + x / 255 * (UPPER - LOWER) undoes scaling from the window [LOWER, UPPER]"

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from isal import isal_zlib
 from nibabel.spatialimages import HeaderDataError
 
 from ..common.errors import InputError
 from ..common.hu import CT_MUST_REACH_HU
 from .affines import affine_mm, corners_apart, require_affine, warn_of_odd_geometry
 from .hu_check import require_hu
-from .nifti_file import MIN_SLICES, NiftiHeader, open_nifti, read_voxels
+from .nifti_file import GZIP_ERROR, MIN_SLICES, NiftiHeader, open_nifti, read_voxels
 
 SUFFIXES = (".nii.gz", ".nii", ".img.gz", ".img")  # the last two with their .hdr beside them
 # Names of files that say what they hold and not of whom.
@@ -24,14 +23,7 @@ KINDS_OF_IMAGE = ("ncct", "ct", "native", "noncontrast", "non_contrast", "image"
 # Two grids are one when no corner of the volume moves by more than this part of a voxel: far above what float32
 # headers and quaternions round off, far below what matters anatomically.
 GRID_TOLERANCE_VOXELS = 0.01
-READ_ERRORS: tuple[type[Exception], ...] = (
-    HeaderDataError,
-    OSError,
-    EOFError,
-    isal_zlib.error,
-    ValueError,
-    OverflowError,
-)
+READ_ERRORS = (HeaderDataError, OSError, EOFError, GZIP_ERROR, ValueError, OverflowError)
 MOST_OF_A_REASON = 120  # characters
 
 
@@ -66,6 +58,33 @@ class Volume:
         """Voxel edges along X, Y and Z in mm."""
         x, y, z = nib.affines.voxel_sizes(self.affine)
         return float(x), float(y), float(z)
+
+
+def header_from_affine(affine: np.ndarray, shape: tuple[int, ...]) -> NiftiHeader:
+    """A NIfTI-1 header of int16 HU with this geometry in its sform and qform, code "scanner", in mm.
+
+    Args:
+        affine: (4, 4), voxel indices to RAS+ mm.
+        shape: (X, Y, Z).
+    """
+    header = nib.Nifti1Header()
+    header.set_data_dtype(np.int16)
+    header.set_data_shape(shape)
+    header.set_xyzt_units("mm")
+    header.set_sform(affine, code="scanner")
+    header.set_qform(affine, code="scanner")
+    return header
+
+
+def volume_from(hu: np.ndarray, affine: np.ndarray, path: str | Path) -> Volume:
+    """A volume from HU and a grid.
+
+    Args:
+        hu: (X, Y, Z) int16 HU.
+        affine: (4, 4), voxel indices to RAS+ mm.
+        path: what messages call it.
+    """
+    return Volume(hu, header_from_affine(affine, hu.shape), Path(path), hu.shape)
 
 
 def read_ct(path: str | Path) -> Volume:
@@ -165,6 +184,8 @@ def nifti_suffix(path: str | Path) -> str:
 def _read(path: Path) -> Volume:
     if not path.exists():
         raise InputError(f"{path}: there is no such file; check the path")
+    if path.is_dir() and nifti_suffix(path):
+        raise InputError(f"{path}: this is a folder, expected a NIfTI file; give the file in it")
     if path.is_dir() or not (nifti_suffix(path) or path.suffix.lower() == ".hdr"):
         raise InputError(f"{path}: expected a NIfTI file (.nii or .nii.gz); python -m ncct_cta.prepare converts DICOM")
     with _faults_named(path):

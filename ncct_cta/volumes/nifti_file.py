@@ -17,7 +17,7 @@ from typing import BinaryIO, cast
 
 import nibabel as nib
 import numpy as np
-from isal import igzip
+from isal import igzip, isal_zlib
 from nibabel.spatialimages import HeaderDataError
 
 from ..common.errors import InputError
@@ -25,9 +25,11 @@ from ..common.hu import INT16_RANGE
 
 MIN_SLICES = 1  # one slice is synthesised like any other
 HEADER_BYTES = 540  # of NIfTI-2; NIfTI-1 has 348
+GZIP_ERROR = cast("type[Exception]", isal_zlib.error)  # isal declares it as an instance
 GZIP_MAGIC = b"\x1f\x8b"
 GZIP_MOST = 1032  # bytes that one byte of a deflated file can become
 SLAB_BYTES = 32 * 2**20
+REST_BYTES = 2**16  # read at a time after the last voxel
 PAIR_SUFFIXES = {".hdr": ".img", ".hdr.gz": ".img.gz"}
 
 NiftiHeader = nib.Nifti1Header  # Nifti2Header is a subclass of it
@@ -219,6 +221,9 @@ def _slabs(file: NiftiFile) -> Iterator[tuple[int, np.ndarray]]:
                 raise _ends_early(file, start * file.slice_bytes + len(data))
             yield start, np.frombuffer(data, file.dtype).reshape((x, y, n), order="F")
         # Only at its end does gzip compare the checksum. Storage pads with zeros; what else follows are voxels.
-        rest = content.read(SLAB_BYTES)
-        if len(rest) > x * file.dtype.itemsize and any(rest):
-            raise HeaderDataError(f"the header says {x} x {y} x {z} voxels of {file.dtype}, but the file holds more")
+        for _ in range(math.ceil(z * file.slice_bytes / REST_BYTES)):
+            rest = content.read(REST_BYTES)
+            if not rest:
+                break
+            if len(rest) > x * file.dtype.itemsize and any(rest):
+                raise HeaderDataError(f"the header says {x} x {y} x {z} {file.dtype} voxels, but the file holds more")

@@ -66,6 +66,13 @@ def test_files_of_one_name_in_several_folders_are_told_apart_by_both(tmp_path: P
     assert names(read_inputs(tmp_path)) == ["P003_thorax", "abdomen", "P004_thorax"]
 
 
+def test_a_pair_counts_once_and_what_only_has_a_files_name_is_not_passed_over(tmp_path: Path) -> None:
+    for name in ("a.hdr", "a.img", "a_lung.img", "a_lung.hdr"):
+        (tmp_path / name).touch()
+    (tmp_path / "b.nii.gz").mkdir()
+    assert [case.ncct.name for case in read_inputs(tmp_path)] == ["a.img", "b.nii.gz"]
+
+
 def test_a_folders_own_files_come_before_those_below_it(tmp_path: Path) -> None:
     assert names(read_inputs(fill(tmp_path, "a.nii.gz", "more/b.nii.gz"))) == ["a"]
 

@@ -28,6 +28,7 @@ def _scaled(hu: np.ndarray) -> np.ndarray:
 NOT_HU: dict[str, tuple[Change, str]] = {
     "-1..1": (_scaled, r"HU: LOWER \+ \(x \+ 1\) / 2 \* \(UPPER - LOWER\)"),
     "0..1": (lambda hu: (_scaled(hu) + 1) / 2, r"HU: LOWER \+ x \* \(UPPER - LOWER\)"),
+    "0..1, noise below": (lambda hu: (hu + 1000) / 2000, r"HU: LOWER \+ x \*"),
     "0..255": (lambda hu: np.rint((_scaled(hu) + 1) * 127.5), r"HU: LOWER \+ x / 255 \* \(UPPER - LOWER\)"),
     "shifted by 1024": (lambda hu: hu + 1024, "HU: x - 1024"),
     "intercept applied twice": (lambda hu: hu - 1024, r"HU: x \+ 1024"),

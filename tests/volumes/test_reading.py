@@ -13,9 +13,10 @@ from dicom_phantom import chest_hu, write_series
 from scipy.spatial.transform import Rotation
 
 from ncct_cta.common.errors import InputError
-from ncct_cta.volumes.nifti import Volume
+from ncct_cta.volumes.itk_images import to_sitk
+from ncct_cta.volumes.nifti import Volume, volume_from
 from ncct_cta.volumes.nifti_write import write_like
-from ncct_cta.volumes.reading import is_volume_file, read_volume, to_sitk, volume_from
+from ncct_cta.volumes.reading import is_volume_file, read_volume
 
 FORMATS = (".nrrd", ".mha", ".mhd", ".nhdr", ".nii.gz")
 
@@ -103,8 +104,8 @@ def _not_finite(path: Path) -> None:
     [
         (_damaged, "damaged or cut short"),
         (_windowed, "holds air near"),
-        (_flat, "expected one value a voxel and three axes"),
-        (_vectors, "3 values a voxel"),
+        (_flat, "expected three axes and one value"),
+        (_vectors, "3 values per voxel"),
         (_not_finite, "NaN or infinite"),
     ],
 )
@@ -113,6 +114,58 @@ def test_a_bad_file_is_named(tmp_path: Path, write: Callable[[Path], None], word
     with pytest.raises(InputError, match=words) as error:
         read_volume(tmp_path / "scan.nrrd")
     assert str(error.value).startswith(str(tmp_path / "scan.nrrd"))
+
+
+def _replaced(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
+    def change(content: bytes) -> bytes:
+        assert old in content
+        return content.replace(old, new, 1)
+
+    return change
+
+
+def _flipped_behind(header: bytes) -> Callable[[bytes], bytes]:
+    """One bit of the packed voxels."""
+
+    def change(content: bytes) -> bytes:
+        changed = bytearray(content)
+        changed[content.index(header) + len(header) + 1000] ^= 4
+        return bytes(changed)
+
+    return change
+
+
+DAMAGED = {
+    "huge NRRD": (
+        ".nrrd",
+        _replaced(b"sizes: 20 16 6", b"sizes: 32000 32000 32000"),
+        "the file holds 3840 bytes",
+    ),
+    "huge MHA": (".mha", _replaced(b"DimSize = 20 16 6", b"DimSize = 32000 32000 32000"), "the file holds 3840 bytes"),
+    "huge MHD": (".mhd", _replaced(b"DimSize = 20 16 6", b"DimSize = 32000 32000 32000"), "damaged or cut short"),
+    "NRRD of fewer slices": (".nrrd", _replaced(b"sizes: 20 16 6", b"sizes: 20 16 2"), "says 1280 bytes of voxels"),
+    "MHA of fewer slices": (".mha", _replaced(b"DimSize = 20 16 6", b"DimSize = 20 16 2"), "says 1280 bytes of voxels"),
+    "MHA of more slices": (".mha", _replaced(b"DimSize = 20 16 6", b"DimSize = 20 16 9"), "damaged or cut short"),
+    "flipped bit in NRRD": (".nrrd", _flipped_behind(b"\n\n"), "damaged or cut short"),
+    "flipped bit in MHA": (".mha", _flipped_behind(b"LOCAL\n"), "damaged or cut short"),
+    "no spacing": (".mha", _replaced(b"ElementSpacing", b"ElementSpicing"), "the header lacks elementspacing"),
+    "no data file": (".mhd", _replaced(b"= scan", b"= gone"), "damaged or cut short"),
+    "NaN origin": (".nrrd", _replaced(b"space origin: (", b"space origin: (nan"), "copy it again"),
+}
+
+
+@pytest.mark.parametrize(("suffix", "damage", "words"), DAMAGED.values(), ids=DAMAGED.keys())
+def test_what_itk_reads_over_is_one_line(
+    tmp_path: Path, suffix: str, damage: Callable[[bytes], bytes], words: str
+) -> None:
+    path = tmp_path / f"scan{suffix}"
+    sitk.WriteImage(to_sitk(_oblique()), str(path), useCompression=suffix in (".nrrd", ".mha"))
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(InputError, match=words) as error:
+        read_volume(path)
+    message = str(error.value).replace(str(tmp_path), "scans")
+    assert message.startswith(f"scans/scan{suffix}: ")
+    assert len(message) <= 300
 
 
 @pytest.mark.parametrize(

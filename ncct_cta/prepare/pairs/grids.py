@@ -11,9 +11,9 @@ import SimpleITK as sitk
 from ...common.errors import InputError
 from ...common.hu import AIR_HU, SYNTHRAD_RANGE_HU, to_int16_hu
 from ...transforms.lung_mask import compute_lung_mask
-from ...volumes.nifti import Volume
+from ...volumes.itk_images import to_sitk
+from ...volumes.nifti import Volume, volume_from
 from ...volumes.orientation import from_ras, spacing_to_ras, to_ras
-from ...volumes.reading import to_sitk, volume_from
 
 COVERAGE_MM = 4.0  # the common field of view is found on voxels of about this size
 MIN_COMMON_MM = 50.0  # less of any axis holds nothing to train on

@@ -12,8 +12,9 @@ from ...common.errors import InputError
 from ...common.hu import to_int16_hu
 from ...common.keys import CTA, LUNG, NCCT, VESSEL
 from ...metrics import vessel_mask_from_pair
+from ...volumes.itk_images import to_sitk
 from ...volumes.nifti import Volume
-from ...volumes.reading import read_volume, to_sitk
+from ...volumes.reading import read_volume
 from .alignment import Alignment, align
 from .case_files import write_case
 from .grids import common_box, crop, lung_mask_of, mask_array, mask_image, on_grid, resample_hu, with_spacing

@@ -10,8 +10,8 @@ import SimpleITK as sitk
 from ncct_cta.phantom.cohort import PhantomCase, make_case
 from ncct_cta.prepare.pairs.grids import lung_mask_of, mask_image
 from ncct_cta.prepare.pairs.known_motion import mask_points
-from ncct_cta.volumes.nifti import Volume
-from ncct_cta.volumes.reading import to_sitk, volume_from
+from ncct_cta.volumes.itk_images import to_sitk
+from ncct_cta.volumes.nifti import Volume, volume_from
 
 SHAPE, SPACING = (40, 40, 20), (8.4, 8.4, 12.6)
 

@@ -10,8 +10,8 @@ import SimpleITK as sitk
 from ncct_cta.common.errors import InputError
 from ncct_cta.prepare.pairs.grids import coarse_hu, common_box, crop, on_grid, resample_hu, with_spacing
 from ncct_cta.prepare.pairs.known_motion import KnownMotion, mask_points
-from ncct_cta.volumes.nifti import Volume
-from ncct_cta.volumes.reading import to_sitk, volume_from
+from ncct_cta.volumes.itk_images import to_sitk
+from ncct_cta.volumes.nifti import Volume, volume_from
 
 AFFINES = {
     "RAS": np.diag([4.0, 4.0, 5.0, 1.0]),

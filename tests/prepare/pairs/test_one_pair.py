@@ -17,8 +17,8 @@ from ncct_cta.prepare.pairs.quality import CONTRAST_LIMITS, flags, measure
 from ncct_cta.prepare.pairs.task import PreparationSettings
 from ncct_cta.transforms import contrast
 from ncct_cta.transforms.lung_mask import compute_lung_mask
+from ncct_cta.volumes.itk_images import to_sitk
 from ncct_cta.volumes.nifti import Volume, read_ct
-from ncct_cta.volumes.reading import to_sitk
 
 RIGID = PreparationSettings(deformable=False, keep_grid=True)
 
