@@ -14,11 +14,12 @@ from ..settings.places import bundle_config, find_config, presets
 from ..settings.quoting import WORKFLOW_ARGUMENTS
 from ..settings.sections import settings_of
 from ..settings.yaml_file import read_yaml
-from .overrides import check_at_once, parse_overrides
+from .overrides import check_at_once, flatten, parse_overrides
 
 logger = logging.getLogger(__name__)
 
 TRAIN_YAML = "train.yaml"
+ARCHITECTURE = "model::architecture"
 
 EPILOG = """\
 every setting can be given as --section::key value, for example
@@ -45,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("config", help="a preset (g, g_small, ...), a YAML file of settings, or a run's folder")
     parser.add_argument("--list", action=ListPresets, nargs=0, help="list the presets and exit")
     parser.add_argument("--resume", action="store_true", help="go on from the run's last checkpoint, if there is one")
-    parser.add_argument("--trust", action="store_true", help="also run what a run's config.yaml wires, which is code")
+    parser.add_argument("--trust", action="store_true", help="run code that the file names too: a network, wiring")
     parser.add_argument("--debug", action="store_true", help="log shapes, ranges, timings and memory of every stage")
     return parser
 
@@ -82,10 +83,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     # A run's config.yaml, or the bundle's own: wiring and settings in one file.
     is_wiring = isinstance(content.get("train"), Mapping) and "_target_" in content["train"]
     given = settings_of(content) if is_wiring else settings_of_preset(content, path)
-    check_at_once(read_yaml(bundle_config(TRAIN_YAML)), {**given, **overrides})
+    settings = check_at_once(read_yaml(bundle_config(TRAIN_YAML)), {**given, **overrides})
     from ..runs.record import own_wiring  # PyTorch, MONAI and Ignite: what is wrong by now is said by now
+    from ..runs.trained_model import require_trusted
     from .workflow import SynthesisWorkflow
 
+    if ARCHITECTURE not in flatten(overrides):  # a class that the user types is the user's own choice
+        require_trusted(settings, path, trust=arguments.trust)
     if is_wiring and arguments.trust:
         workflow = SynthesisWorkflow(config_file=path, **overrides)
     else:

@@ -81,12 +81,15 @@ def merged(bundle: Mapping[str, Any], flat: Mapping[str, Any]) -> dict[str, Any]
     return sections
 
 
-def check_at_once(bundle: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
+def check_at_once(bundle: Mapping[str, Any], overrides: Mapping[str, Any]) -> Settings:
     """Check all that can be checked of a training before PyTorch and MONAI are imported.
 
     Args:
         bundle: the content of the bundle's YAML, or of a run's.
         overrides: what ``flatten`` takes; MONAI's own arguments of a workflow are passed over.
+
+    Returns:
+        the settings.
 
     Raises:
         InputError: for wrong settings, and a case list or a checkpoint to start from that isn't there.
@@ -101,3 +104,4 @@ def check_at_once(bundle: Mapping[str, Any], overrides: Mapping[str, Any]) -> No
     for path in (train.pretrained_G, train.pretrained_G2):
         if path and not goes_on:
             require_checkpoint(path)
+    return settings

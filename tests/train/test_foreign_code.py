@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -140,6 +141,29 @@ def test_a_train_yaml_where_the_command_is_typed_is_not_the_wiring(
     assert (tmp_path / "new" / LAST).is_file()
 
 
+@pytest.mark.parametrize("kind", ["preset", "run"])
+def test_a_settings_file_names_no_network_class_unless_it_is_trusted(
+    kind: str, trained_run: Path, cohort: Path, tiny_settings: list[str], tmp_path: Path, monkeypatch, capsys
+) -> None:
+    (tmp_path / "strangers_nets.py").write_text(NET)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "strangers_nets", raising=False)
+    given = tmp_path / "given.yaml"
+    content = read_yaml(trained_run / "config.yaml") if kind == "run" else {"model": {}}
+    content["model"] |= {"architecture": "strangers_nets.Net", "arguments": {}}
+    given.write_text(yaml.safe_dump(content))
+    words = [*tiny_settings, "--data::datalist", str(cohort), "--train::output_dir", str(tmp_path / "new")]
+    with pytest.raises(SystemExit) as refused:
+        train([str(given), *words])
+    assert refused.value.code == 2
+    assert "add --trust if you trust where this comes from" in capsys.readouterr().err
+    assert not (tmp_path / "imported").exists()
+    train([str(given), *words, "--model::architecture", "unet"])
+    assert not (tmp_path / "imported").exists()
+    train([str(given), *words, "--trust"])
+    assert (tmp_path / "imported").exists()
+
+
 @pytest.mark.parametrize("name", ["run #2", "$run", "@run", "%run", "a::b", "rün 100% {x}", "'quoted'"])
 def test_a_folder_may_have_any_name(
     name: str, cohort: Path, ncct: str, tiny_settings: list[str], tmp_path: Path
@@ -172,10 +196,10 @@ def test_a_network_from_outside_is_used_where_it_is_trusted_and_nowhere_else(
     run = tmp_path / "run"
     own = ["--model::architecture", "nets_of_mine.Net", "--model::arguments", "{width: 5}"]
     train(["g_small", *tiny_settings, *own, "--data::datalist", str(cohort), "--train::output_dir", str(run)])
-    train([str(run), "--resume", "--train::num_epochs", "2"])
+    train([str(run), "--resume", "--train::num_epochs", "2", "--trust"])
     assert torch.load(run / LAST, weights_only=True)["network"]["generator.net.conv.weight"].shape[-1] == 5
     imported.unlink()
-    monkeypatch.delitem(__import__("sys").modules, "nets_of_mine")
+    monkeypatch.delitem(sys.modules, "nets_of_mine")
     words = ["--input", ncct, "--output", str(tmp_path / "out")]
     for source in (["--run", str(run)], ["--checkpoint", str(run / BEST)]):
         with pytest.raises(SystemExit) as refused:
