@@ -13,9 +13,12 @@ from ..common.hu import to_int16_hu
 from ..dicom.headers import is_dicom
 from ..dicom.pixels import read_series
 from ..dicom.series import Series, choose_series
+from .detached import META_SUFFIXES, NRRD_SUFFIXES, require_voxels_beside
 from .nifti import MIN_SLICES, NiftiHeader, Volume, nifti_suffix, read_ct, require_hu
 
-SITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
+# By name: SimpleITK would try some twenty formats on what calls itself one of these.
+READERS = dict.fromkeys(NRRD_SUFFIXES, "NrrdImageIO") | dict.fromkeys(META_SUFFIXES, "MetaImageIO")
+SITK_SUFFIXES = (*NRRD_SUFFIXES, *META_SUFFIXES)
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 # Between two unit axes; a sheared grid has no direction matrix in SimpleITK.
 RIGHT_ANGLE = 1e-3
@@ -103,8 +106,9 @@ def to_sitk(volume: Volume) -> sitk.Image:
 
 def _read_sitk(path: Path) -> Volume:
     try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
+        require_voxels_beside(path)
+        image = sitk.ReadImage(str(path), imageIO=READERS[path.suffix.lower()])
+    except (OSError, RuntimeError) as error:
         raise InputError(f"{path}: not readable, damaged or cut short; copy it again") from error
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1 or min(image.GetSize()) < MIN_SLICES:
         raise InputError(
