@@ -43,6 +43,15 @@ def written_whole(path: Path, suffix: str = "") -> Iterator[Path]:
             temporary.unlink()
 
 
+def drop_link(path: Path) -> None:
+    """Remove a link of this name: a run's folder may be a stranger's, and what is written goes where a link points.
+
+    What is renamed to its place (``written_whole``) needs no such care: that replaces a link.
+    """
+    if path.is_symlink():
+        path.unlink()
+
+
 def sha256_of(*paths: Path) -> str:
     """The SHA-256 of files' bytes, one after the other; of one file it is what ``sha256sum`` prints."""
     digest = hashlib.sha256()

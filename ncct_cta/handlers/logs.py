@@ -17,7 +17,9 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from ..common import keys
+from ..common.files import drop_link
 from ..metrics.term_mean import TermMean
+from ..runs.files import METRICS
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +33,7 @@ class MetricsLogHandler:
     """
 
     def __init__(self, output_dir: str | Path, further_terms: Sequence[str] = ()) -> None:
-        self.path = Path(output_dir) / "metrics.csv"
+        self.path = Path(output_dir) / METRICS
         self.terms = terms = (*keys.TRAINING_TERMS, *further_terms)
         self.columns = ["epoch", "iteration", *terms, *keys.VALIDATION_TERMS]
 
@@ -57,6 +59,7 @@ class MetricsLogHandler:
 
     def _write(self, rows: Sequence[Mapping[str, object]]) -> None:
         beside = self.path.with_suffix(".csv.tmp")
+        drop_link(beside)
         with open(beside, "w", newline="") as file:
             table = csv.DictWriter(file, self.columns, restval="", extrasaction="ignore")
             table.writeheader()

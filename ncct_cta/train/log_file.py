@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from logging.handlers import MemoryHandler
 from pathlib import Path
 
+from ..common.files import drop_link
+
 
 @contextlib.contextmanager
 def log_file_to_come(*, debug: bool = False) -> Iterator[Callable[[Path], None]]:
@@ -15,6 +17,7 @@ def log_file_to_come(*, debug: bool = False) -> Iterator[Callable[[Path], None]]
     kept = MemoryHandler(capacity=1)  # without a target it keeps all, with one it passes all on
 
     def write_to(path: Path) -> None:
+        drop_link(path)
         file = closing.enter_context(contextlib.closing(logging.FileHandler(path)))
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         kept.setTarget(file)
