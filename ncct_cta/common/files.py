@@ -9,6 +9,7 @@ import io
 import json
 import math
 import os
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from .errors import InputError
 
 ANYONE, OWNER_ONLY = 0o666, 0o600  # before the umask
 HASH_BLOCK_BYTES = 2**20
+FORMULA = re.compile(r"\s*[=+@\-\t\r]")
+NUMBER = re.compile(r"[+-]?[0-9.]+(e[+-]?[0-9]+)?|[+-]?inf")
 
 
 @contextlib.contextmanager
@@ -69,12 +72,32 @@ def write_text(text: str, path: Path) -> None:
 
 
 def table_text(rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> str:
-    """Rows under a heading, as CSV."""
+    """Rows under a heading, as CSV, in which a spreadsheet finds no formula."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: no_formula(cell) for name, cell in row.items()} for row in rows)
     return text.getvalue()
+
+
+def no_formula(cell: object) -> object:
+    """A cell that spreadsheets take as text: what starts like a formula gets an apostrophe in front; numbers don't.
+
+    >>> no_formula("=1+1"), no_formula("-0.5"), no_formula("p17")
+    ("'=1+1", '-0.5', 'p17')
+    """
+    return f"'{cell}" if isinstance(cell, str) and _starts_a_formula(cell) else cell
+
+
+def without_apostrophe(cell: str) -> str:
+    """Undo ``no_formula``."""
+    return cell[1:] if cell.startswith("'") and _starts_a_formula(cell[1:]) else cell
+
+
+def _starts_a_formula(cell: str) -> bool:
+    # Apostrophes before it too: else one that was there could not be told from one that was added.
+    start = cell.lstrip("'")
+    return FORMULA.match(start) is not None and NUMBER.fullmatch(start) is None
 
 
 def write_table(
