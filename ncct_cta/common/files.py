@@ -24,6 +24,8 @@ ANYONE, OWNER_ONLY = 0o666, 0o600  # before the umask
 HASH_BLOCK_BYTES = 2**20
 TEMPORARY = re.compile(r"\.tmp-([0-9a-f]{8})-(\d{1,10})-[0-9a-f]{32}.*")
 STALE_SECONDS = 24 * 3600  # older than any file is in the making
+FORMULA = re.compile(r"\s*[=+@\-\t\r]")
+NUMBER = re.compile(r"[+-]?[0-9.]+(e[+-]?[0-9]+)?|[+-]?inf")
 
 
 @contextlib.contextmanager
@@ -98,6 +100,15 @@ def to_disk(path: Path) -> None:
             os.close(handle)
 
 
+def drop_link(path: Path) -> None:
+    """Remove a link of this name: a run's folder may be a stranger's, and what is written goes where a link points.
+
+    What is renamed to its place (``written_whole``) needs no such care: that replaces a link.
+    """
+    if path.is_symlink():
+        path.unlink()
+
+
 def sha256_of(*paths: Path) -> str:
     """The SHA-256 of files' bytes, one after the other; of one file it is what ``sha256sum`` prints."""
     digest = hashlib.sha256()
@@ -115,12 +126,32 @@ def write_text(text: str, path: Path) -> None:
 
 
 def table_text(rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> str:
-    """Rows under a heading, as CSV."""
+    """Rows under a heading, as CSV, in which a spreadsheet finds no formula."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: no_formula(cell) for name, cell in row.items()} for row in rows)
     return text.getvalue()
+
+
+def no_formula(cell: object) -> object:
+    """A cell that spreadsheets take as text: what starts like a formula gets an apostrophe in front; numbers don't.
+
+    >>> no_formula("=1+1"), no_formula("-0.5"), no_formula("p17")
+    ("'=1+1", '-0.5', 'p17')
+    """
+    return f"'{cell}" if isinstance(cell, str) and _starts_a_formula(cell) else cell
+
+
+def without_apostrophe(cell: str) -> str:
+    """Undo ``no_formula``."""
+    return cell[1:] if cell.startswith("'") and _starts_a_formula(cell[1:]) else cell
+
+
+def _starts_a_formula(cell: str) -> bool:
+    # Apostrophes before it too: else one that was there could not be told from one that was added.
+    start = cell.lstrip("'")
+    return FORMULA.match(start) is not None and NUMBER.fullmatch(start) is None
 
 
 def write_table(

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from ..common.errors import InputError
-from ..common.files import OWNER_ONLY, write_table
+from ..common.files import OWNER_ONLY, without_apostrophe, write_table
 
 KEY_FILE = "keys.csv"
 PATIENT, SERIES, SALT = "patient", "series", "salt"
@@ -76,7 +76,7 @@ class KeyTable:
                 reader = csv.DictReader(file)
                 if reader.fieldnames is None or not {*COLUMNS} <= {*reader.fieldnames}:
                     raise InputError(f"{path}: no key table, expected the columns {', '.join(COLUMNS)}")
-                keys = [Key(**{name: row[name] or "" for name in COLUMNS}) for row in reader]
+                keys = [Key(**{name: without_apostrophe(row[name] or "") for name in COLUMNS}) for row in reader]
         except (OSError, ValueError) as error:
             if isinstance(error, InputError):
                 raise

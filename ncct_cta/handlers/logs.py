@@ -21,6 +21,7 @@ from ..common import keys
 from ..common.errors import InputError, reason_of
 from ..common.files import table_text, write_table
 from ..metrics.term_mean import TermMean
+from ..runs.files import METRICS
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class MetricsLogHandler:
     """
 
     def __init__(self, output_dir: str | Path, further_terms: Sequence[str] = ()) -> None:
-        self.path = Path(output_dir) / "metrics.csv"
+        self.path = Path(output_dir) / METRICS
         self.terms = terms = (*keys.TRAINING_TERMS, *further_terms)
         self.columns = ["epoch", "iteration", *terms, *keys.VALIDATION_TERMS]
 

@@ -16,10 +16,11 @@ from ..settings import Settings, section_types, settings_of
 from ..settings.places import bundle_config
 from ..settings.quoting import quoted
 from ..settings.yaml_file import read_yaml
-from .files import CONFIG
+from .files import CONFIG, LAST, METRICS
 from .preprocessing import has_own_preprocessing
 
 LAUNCH = "# python -m monai.bundle run training --config_file <this file>\n"
+BESIDE = ("metadata.json", "logging.conf")
 # Settings that name a place: absolute in config.yaml, which may be started from anywhere.
 PATHS = (
     ("data", "datalist"),
@@ -50,8 +51,29 @@ def write_record(folder: Path, settings: Settings, wiring: Mapping[str, Any]) ->
     if has_own_preprocessing(wiring):
         recorded["train"]["wiring"] = quoted(os.path.abspath(folder / CONFIG))
     write_text(LAUNCH + yaml.safe_dump(recorded, sort_keys=False, width=120, allow_unicode=True), folder / CONFIG)
-    for name in ("metadata.json", "logging.conf"):
+    for name in BESIDE:
         write_text(Path(bundle_config(name)).read_text(encoding="utf-8"), folder / name)
+
+
+def require_no_others_files(folder: Path) -> None:
+    """Refuse a folder whose files a record would replace, unless a training wrote them.
+
+    Raises:
+        InputError: naming them.
+    """
+    there = [name for name in (CONFIG, *BESIDE, METRICS) if (folder / name).is_file()]
+    if not there or (folder / LAST).is_file() or _is_record(folder / CONFIG):
+        return
+    raise InputError(f"{folder} holds {', '.join(there)}, which no training wrote; set another train.output_dir")
+
+
+def _is_record(config: Path) -> bool:
+    """Whether a training wrote this file, which is there before its first checkpoint is."""
+    try:
+        with open(config, "rb") as file:
+            return file.read(len(LAUNCH)) == LAUNCH.encode()
+    except OSError:
+        return False
 
 
 def own_wiring(content: Mapping[str, Any]) -> list[str]:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from logging.handlers import MemoryHandler
 from pathlib import Path
 
+from ..common.files import drop_link
+
 
 class _LogFile(logging.FileHandler):
     """A log file on a disk that may be full: the training goes on without the lines that can't be written."""
@@ -30,6 +32,7 @@ def log_file_to_come(*, debug: bool = False) -> Iterator[Callable[[Path], None]]
     kept = MemoryHandler(capacity=1)  # without a target it keeps all, with one it passes all on
 
     def write_to(path: Path) -> None:
+        drop_link(path)
         file = closing.enter_context(contextlib.closing(_LogFile(path)))
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         kept.setTarget(file)

@@ -21,7 +21,7 @@ from ..networks import SynthesisCascade
 from ..networks.architectures import architecture_problems
 from ..runs.files import LAST, LOG
 from ..runs.preprocessing import checked_wiring, own_preprocessing
-from ..runs.record import write_record
+from ..runs.record import require_no_others_files, write_record
 from ..runs.warm_start import own_checkpoint, start_from_other_runs
 from ..settings import Section, Settings, TrainConfig
 from ..settings.combinations import check_combinations
@@ -118,7 +118,8 @@ class TrainingRun:
             raise InputError(f"train.batch_size is {batch_size}, expected a multiple of the {processes} processes")
 
     def _prepare_folder(self) -> None:
-        """Make the run's folder; an earlier run that isn't resumed is moved aside, never lost."""
+        """Make the run's folder; an earlier run that isn't resumed is moved aside, and nothing of anyone is lost."""
+        require_no_others_files(self.folder)
         if (self.folder / LAST).exists() and not self.settings.train.resume:
             writable_folder(self.folder.parent, REMEDY)
             with locked_folder(self.folder, REMEDY):  # a run that still goes on would write into this one's folder

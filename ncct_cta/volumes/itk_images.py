@@ -50,7 +50,8 @@ def read_itk(path: Path) -> Volume:
     """Read a CT in HU from a file that SimpleITK knows: one of ``ITK_SUFFIXES``.
 
     Raises:
-        InputError: if the file is damaged, names voxels outside its folder, holds no single volume of numbers, has no place, or isn't in HU.
+        InputError: if the file is damaged, names voxels outside its folder, holds no single volume of numbers, has no
+            place, or isn't in HU.
     """
     try:
         require_voxels_beside(path)

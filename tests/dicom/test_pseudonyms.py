@@ -37,6 +37,17 @@ def test_a_table_goes_through_its_file(tmp_path: Path) -> None:
     assert "M\u00fcller^" in (tmp_path / "keys.csv").read_text(encoding="utf-8")
 
 
+def test_a_name_that_looks_like_a_formula_is_text_in_the_table_and_the_same_behind_it(tmp_path: Path) -> None:
+    table = KeyTable()
+    patient = table.add_patient("=1+1", name="=cmd|' /C calc'!A0")
+    table.write(tmp_path / "keys.csv")
+    assert f"{patient},patient,'=1+1,,'=cmd|' /C calc'!A0" in (tmp_path / "keys.csv").read_text()
+    read = KeyTable.read(tmp_path / "keys.csv")
+    assert read.add_patient("=1+1") == patient
+    read.write(tmp_path / "again.csv")
+    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "keys.csv").read_bytes()
+
+
 def test_a_file_needs_no_series_key(tmp_path: Path) -> None:
     file = tmp_path / "a.nii.gz"
     file.touch()
