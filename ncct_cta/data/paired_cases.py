@@ -75,6 +75,7 @@ class PairedCases:
             # Log lines stand above the bar; it is closed before an error's line, which would else stand behind it.
             with logging_redirect_tqdm(), tqdm(cases, desc=f"open {split} cases", unit="case", leave=False) as bar:
                 self._opened[split] = [self.store.open(case) for case in bar]
+            self.store.digests.save()
         return self._opened[split]
 
     def _cases(self, split: str) -> list[Case]:

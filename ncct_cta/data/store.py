@@ -24,6 +24,7 @@ import numpy as np
 from ..common.errors import InputError, reason_of
 from ..common.files import to_disk
 from .cases import Case
+from .digests import FileDigests
 from .stored_case import MANIFEST, DamagedCase, StoredCase, open_stored, write_stored
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ logger = logging.getLogger(__name__)
 # Raise when the stored arrays change meaning: older folders are then built anew.
 STORE_VERSION = 3
 STALE_SECONDS = 24 * 3600
-CHUNK_BYTES = 1 << 22
+DIGESTS = "digests.json"
 
 
 class VolumeStore:
@@ -52,6 +53,7 @@ class VolumeStore:
         self.folder = Path(folder)
         self.prepare = prepare
         self.settings = dict(settings)
+        self.digests = FileDigests(self.folder / DIGESTS)
 
     def open(self, case: Case) -> StoredCase:
         """Open a case, building it first if it isn't there, and again if it is damaged.
@@ -78,7 +80,7 @@ class VolumeStore:
         digest.update(json.dumps([STORE_VERSION, self.settings], sort_keys=True).encode())
         for role in ("ncct", "cta", "lung", "vessel"):
             path = getattr(case, role)
-            digest.update(role.encode() + (b"-" if path is None else content_digest(path)))
+            digest.update(role.encode() + (b"-" if path is None else self.digests(path)))
         return digest.hexdigest()
 
     def _build(self, case: Case, target: Path) -> None:
@@ -129,22 +131,6 @@ def _mend(target: Path, beside: Path) -> None:
             shutil.rmtree(place)
         os.replace(path, place)
     to_disk(target)
-
-
-def content_digest(path: Path) -> bytes:
-    """A digest of a file's bytes.
-
-    Raises:
-        InputError: if it can't be read.
-    """
-    digest = hashlib.blake2b(digest_size=16)
-    try:
-        with open(path, "rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                digest.update(chunk)
-    except OSError as error:
-        raise InputError(f"{path}: can't be read ({reason_of(error)}); check the path and its permissions") from error
-    return digest.digest()
 
 
 def remove_stale(folder: Path) -> None:
