@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+from .names import shortened
 
 SCRIPT = "ncct-cta"
 
@@ -47,4 +48,4 @@ def require_path(path: str | os.PathLike[str], kind: str = "file or folder") -> 
         InputError: naming the path.
     """
     if not os.path.exists(path):
-        raise InputError(f"{path}: there is no such {kind}; check the path")
+        raise InputError(f"{shortened(path)}: there is no such {kind}; check the path")

@@ -12,6 +12,7 @@ from ..engines.inference import OUTPUT_SUFFIX
 from ..evaluate.comparison import evaluate
 from ..evaluate.report.page import write_report
 from ..evaluate.results import Evaluation, Method
+from ..evaluate.running import require_all_scored
 from ..evaluate.score_files import format_table
 from .plan import COHORT, EVALUATION, PREDICTIONS, PREVIEW, REPORT, STAGES, SUMMARY, TABLE
 from .summary import verdict, write_preview
@@ -34,6 +35,7 @@ def compare(training: Sequence[Case], held_out: Sequence[Case], output: Path) ->
         files = {case.name: folder / PREDICTIONS / f"{case.name}{OUTPUT_SUFFIX}" for case in held_out}
         methods.append(Method(stage.name, files, run=folder))
     evaluation = evaluate(held_out, methods, output=output / EVALUATION, training=training)
+    require_all_scored(evaluation)
     write_report(evaluation, output / REPORT)
     first = held_out[0]
     write_preview(first, {method.name: method.predictions[first.name] for method in methods}, output / PREVIEW)

@@ -7,6 +7,9 @@ import json
 import logging
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -173,3 +176,56 @@ def test_several_failures_are_counted_and_a_few_are_named() -> None:
     with pytest.raises(InputError, match=r"^p0: damaged$"):
         require_none({"p0": failures["p0"]}, 1)
     require_none({}, 1)
+
+
+def test_a_scan_that_a_run_cant_synthesise_costs_one_case(own_cohort, trained_run, tmp_path, capsys) -> None:
+    path = own_cohort / f"{BAD}_ncct.nii.gz"
+    replaced(path, path.read_bytes()[:200])
+    scored_with_a_failure([*words_of(own_cohort, tmp_path / "out"), "--run", f"G={trained_run}"], capsys)
+    found = rows(tmp_path / "out")
+    assert {case for case, _ in found} == set(CASES) - {BAD}
+    assert {method for _, method in found} >= {"identity", "G"}
+
+
+def working(words: list[str], *, children: int) -> subprocess.Popen[str]:
+    """The command in a process of its own, once so many processes work for it."""
+    command = [sys.executable, "-m", "ncct_cta.evaluate", *words]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    while len(workers_of(process.pid)) < children and process.poll() is None:
+        time.sleep(0.05)
+    return process
+
+
+def workers_of(process: int) -> list[int]:
+    """The process' children that score; the resource tracker isn't one."""
+    children = Path(f"/proc/{process}/task/{process}/children")
+    found = map(int, children.read_text().split()) if children.exists() else ()
+    return [child for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize(
+    ("number", "status", "line"),
+    [
+        (signal.SIGTERM, 143, "stopped by SIGTERM: run the same command again"),
+        (signal.SIGINT, 130, "stopped by Ctrl-C: run the same command again"),
+        (signal.SIGKILL, -signal.SIGKILL, ""),
+    ],
+    ids=["SIGTERM", "Ctrl-C", "SIGKILL"],
+)
+def test_a_stopped_evaluation_ends_its_processes_and_leaves_nothing(
+    own_cohort: Path, tmp_path: Path, number: int, status: int, line: str
+) -> None:
+    process = working([*words_of(own_cohort, tmp_path / "out"), "--jobs", "2"], children=2)
+    workers = workers_of(process.pid)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert line in error
+    assert "Traceback" not in error
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
+    assert not [path for path in (tmp_path / "out").rglob(".*") if path.name != ".made_from.json"]
