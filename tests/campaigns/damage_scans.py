@@ -47,7 +47,7 @@ def damage_bytes(rng: random.Random, path: Path, *, checked: bool) -> Damage:
     elif kind == "text":
         data = bytearray("this is no such file, ünd not \ud800 text\n".encode("utf-8", "surrogatepass") * 20)
     elif kind == "doubled":
-        data += data
+        data = data * 2
     elif kind == "zeros":  # what a power cut leaves
         start = rng.randrange(len(data))
         data[start:] = bytes(len(data) - start)
