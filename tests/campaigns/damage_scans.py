@@ -112,7 +112,7 @@ def damage_nifti(rng: random.Random, path: Path) -> Damage:
     if kind == "voxels":
         name = rng.choice(sorted(VOXELS))
         image = nib.load(path)
-        voxels = VOXELS[name](np.asanyarray(image.dataobj), np.random.default_rng(rng.getrandbits(32)))
+        voxels = VOXELS[name](np.asanyarray(image.dataobj).astype(np.int16), np.random.default_rng(rng.getrandbits(32)))
         path.write_bytes(gzip.compress(nib.Nifti1Image(voxels, image.affine, dtype=voxels.dtype).to_bytes(), 1))
         return Damage(f"voxels {name}")
     raw = bytearray(gzip.decompress(path.read_bytes()))
