@@ -1,4 +1,4 @@
-"""Bad input, and how a command reports it: one line that gives the value, what was expected and the remedy."""
+"""Bad input, and how a command reports it: in one line with the value, what was expected and the remedy."""
 
 from __future__ import annotations
 

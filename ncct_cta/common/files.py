@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, written beside and then renamed; and plain data as JSON and CSV."""
+"""Atomic writing (to a temporary file next to the target, then renamed), and plain data as JSON and CSV."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def written_whole(path: Path, suffix: str = "") -> Iterator[Path]:
     """A free name beside ``path``, for a file that is then renamed to it once it is whole and on disk.
 
     Args:
-        path: what the file is called in the end; its folder is made.
-        suffix: how the free name ends.
+        path: the final path; its folder is created.
+        suffix: ending of the temporary name.
 
     Raises:
-        InputError: if the folder can't be made, or the file not be written or renamed.
+        InputError: if the folder can't be created, or the file can't be written or renamed.
     """
     temporary = temporary_beside(path, suffix)
     try:
@@ -120,7 +120,7 @@ def sha256_of(*paths: Path) -> str:
 
 
 def write_text(text: str, path: Path) -> None:
-    """Write a text file, UTF-8 with the line ends it has; raises as ``written_whole`` does."""
+    """Write a text file in UTF-8 with its line endings unchanged; raises like ``written_whole``."""
     with written_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
 
@@ -157,13 +157,13 @@ def _starts_a_formula(cell: str) -> bool:
 def write_table(
     path: Path, rows: Iterable[Mapping[str, object]], columns: Sequence[str], *, mode: int = ANYONE
 ) -> None:
-    """Write a CSV file: beside, then renamed.
+    """Write a CSV file atomically.
 
     Args:
-        path: its folder is made.
+        path: the file; its folder is created.
         rows: a value for every column.
-        columns: the heading.
-        mode: who may read it, from its first byte on.
+        columns: the header.
+        mode: permissions, set before the first byte is written.
 
     Raises:
         InputError: if it can't be written.
@@ -175,7 +175,7 @@ def write_table(
 
 
 def to_json(content: object) -> str:
-    """Plain data as JSON; NaN and infinity, which JSON doesn't know, become null."""
+    """Return plain data as JSON; NaN and infinity, which JSON lacks, become null."""
     return json.dumps(_finite(content), indent=2, allow_nan=False) + "\n"
 
 

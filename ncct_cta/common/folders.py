@@ -15,12 +15,12 @@ from .names import shortened
 
 logger = logging.getLogger(__name__)
 
-# A killed process' workers share its lock, and look for their parent every 5 seconds.
+# The workers of a killed process share its lock, and check for their parent every 5 seconds.
 ORPHANS_SECONDS = 10
 
 
 def writable_folder(folder: str | Path, remedy: str = "choose another --output") -> Path:
-    """Make an output folder and try whether it can be written: at the start, not after hours of work.
+    """Create an output folder and check that it is writable, at the start rather than after hours of work.
 
     Raises:
         InputError: if it can't; the message ends with ``remedy``.
@@ -38,7 +38,7 @@ def writable_folder(folder: str | Path, remedy: str = "choose another --output")
 def locked_folder(folder: Path, remedy: str = "choose another --output") -> Iterator[None]:
     """Keep other processes out of an output folder; the system lifts the lock when this process ends, however it ends.
 
-    Where the file system knows no locks there is none.
+    On file systems without locks it has no effect.
 
     Raises:
         InputError: if another process holds it; the message ends with ``remedy``.

@@ -1,7 +1,7 @@
-"""Hounsfield units: the only home of HU arithmetic.
+"""Hounsfield units: all HU arithmetic is in this module.
 
 HU are defined by water = 0 and air = -1000 (Hounsfield, Br. J. Radiol. 1973). The networks see a window of HU scaled
-to [-1, 1]; everything that is written to a file is HU again.
+to [-1, 1]; everything written to a file is in HU again.
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ SYNTHRAD_RANGE_HU = (-1024, 3071)
 NEAR_AIR_HU = -990
 # Above this a voxel of the body can't be air or lung: the threshold between lung parenchyma and soft tissue.
 LUNG_UPPER_HU = -400
-# Below this the middle voxel of an air-filled organ tells gas (bowel, stomach, pneumothorax) from lung parenchyma.
+# The median of an air-filled organ lies below this for gas (bowel, stomach, pneumothorax), above it for lung
+# parenchyma.
 GAS_UPPER_HU = -970
 # The trachea's mean on an axial slice lies below this, partial volume with its wall included.
 TRACHEA_UPPER_HU = -850
-# Thresholds under which the airways' lumen is grown; the highest that doesn't leak into the lung wins. None is a round
-# number: a drawn lung of exactly -850 HU must lie on one side of each.
+# Thresholds under which the airways' lumen is grown; the highest one that doesn't leak into the lung is used. None is a
+# round number: a synthetic lung of exactly -850 HU must be on one side of each.
 AIRWAY_THRESHOLDS_HU = (-695, -745, -795, -845, -870, -895, -920, -945)
 BONE_LOWER_HU = 250
 # Above this a CTA shows blood with contrast, and an NCCT nothing but bone, calcium and metal.
 CONTRAST_LOWER_HU = 150
-# Muscle and other soft tissue with its noise, without fat and bone.
+# Muscle and other soft tissue including noise, without fat and bone.
 SOFT_TISSUE_HU = (-20, 120)
 # Lung, gas and air are darker, and a chest CT always holds some; tissue is brighter, fat included.
 CT_MUST_REACH_HU = -200
@@ -41,18 +42,19 @@ CT_MUST_REACH_HU = -200
 STORED_OFFSET_HU = 1024
 # A volume whose brightest voxels lie above this and that holds no air is shifted: tissue then lies near 1000.
 SHIFTED_TISSUE_HU = 900
-# What a radiologist looks at: (lower, upper).
+# Display windows that radiologists use: (lower, upper).
 MEDIASTINAL_WINDOW_HU = (-160, 240)
 LUNG_WINDOW_HU = (-1350, 150)
 BONE_WINDOW_HU = (-450, 1050)
 ANGIO_WINDOW_HU = (-100, 700)
-# The discriminator sees differences to the NCCT in this unit: a weak contrast, and a few times the noise of a scan.
+# The discriminator sees differences to the NCCT in this unit: a weak contrast, several times the noise of a scan.
 CONTRAST_UNIT_HU = 100
 # Iodine raises a vessel's HU by at least this much; less is noise.
 ENHANCEMENT_HU = 80
-# What registration compares: from air to bright vessels and bone; metal and dense bone would take most of a histogram.
+# Range compared by registration: from air to bright vessels and bone; metal and dense bone would take up most of the
+# histogram.
 REGISTRATION_WINDOW_HU = (-1000, 400)
-# Blood in the heart above this carries iodine: without it has 30 to 70 HU, in an arterial phase 150 to 500.
+# Blood in the heart above this carries iodine: without iodine it has 30 to 70 HU, in an arterial phase 150 to 500.
 CONTRAST_BLOOD_HU = 110
 
 Array = TypeVar("Array", np.ndarray, torch.Tensor)
@@ -84,7 +86,7 @@ class HUWindow:
 
     @property
     def contrast_gain(self) -> float:
-        """What a difference in the networks' range is multiplied by to count in units of ``CONTRAST_UNIT_HU``."""
+        """Factor from a difference in the networks' range to units of ``CONTRAST_UNIT_HU``."""
         return self.half_width / CONTRAST_UNIT_HU
 
     def normalise(self, hu: Array) -> Array:

@@ -1,8 +1,8 @@
-"""The one spelling of every name that a batch, an engine's output or a log carries."""
+"""The names used in batches, engine outputs and logs, each spelled once."""
 
 from __future__ import annotations
 
-# A batch, as the loaders give it. Images are (B, 1, *spatial); the NCCT and the CTA are scaled to [-1, 1].
+# A batch, as the loaders yield it. Images are (B, 1, *spatial); the NCCT and the CTA are scaled to [-1, 1].
 NCCT = "ncct"
 CTA = "cta"
 LUNG = "lung"
@@ -10,7 +10,7 @@ VESSEL = "vessel"
 BODY = "body"
 CASE = "case"
 
-# An engine's output. Stages: what the cascade computed. Terms: scalars by their name in the logs.
+# An engine's output. Stages: images computed by the cascade. Terms: scalars by their log names.
 STAGES = "stages"
 TERMS = "terms"
 PREDICTION = "prediction"
@@ -44,7 +44,7 @@ IDENTITY_MAE_HU = "identity_mae_hu"
 IDENTITY_LUNG_MAE_HU = "identity_lung_mae_hu"
 IDENTITY_VESSEL_MAE_HU = "identity_vessel_mae_hu"
 
-# One set for every run, so that the columns of two runs can be compared; a term that a run lacks stays empty.
+# The same set for every run, so that the columns of two runs can be compared; a term that a run lacks stays empty.
 TRAINING_TERMS = (
     LOSS,
     L1,

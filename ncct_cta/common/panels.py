@@ -1,4 +1,4 @@
-"""Pictures for people: panels of one slice in radiological orientation, with windows and units."""
+"""Pictures for human readers: panels of one slice in radiological orientation, with windows and units."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from .hu import LUNG_UPPER_HU, LUNG_WINDOW_HU, MEDIASTINAL_WINDOW_HU
 
 WINDOWS = {"mediastinal": MEDIASTINAL_WINDOW_HU, "lung": LUNG_WINDOW_HU}
 ERROR_RANGE_HU = 300
-# Sizes in inches, chosen so that the words can be read when a README shows the picture at 900 pixels.
+# Sizes in inches, chosen so that the text is legible when a page shows the picture 900 pixels wide.
 PANEL, GAP, LABEL, TITLE, FOOT, BAR = 3.0, 0.06, 0.55, 0.35, 0.62, 0.8
 WORDS, SMALL_WORDS = 15, 13
 CAPTION = (
-    "Look for contrast in heart, aorta and lung vessels as in the CTA, and for all else as in the NCCT.\n"
-    "Errors: blue is too dark, red too bright; in the NCCT's, blue is the contrast that has to be found."
+    "Heart, aorta and lung vessels should show contrast as in the CTA; everything else should look as in the NCCT.\n"
+    "Errors: blue is too dark, red too bright; in the NCCT's errors, blue is the missing contrast."
 )
 DOTS_PER_INCH = 100
 FEWEST_PIXELS = 256  # smaller images are drawn smoothly, as CT viewers do; larger ones are averaged down
 
 
 def richest_slice(mask: np.ndarray) -> int:
-    """The axial slice that holds most of a mask (X, Y, Z); the middle one if it is empty."""
+    """Return the axial slice with most of a mask (X, Y, Z); the middle one if it is empty."""
     counts = np.count_nonzero(mask, axis=(0, 1))
     return int(counts.argmax()) if counts.any() else mask.shape[2] // 2
 
 
 def axial(volume: np.ndarray, z: int) -> np.ndarray:
     """Slice ``z`` of an RAS+ volume (X, Y, Z) as a picture: the patient's right on the left, front on top."""
-    # RAS+: X runs to the patient's right and Y to the front, pictures run to the viewer's right and down.
+    # RAS+: X runs to the patient's right and Y to the front; pictures run to the viewer's right and down.
     return np.asarray(volume[::-1, ::-1, z]).T
 
 
 def panel_figure(
     images_hu: Mapping[str, np.ndarray], cta_hu: np.ndarray, *, title: str, aspect: float = 1.0, caption: str = CAPTION
 ) -> Figure:
-    """Draw images of one slice side by side in the mediastinal and the lung window, and their error to the CTA.
+    """Draw images of one slice side by side in the mediastinal and the lung window, and their errors against the CTA.
 
     The empty margins around the patient are cut off.
 
     Args:
-        images_hu: the images by their names, each (rows, columns) in HU as ``axial`` gives them; the NCCT first, the
+        images_hu: the images by their names, each (rows, columns) in HU as returned by ``axial``; the NCCT first, the
             prediction last. The errors of these two are drawn.
         cta_hu: the real CTA of the same slice.
         title: what the picture shows, above it.
@@ -56,7 +56,7 @@ def panel_figure(
         caption: what to look for, below it.
 
     Returns:
-        a figure of its own, without any global state of matplotlib.
+        a new figure, independent of matplotlib's global state.
     """
     columns = {**images_hu, "CTA": cta_hu}
     box = _patient_box(list(columns.values()))
@@ -101,7 +101,7 @@ def _bar_axis(figure: Figure) -> Axes:
 def _draw(axis: Axes, name: str, image: np.ndarray, aspect: float, **colours: Any) -> AxesImage:
     smooth = "bilinear" if max(image.shape) < FEWEST_PIXELS else "antialiased"
     drawn = axis.imshow(image, aspect=aspect, interpolation=smooth, **colours)
-    axis.set_title(name, fontsize=WORDS, pad=4, parse_math=False)  # a method's or a case's name is no formula
+    axis.set_title(name, fontsize=WORDS, pad=4, parse_math=False)  # the name of a method or a case isn't a formula
     axis.set_xticks([])
     axis.set_yticks([])
     white = colours["cmap"] != "gray"
@@ -118,7 +118,7 @@ def _add_words(figure: Figure, error: AxesImage, title: str, caption: str) -> No
 
 
 def _outline(axis: Axes, ncct_hu: np.ndarray) -> None:
-    """Draw the surface of body and lungs, so that an error can be placed."""
+    """Draw the outlines of body and lungs, so that an error can be located."""
     if min(ncct_hu.shape) > 1 and ncct_hu.min() < LUNG_UPPER_HU < ncct_hu.max():
         axis.contour(ncct_hu, levels=[LUNG_UPPER_HU], colors="0.4", linewidths=0.7, linestyles="solid")
 
@@ -135,6 +135,6 @@ def _patient_box(images_hu: Sequence[np.ndarray]) -> tuple[slice, slice]:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, beside and renamed."""
+    """Write a figure as PNG atomically."""
     with written_whole(path, ".png") as temporary:
         figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH)

@@ -1,4 +1,4 @@
-"""Mixed precision: which type a forward pass runs in on which device."""
+"""Mixed precision: the data type of a forward pass on each device."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def resolve_device(name: str) -> torch.device:
-    """``auto`` is the first CUDA device, or the CPU without one; other names are PyTorch's.
+    """Resolve a device name: ``auto`` is the first CUDA device, or the CPU without one; other names are PyTorch's.
 
     Raises:
-        InputError: if PyTorch doesn't know the device or it isn't there.
+        InputError: if PyTorch doesn't know the device or it isn't available.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -29,7 +29,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def check_amp(amp: str, device: torch.device) -> None:
-    """Refuse fp16 where it can't train or is slower than float32.
+    """Refuse fp16 on devices where it can't train or is slower than float32.
 
     Raises:
         InputError: if ``amp`` is fp16 on a CPU.
@@ -39,5 +39,5 @@ def check_amp(amp: str, device: torch.device) -> None:
 
 
 def autocast(device: torch.device, amp: str) -> AbstractContextManager:
-    """The context a forward pass runs in; ``amp`` is off, bf16 or fp16."""
+    """Return the autocast context of a forward pass; ``amp`` is off, bf16 or fp16."""
     return torch.autocast(device.type, dtype=DTYPES.get(amp), enabled=amp != "off")

@@ -13,7 +13,7 @@ def say(line: str) -> None:
     tqdm = sys.modules.get("tqdm")  # not loaded: then there are no bars
     for bar in list(getattr(tqdm.tqdm, "_instances", ()) if tqdm else ()):
         bar.close()
-    # One write, line end included: the lines of several processes on one stream stay lines.
+    # A single write, newline included, so that lines from several processes don't mix.
     sys.stderr.write(f"{' '.join(line.split())}\n")
     sys.stderr.flush()
 

@@ -22,7 +22,7 @@ _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 def describe(image: Any) -> str:
-    """Shape, type and range of a tensor or array in one line; other things as they are."""
+    """Describe a tensor or array in one line by shape, type and range; return the repr of anything else."""
     if not isinstance(image, (torch.Tensor, np.ndarray)):
         return repr(image)
     kind = str(image.dtype).removeprefix("torch.")

@@ -65,7 +65,7 @@ def _folders_in(folder: Path) -> list[Path]:
 
 
 def nifti_files(folder: Path) -> list[Path]:
-    """The NIfTI files of a folder in the order of their names, but hidden ones.
+    """Return the NIfTI files of a folder, sorted by name, without hidden ones.
 
     A folder or a broken link of such a name is among them: reading says what is wrong with it.
 

@@ -18,14 +18,14 @@ def read_case_list(source: str | Path, *, val_fraction: float = 0.15, seed: int 
         source: a datalist in MONAI's form (``{"training": [{"ncct": ..., "cta": ...}, ...], ...}``, paths relative
             to it), a folder that holds a ``datalist.json``, a folder of ``{case}_{ncct,cta,lung,vessel}.nii.gz``, or a
             folder of one folder per case with ``NCCT.nii.gz`` and ``CTA.nii.gz``.
-        val_fraction: the part of a folder's pairs that becomes validation, at least one of two or more unless 0.
-        seed: of the folder's split; the same names and seed give the same split on every machine.
+        val_fraction: fraction of a folder's pairs used for validation; unless it is 0, at least one of two or more.
+        seed: seed of a folder's split; the same names and seed give the same split on every machine.
 
     Returns:
         A list for every name in ``SPLITS``, which may be empty. Every case of training and validation has a CTA.
 
     Raises:
-        InputError: if the source or a file it names is missing, or can't be understood, or a case stands in it twice.
+        InputError: if the source or a file it names is missing, or can't be parsed, or lists a case twice.
     """
     source = Path(source)
     try:

@@ -26,7 +26,7 @@ class Case:
     Args:
         name: unique; outputs are named after it.
         ncct: the non-contrast CT.
-        cta: the angiography that training and evaluation compare with.
+        cta: the CTA, which training and evaluation compare with.
         lung: a lung mask.
         vessel: a vessel mask.
         series: where ``ncct`` is a DICOM folder, which series of it.
@@ -54,7 +54,7 @@ def shown_path(path: Path) -> str:
 
 
 def require_unique(splits: Mapping[str, list[Case]]) -> None:
-    """No case name and no NCCT may come twice: it would leak between splits or overwrite an output.
+    """Check that no case name and no NCCT occurs twice: it would leak between splits or overwrite an output.
 
     Raises:
         InputError: if one does.
@@ -66,20 +66,20 @@ def require_unique(splits: Mapping[str, list[Case]]) -> None:
             if case.name in names:
                 other_split, other = names[case.name]
                 raise InputError(
-                    f"case {case.name} stands twice: {other.ncct} ({other_split}) and {case.ncct} ({split}); "
+                    f"case {case.name} is listed twice: {other.ncct} ({other_split}) and {case.ncct} ({split}); "
                     "give each scan one name and one split"
                 )
             resolved = case.ncct.resolve()
             if resolved in files:
                 other_split, other = files[resolved]
                 raise InputError(
-                    f"{case.ncct} stands twice: as {other.name} ({other_split}) and {case.name} ({split}); keep one"
+                    f"{case.ncct} is listed twice, as {other.name} ({other_split}) and {case.name} ({split}); keep one"
                 )
             names[case.name] = files[resolved] = (split, case)
 
 
 def expected(given: str, names: Iterable[str]) -> str:
-    """What an error says after a name that is none of these: the nearest, or all."""
+    """Return the hint for an unknown name: the nearest valid one, or all of them."""
     names = tuple(names)
     nearest = difflib.get_close_matches(given, names, n=1, cutoff=0.4)
     return f"did you mean {nearest[0]!r}?" if nearest else f"expected {listed(names)}"

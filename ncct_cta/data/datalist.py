@@ -19,7 +19,7 @@ LONGEST_REASON = 100
 
 
 def read_datalist(path: Path, required: Iterable[str]) -> dict[str, list[Case]]:
-    """All splits of a datalist; only the files whose kind is in ``required`` must exist.
+    """Read all splits of a datalist; only files whose kind is in ``required`` must exist.
 
     Raises:
         InputError: if it can't be understood or a file is missing.
@@ -28,12 +28,12 @@ def read_datalist(path: Path, required: Iterable[str]) -> dict[str, list[Case]]:
     if not isinstance(content, dict):
         raise InputError(f"{path}: is a {type(content).__name__}, expected an object with the keys {listed(SPLITS)}")
     for key, value in content.items():
-        # Other keys with plain values are MONAI's metadata (name, modality, ...); a list can only be meant as a split.
+        # Other keys with plain values are MONAI's metadata (name, modality, ...); a list must be meant as a split.
         if key not in SPLITS and isinstance(value, list):
             raise InputError(f"{path}: unknown split {shown(key)}; {expected(key, SPLITS)}")
     splits = {split: _read_split(path, split, content.get(split, []), required) for split in SPLITS}
     if not any(splits.values()):
-        raise InputError(f"{path}: names no case, expected entries under {listed(SPLITS)}")
+        raise InputError(f"{path}: lists no cases; expected entries under {listed(SPLITS)}")
     require_unique(splits)
     return splits
 

@@ -21,13 +21,14 @@ SAMPLED = (NCCT, CTA, LUNG)
 class PatchDataset(Dataset):
     """Random axial slices (2-D) or patches (3-D) of the training cases, cropped and augmented.
 
-    An item is a pure function of (seed, epoch, position): the order of workers and an interruption can't change it.
+    An item is a pure function of (seed, epoch, position): neither the order of the workers nor an interruption changes
+    it.
 
     Args:
         cases: the case list; its training split is used.
         transforms: from a patch in HU to what the network sees: scaled to [-1, 1] and, if wanted, moved at random.
         patch_size: (X, Y) or (X, Y, Z) in voxels.
-        seed: seed of every draw.
+        seed: seed of all random draws.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class PatchDataset(Dataset):
         images = {name: self._padded(self._cut(case.images[name], box)) for name in SAMPLED}
         self.transform.set_random_state(seed=int(random.integers(2**31)))
         moved = self.transform(images)
-        # Plain tensors: MONAI's carry a history that would slow down every operation of the network.
+        # Plain tensors: MONAI's MetaTensors carry a history that would slow down every operation of the network.
         return {**{name: moved[name].as_subclass(torch.Tensor) for name in SAMPLED}, CASE: case.name}
 
     @staticmethod
@@ -93,7 +94,7 @@ class EpochSampler(DistributedSampler):
 
     Args:
         dataset: what the samples are drawn from.
-        samples: samples an epoch, over all processes.
+        samples: samples per epoch, over all processes.
         num_replicas: number of processes.
         rank: which of them this is.
     """
@@ -106,11 +107,11 @@ class EpochSampler(DistributedSampler):
         self.epoch = 0
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        """The keys of this process' samples."""
+        """Return the keys of this process's samples."""
         return iter([(self.epoch, position) for position in range(self.rank, self.samples, self.num_replicas)])
 
     def __len__(self) -> int:
-        """Samples an epoch of this process."""
+        """Return this process's number of samples per epoch."""
         return len(range(self.rank, self.samples, self.num_replicas))
 
 
@@ -129,7 +130,7 @@ class VolumeDataset(IterableDataset):
         self.rank = rank
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Give each case: images (1, X, Y, Z), NCCT and CTA in HU (int16), masks 0 or 1 (uint8); and its name."""
+        """Yield each case: its name, NCCT and CTA (1, X, Y, Z) in HU (int16), and masks 0 or 1 (uint8)."""
         for case in self.cases.opened(VALIDATION)[self.rank :: self.num_replicas]:
             volumes = {
                 name: torch.from_numpy(np.moveaxis(np.array(case.images[name]), 0, -1)[None])

@@ -25,14 +25,14 @@ TRAINING, VALIDATION = "training", "validation"
 
 
 class PairedCases:
-    """The cases of a case list, opened through the volume store when first used.
+    """The cases of a case list, opened through the volume store on first use.
 
     Args:
         datalist: a datalist.json or a folder of cases.
         preprocessing: from a case's files to HU and masks on one grid, transform by transform; None:
             ``transforms.default_preprocessing`` with each scan's own spacing. The store is keyed by it.
         cache_dir: the store's folder; empty: ``.ncct_cta_cache`` beside the data.
-        val_fraction: share of a folder's cases kept for validation.
+        val_fraction: fraction of a folder's cases kept for validation.
         seed: seed of that split.
     """
 

@@ -43,7 +43,7 @@ class CasePreprocessing:
                 )
 
     def __call__(self, case: Case) -> tuple[Mapping[str, np.ndarray], np.ndarray]:
-        """Give the case's images by batch key, (X, Y, Z) in RAS+ orientation, and their affine.
+        """Return the case's images by batch key, (X, Y, Z) in RAS+ orientation, and their affine.
 
         Images are int16 HU, masks uint8.
 

@@ -3,7 +3,7 @@
 A case's folder in the store holds one ``.npy`` per image, laid out (Z, X, Y): an axial slice is one contiguous read.
 Folders are named by the content of the case's files and by the settings that shape the result. They are built beside
 and renamed when complete and on the disk: two processes may build the same case at once, and one that is killed, or a
-power cut, leaves nothing that anyone would read. What was damaged later is found when the case is opened.
+power cut, leaves nothing that would be read. What was damaged later is found when the case is opened.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .stored_case import MANIFEST, DamagedCase, StoredCase, open_stored, write_s
 
 logger = logging.getLogger(__name__)
 
-# Raise when the stored arrays change meaning: older folders are then built anew.
+# Increase this when the meaning of the stored arrays changes, so that older folders are rebuilt.
 STORE_VERSION = 3
 STALE_SECONDS = 24 * 3600
 DIGESTS = "digests.json"
@@ -39,9 +39,9 @@ class VolumeStore:
     """Build and open the decompressed cases.
 
     Args:
-        folder: where the store lies; made when needed.
-        prepare: gives a case's images as (X, Y, Z) arrays by batch key, and their affine.
-        settings: plain data that shapes what ``prepare`` gives; part of each case's key.
+        folder: the store's folder; created when needed.
+        prepare: returns a case's images as (X, Y, Z) arrays by batch key, and their affine.
+        settings: plain data that affects the result of ``prepare``; part of each case's key.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class VolumeStore:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             remove_stale(self.folder)
-            # Not mkdtemp: nobody else could read a shared cache.
+            # Not mkdtemp: its permissions would keep other users of a shared cache out.
             beside = self.folder / f".building-{uuid.uuid4().hex}"
             beside.mkdir()
         except OSError as error:
@@ -134,7 +134,7 @@ def _mend(target: Path, beside: Path) -> None:
 
 
 def remove_stale(folder: Path) -> None:
-    """Remove what a killed process left half-built, once it is too old to be still in the making."""
+    """Remove folders left half-built by a killed process, once they are too old to belong to a running one."""
     for leftover in folder.glob(".building-*"):
         try:
             if time.time() - leftover.stat().st_mtime > STALE_SECONDS:

@@ -1,4 +1,4 @@
-"""``python -m ncct_cta.demo``: the whole way on phantoms, from an empty folder to a table and a picture.
+"""``python -m ncct_cta.demo``: the whole flow on phantoms, from an empty folder to a table and a picture.
 
 It makes a cohort of synthetic patients, trains on some of them through the MONAI bundle (G, then G2 on the frozen G,
 then G2 against a discriminator D), synthesises the CTA of the held-out ones, and compares the saved files with two
@@ -29,8 +29,8 @@ Written by python -m ncct_cta.demo; another demo with the same --output replaces
 phantom/          the synthetic patients: NCCT, CTA, lung and vessel masks as NIfTI, and datalist.json
 {runs}
 evaluation/       scores of every held-out patient, their statistics, and what the HU remap baseline predicts
-report.html       all of it to look at, in a browser: tables, a viewer of the volumes, the training's curves
-summary.json      means over the held-out patients; table.txt: the same as it was printed
+report.html       everything, to look at in a browser: tables, a viewer of the volumes, the training's curves
+summary.json      means over the held-out patients; table.txt: the same as printed
 preview.png       a held-out patient
 """
 
@@ -41,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, default="demo_output", metavar="DIR", help="default: ./demo_output")
     parser.add_argument("--seed", type=int, default=0, help="seed of the phantoms and of the training (default: 0)")
     parser.add_argument("--cases", type=int, default=14, help="synthetic patients, at least 3 (default: 14)")
-    parser.add_argument("--steps", type=int, default=0, help="training steps of every stage (default: its own)")
+    parser.add_argument("--steps", type=int, default=0, help="training steps of each stage (default: the stage's own)")
     return parser
 
 
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     datalist = write_cohort(output / COHORT, cases=options.cases, seed=options.seed, air=AIR)
     for stage in STAGES:
         run_stage(stage, output, datalist, seed=options.seed, steps=options.steps or stage.steps)
-    say("comparing the saved files")
+    say("scoring the saved files")
     splits = read_case_list(datalist)
     evaluation = compare(splits["training"], splits["testing"], output)
     summary = {
@@ -77,10 +77,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def prepare_folder(output: Path) -> None:
-    """Make the demo's folder; what an earlier demo left in it goes, other files are never touched.
+    """Create the demo's folder. Files of an earlier demo in it are removed; other files are never touched.
 
     Raises:
-        InputError: if it can't be written, or holds something of the same name that no demo wrote.
+        InputError: if it can't be written, or holds files of the same names that no demo wrote.
     """
     replaced = [COHORT, EVALUATION, *(stage.folder for stage in STAGES), SUMMARY, TABLE, REPORT, PREVIEW]
     there = [name for name in replaced if (output / name).exists()]
@@ -120,5 +120,5 @@ def run_stage(stage: Stage, output: Path, datalist: Path, *, seed: int, steps: i
 
 
 def say(text: str) -> None:
-    """Announce a part of the demo."""
+    """Print the heading of a part of the demo."""
     print(f"\n== {text}", flush=True)

@@ -43,7 +43,7 @@ def compare(training: Sequence[Case], held_out: Sequence[Case], output: Path) ->
 
 
 def report(evaluation: Evaluation, summary: Mapping[str, Any], output: Path) -> None:
-    """Write the summary and the table, and tell the user what there is to see."""
+    """Write the summary and the table, and tell the user where the results are."""
     table = format_table(evaluation)
     write_text(to_json(summary), output / SUMMARY)
     write_text(table, output / TABLE)

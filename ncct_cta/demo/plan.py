@@ -11,16 +11,16 @@ SUMMARY, TABLE, REPORT = "summary.json", "table.txt", "report.html"
 
 @dataclass(frozen=True)
 class Stage:
-    """A training of the demo and its inference.
+    """One stage of the demo: a training and its inference.
 
     Args:
-        name: in the table and in summary.json.
-        folder: of the run, in the demo's folder.
-        preset: what it is trained from.
+        name: name in the table and in summary.json.
+        folder: folder of the run, within the demo's.
+        preset: preset it is trained with.
         steps: optimiser steps.
-        epochs: into how many epochs, each with a validation, the steps are divided.
-        starts_from: settings that take an earlier stage's best checkpoint, with that stage's folder, for example
-            ``{"train::pretrained_G": "g"}``.
+        epochs: number of epochs, each with a validation, that the steps are divided into.
+        starts_from: settings that take the best checkpoint of an earlier stage, by the folder of that stage, for
+            example ``{"train::pretrained_G": "g"}``.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What the demo says of its figures, and the picture of a held-out case."""
+"""The demo's verdict on its scores, and the picture of a held-out case."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..volumes.nifti import read_ct, read_mask
 from ..volumes.orientation import to_ras
 
 WIDTH = 100  # of a terminal
-# What the demo's generator must reach: its errors against the identity's.
+# What the demo's generator must reach, relative to the identity.
 VESSEL_SHARE, NONVESSEL_EXCESS_HU = 0.4, 3.0
 REMEDY = " Train longer (--steps) or on more patients (--cases)."
 
@@ -23,7 +23,7 @@ Means = Mapping[str, Mapping[str, float]]
 
 
 def means(evaluation: Evaluation) -> dict[str, dict[str, float]]:
-    """The mean of every score by method, as ``summary.json`` holds it; NaN where there is none."""
+    """The mean of every score by method, as in ``summary.json``; NaN if there is none."""
     return {
         method: {column: statistic.mean for column, statistic in statistics.items()}
         for method, statistics in evaluation.summary.items()
@@ -31,7 +31,7 @@ def means(evaluation: Evaluation) -> dict[str, dict[str, float]]:
 
 
 def verdict(methods: Means, trained: Sequence[str]) -> str:
-    """Say in words whether the trained methods reach what the demo promises."""
+    """Say whether the trained methods reach the demo's targets."""
     identity, remap = methods[IDENTITY], methods[HU_REMAP]
     paragraphs = []
     for name in trained:
@@ -40,7 +40,7 @@ def verdict(methods: Means, trained: Sequence[str]) -> str:
         beats_remap = methods[name]["vessel_mae_hu"] < remap["vessel_mae_hu"]
         reached = share <= VESSEL_SHARE and beats_remap and excess <= NONVESSEL_EXCESS_HU
         text = (
-            f"{name} {'reaches what it should' if reached else 'DOES NOT REACH what it should'}: its error in the "
+            f"{name} {'reaches its target' if reached else 'MISSES its target'}: its error in the "
             f"vessels is {share:.0%} of the identity's (at most {VESSEL_SHARE:.0%}) and "
             f"{'below' if beats_remap else 'not below'} the HU remap's; in the body without vessels it is "
             f"{abs(excess):.1f} HU {'above' if excess > 0 else 'below'} the identity's (at most "
@@ -51,7 +51,7 @@ def verdict(methods: Means, trained: Sequence[str]) -> str:
 
 
 def write_preview(case: Case, predictions: Mapping[str, Path], path: Path) -> None:
-    """Draw a case's NCCT, saved predictions, CTA and errors where it holds most of the lungs' vessels.
+    """Draw a case's NCCT, saved predictions, CTA and errors in the slice with most of the lungs' vessels.
 
     Args:
         case: with CTA and both masks.

@@ -1,4 +1,4 @@
-"""Writes a synthetic CTA as a CT series in DICOM, derived from the series that it was made from."""
+"""Write a synthetic CTA as a DICOM CT series derived from its source series."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from .series import Series
 
 DESCRIPTION = "Synthetic CTA, not for diagnosis"
 COMMENT = "SYNTHETIC: made from a non-contrast CT by a neural network; no contrast was given. NOT FOR DIAGNOSIS."
-SERIES_NUMBER_OFFSET = 9000  # scanners number from 1, workstations' results stand in the hundreds
+SERIES_NUMBER_OFFSET = 9000  # scanners number from 1, workstations number their results in the hundreds
 WINDOWS = {"CTA": ANGIO_WINDOW_HU, "MEDIASTINUM": MEDIASTINAL_WINDOW_HU, "LUNG": LUNG_WINDOW_HU}
-# What a derived image keeps of its source; everything else describes an acquisition that never took place. The groups
-# are the patient (0010) and clinical trials and de-identification (0012).
+# Elements that a derived image keeps from its source; everything else would describe an acquisition that never took
+# place. The groups are the patient (0010) and clinical trials and de-identification (0012).
 KEPT_GROUPS = (0x0010, 0x0012)
 KEPT = (
     "SpecificCharacterSet StudyInstanceUID StudyDate StudyTime StudyID StudyDescription "
@@ -35,7 +35,7 @@ KEPT = (
     "PositionReferenceIndicator AcquisitionDate AcquisitionTime AcquisitionNumber KVP SliceThickness "
     "LossyImageCompression LossyImageCompressionRatio LossyImageCompressionMethod"
 )
-# Elements that must be there, empty if nobody knows them (PS3.3, type 2).
+# Elements that must be present, empty if unknown (PS3.3, type 2).
 REQUIRED = (
     "PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime StudyID AccessionNumber "
     "ReferringPhysicianName PositionReferenceIndicator PatientPosition AcquisitionNumber KVP SliceThickness"
@@ -49,18 +49,18 @@ SOURCE_IMAGE = ("121322", "Source image for image processing operation")
 def write_derived_series(hu: np.ndarray, series: Series, folder: Path, *, model: str) -> None:
     r"""Write a synthetic CTA as DICOM: new UIDs, the source's patient, study, frame of reference and geometry.
 
-    The images say DERIVED\SECONDARY, in words that they are synthetic and not for diagnosis, and which software and
-    model made them; they refer to their source images slice by slice. Values are HU as they are (slope 1, intercept
-    0). Nothing says that contrast was given.
+    The images say DERIVED\SECONDARY, state in words that they are synthetic and not for diagnosis, and which software
+    and model made them; they refer to their source images slice by slice. Values are stored as HU (slope 1, intercept
+    0). No element says that contrast was given.
 
     Args:
         hu: (X, Y, Z) int16 HU, on the grid on which ``pixels.read_series`` gives ``series``.
         series: the source.
-        folder: the series' folder; one that is there is replaced. It appears whole or not at all.
+        folder: the series' folder; an existing one is replaced. It is written completely or not at all.
         model: identifies the trained network.
 
     Raises:
-        InputError: if a source file can't be read any more, or the folder can't be written.
+        InputError: if a source file can no longer be read, or the folder can't be written.
     """
     grid = grid_of(series)
     if hu.dtype != np.int16 or hu.shape != grid.shape:
@@ -101,7 +101,7 @@ def _shared_elements(series: Series, source: Dataset, model: str) -> Dataset:
     shared.Manufacturer, shared.ManufacturerModelName, shared.SoftwareVersions = SOFTWARE, SOFTWARE, version(SOFTWARE)
     shared.DerivationDescription = f"{COMMENT} {_made_by(model)}"
     shared.ImageComments = COMMENT
-    # Words that are burned into the source's pixels, which is rare in CT, stay in the synthetic ones.
+    # Text burned into the source's pixels, which is rare in CT, stays in the synthetic ones.
     shared.BurnedInAnnotation = source.get("BurnedInAnnotation") or "NO"
     shared.ContributingEquipmentSequence = list(_equipment(source, now, model))
     shared.SamplesPerPixel, shared.PhotometricInterpretation = 1, "MONOCHROME2"
@@ -146,7 +146,7 @@ def _image(hu: np.ndarray, z: int, source: Dataset, grid: SeriesGrid, shared: Da
         if keyword not in image:
             setattr(image, keyword, None)
     if "BodyPartExamined" not in image:
-        image.Laterality = None  # of a paired organ, perhaps
+        image.Laterality = None  # type 2C: the body part may be one of a pair
     image.update(shared)
     image.SOPInstanceUID, image.InstanceNumber = generate_uid(prefix=None), z + 1
     _set_references(image, source, in_place=grid.shifts is None)
@@ -175,7 +175,7 @@ def _set_references(image: Dataset, source: Dataset, *, in_place: bool) -> None:
 
 
 def _set_position(image: Dataset, z: int, grid: SeriesGrid) -> None:
-    """The source slice's own place; of a tilted series that of the straightened grid, on the same plane."""
+    """The position of the source slice or, for a tilted series, of the straightened grid on the same plane."""
     file = grid.slices[z]
     position = file.required("ImagePositionPatient", 3)
     if grid.shifts is not None:

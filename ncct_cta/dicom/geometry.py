@@ -1,4 +1,4 @@
-"""From the positions in the headers of a series to one regular grid, or to the reason why there is none."""
+"""Derive the regular grid of a series from the positions in its headers, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from .positions import (
 )
 from .series import Series
 
-# In-plane drift of the slices over the whole series that is no gantry tilt, as a part of a pixel.
+# In-plane drift of the slices over the whole series that doesn't count as gantry tilt, as a fraction of a pixel.
 TILT_PIXELS = 0.25
-# More drift, as a part of the way along the normal, is no tilt: gantries reach 30 degrees, this is 45.
+# More drift, as a fraction of the distance along the normal, is no tilt: gantries reach 30 degrees, this is 45.
 MAX_TILT = 1.0
 LISTED = 5
 BLOCK_SLICES = 5  # fewer are no station
@@ -37,10 +37,10 @@ class SeriesGrid:
         slices: the files from the first to the last along the normal.
         affine: (4, 4), voxel indices (column, row, slice) to LPS mm, at right angles; of a tilted series the grid that
             its slices are brought to, on the planes where they lie.
-        shifts: (n, 2) pixels, how far each slice of a tilted series moves along columns and rows to get there; None
+        shifts: (n, 2) pixels, how far each slice of a tilted series is moved along columns and rows; None
             without gantry tilt.
         margins: pixels that this adds ((before, after) along columns, (before, after) along rows).
-        duplicates: pairs of files at one position; one of each is in ``slices``, and the two must be the same image.
+        duplicates: pairs of files at one position; one of each is in ``slices``, and both must be the same image.
     """
 
     slices: tuple[DicomFile, ...]
@@ -64,14 +64,14 @@ class SeriesGrid:
 
 
 def grid_of(series: Series) -> SeriesGrid:
-    """The grid that a series' slices make.
+    """Return the grid formed by a series' slices.
 
-    Slices are sorted along the normal of their plane, and their distance is the mean, as in ITK's readers. Where the
-    slices drift within their plane (gantry tilt, or a sheared reformat) the grid stands at right angles on the first
-    slice.
+    Slices are sorted along the normal of their plane, and the slice spacing is the mean distance, as in ITK's readers.
+    Where the slices drift within their plane (gantry tilt, or a sheared reformat) the grid stands at right angles on
+    the first slice.
 
     Raises:
-        InputError: if slices are missing, unevenly spaced or far from one line.
+        InputError: if slices are missing, unevenly spaced or not on one line.
     """
     along = positions_along_normal(series.slices)
     order = np.argsort(along, kind="stable")
@@ -80,7 +80,7 @@ def grid_of(series: Series) -> SeriesGrid:
     spacing = _even_spacing(series, along)
     first = kept[0]
     axes = axes_of(first)
-    pixel_mm = first.required("PixelSpacing", 2)[::-1]  # DICOM gives the distance of the rows first
+    pixel_mm = first.required("PixelSpacing", 2)[::-1]  # DICOM gives the row spacing first
     positions = np.array([file.required("ImagePositionPatient", 3) for file in kept])
     shifts = (positions - positions[0]) @ axes[:2].T / pixel_mm
     _check_drift(series, float(np.ptp(shifts * pixel_mm, axis=0).max()), along[-1] - along[0])

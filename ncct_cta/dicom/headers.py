@@ -45,7 +45,7 @@ KEPT_AS_THEY_STAND = (
 )
 PLACES = {keyword: place for place, keyword in enumerate(TAGS)}
 UNCOMPRESSED = ("", ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
-SOFTWARE = "ncct-cta"  # the manufacturer of what ``derived`` writes
+SOFTWARE = "ncct-cta"  # the manufacturer in the series that ``derived`` writes
 PREAMBLE_BYTES = 128
 MAGIC = b"DICM"
 # Files older than DICOM part 10 have no preamble and start with an element of group 0008.
@@ -57,7 +57,7 @@ class DicomFile:
     """One DICOM file and the part of its header named in ``TAGS``: 3 kB, where pydicom's own objects take 26.
 
     Args:
-        path: the file; it may hold a patient's name and belongs in no message.
+        path: the file; it may contain a patient's name and must not appear in messages.
         values: the elements named in ``TAGS``, in that order, as text: several values joined by a backslash, empty
             where the element is missing or unreadable.
         is_compressed: whether the pixels take less room than their matrix.
@@ -86,10 +86,10 @@ class DicomFile:
         return numbers if numbers.shape == (count,) and np.isfinite(numbers).all() else None
 
     def required(self, keyword: str, count: int) -> np.ndarray:
-        """An element that has been checked to be there, as (count,) float64."""
+        """A required element as (count,) float64."""
         numbers = self.numbers(keyword, count)
         if numbers is None:
-            raise ValueError(f"{keyword} is missing; only images of a volume have it for certain")
+            raise ValueError(f"{keyword} is missing; only the images of a volume are sure to have it")
         return numbers
 
     def number(self, keyword: str, default: float = 0.0) -> float:
@@ -117,7 +117,7 @@ class DamagedFileError(Exception):
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file starts as DICOM files do; False too if it can't be read."""
+    """Whether a file starts like a DICOM file; False if it can't be read."""
     try:
         return _starts_as_dicom(_start(path))
     except OSError:
@@ -125,7 +125,7 @@ def is_dicom(path: Path) -> bool:
 
 
 def read_header(path: Path) -> DicomFile | None:
-    """The header of a DICOM file; None if the file is none.
+    """Return the header of a DICOM file; None if it isn't one.
 
     Raises:
         DamagedFileError: if the file is empty, can't be read, or starts as DICOM does and has no whole header.
@@ -140,7 +140,7 @@ def read_header(path: Path) -> DicomFile | None:
             tags.decode()
             file = DicomFile.from_dataset(path, tags)
             is_directory = tags.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage
-    except Exception as error:  # a parser on damaged bytes raises anything
+    except Exception as error:  # on damaged bytes the parser can raise anything
         raise DamagedFileError from error
     is_part_10 = start[PREAMBLE_BYTES:] == MAGIC
     is_other = start and not is_part_10 and "SOPClassUID" not in tags and "Rows" not in tags
@@ -161,7 +161,7 @@ def _starts_as_dicom(start: bytes) -> bool:
 
 
 def _drop_undecodable(tags: Dataset) -> None:
-    """Take out the elements whose bytes make no sense: the others may be all that a volume needs."""
+    """Remove the elements that can't be decoded: the others may be all that a volume needs."""
     kept = {tag_for_keyword(keyword) for keyword in KEPT_AS_THEY_STAND}
     for tag in list(tags.keys()):
         raw = tags.get_item(tag)

@@ -1,4 +1,4 @@
-"""Tells DICOM patients apart, and enters them and their series into the key table."""
+"""Tell DICOM patients apart, and enter them and their series into the key table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .series import Series
 
 
 def patient_identity(file: DicomFile) -> str:
-    """What tells a DICOM patient from others: the ID; without one name and birth date, or else the study."""
+    """What identifies a DICOM patient: the ID; without it, name and birth date; without those, the study."""
     name = file.text("PatientName") + file.text("PatientBirthDate")
     return file.text("PatientID") or name or file.text("StudyInstanceUID")
 
@@ -22,7 +22,7 @@ def patient_identity(file: DicomFile) -> str:
 def are_several_people(files: Iterable[DicomFile]) -> bool:
     """Whether one patient's headers give several birth dates, or names that aren't spellings of one.
 
-    After careless anonymisation one ID, "1" or "ANON", stands for many.
+    After careless anonymisation one ID, such as "1" or "ANON", is shared by many patients.
     """
     births, names = set(), set()
     for file in files:
@@ -39,7 +39,7 @@ def _words(name: str) -> tuple[str, ...]:
 
 
 def _alike(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
-    """Whether all parts of the shorter name are in the other: a part, or its initial, may be left out."""
+    """Whether all parts of the shorter name are in the other: a part may be missing or abbreviated to its initial."""
     fewer, more = sorted((a, b), key=len)
     return all(any(word.startswith(part) or part.startswith(word) for word in more) for part in fewer)
 

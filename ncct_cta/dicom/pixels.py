@@ -1,4 +1,4 @@
-"""Reads the pixels of a series in HU onto its grid, whatever the compression."""
+"""Read the pixels of a series in HU onto its grid, whatever the compression."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .headers import DicomFile, unreadable_number
 from .series import Series
 from .slice_pixels import UnreadablePixelsError, read_slice
 
-UNREADABLE = "its pixels are damaged, cut short or compressed in a way that GDCM can't read; export the series again"
+UNREADABLE = "its pixels are damaged, truncated or compressed in a way that GDCM can't read; export the series again"
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class SeriesVolume:
     """The volume of a series.
 
     Args:
-        hu: (X, Y, Z) int16 HU: along the rows (column index), down the columns, and along the slices.
+        hu: (X, Y, Z) int16 HU: column index, row index and slice index.
         affine: (4, 4), voxel indices to DICOM's patient coordinates (LPS mm), at right angles.
-        remarks: what was done to the images beyond reading them, or may be wrong, in plain sentences.
+        remarks: what was done to the images besides reading them, or what may be wrong, in plain sentences.
     """
 
     hu: np.ndarray
@@ -35,12 +35,12 @@ class SeriesVolume:
 def read_series(series: Series) -> SeriesVolume:
     """Read a series in HU.
 
-    RescaleSlope and RescaleIntercept count slice by slice; padding outside the scanned circle becomes air. A series
-    with gantry tilt is brought to a grid at right angles: each slice is shifted within its own plane, linearly
-    interpolated, and the rows or columns that this needs are added.
+    RescaleSlope and RescaleIntercept are applied slice by slice; padding outside the scanned circle becomes air. A
+    series with gantry tilt is brought to a grid at right angles: each slice is shifted within its own plane, linearly
+    interpolated, and rows or columns are added as needed.
 
     Raises:
-        InputError: if slices are missing, unevenly spaced or double, or pixels can't be read.
+        InputError: if slices are missing, unevenly spaced or duplicated, or pixels can't be read.
     """
     grid = grid_of(series)
     remarks = [series.remark] if series.remark else []

@@ -9,8 +9,8 @@ import numpy as np
 from .headers import DicomFile
 
 SAME_POSITION_MM = 0.02  # far below any slice spacing, far above the rounding of positions
-# A slice may lie this part of the spacing away from where even spacing places it: scanners round positions, and a
-# slice is thicker than that. More is an error: interpolating between slices would invent what wasn't scanned.
+# A slice may lie this fraction of the spacing away from its evenly spaced position: scanners round positions, and a
+# slice is thicker than that. More is an error: interpolating between slices would invent anatomy that wasn't scanned.
 UNEVEN_OF_SPACING = 0.1
 MISSING_FROM_SPACINGS = 1.5
 
@@ -18,7 +18,7 @@ MISSING_FROM_SPACINGS = 1.5
 def axes_of(file: DicomFile) -> np.ndarray:
     """(3, 3): unit vectors along an image's rows, down its columns, and along its normal, at right angles, in LPS.
 
-    Headers round the first two (PS3.3 C.7.6.2.1.1), so they are made exact.
+    The first two are rounded in headers (PS3.3 C.7.6.2.1.1) and are orthonormalised here.
     """
     row, column = file.required("ImageOrientationPatient", 6).reshape(2, 3)
     row /= np.linalg.norm(row)
@@ -28,7 +28,7 @@ def axes_of(file: DicomFile) -> np.ndarray:
 
 
 def positions_along_normal(files: Sequence[DicomFile]) -> np.ndarray:
-    """(n,) mm: where each image lies on the normal of the first image's plane."""
+    """(n,) mm: the position of each image along the normal of the first image's plane."""
     return np.array([file.required("ImagePositionPatient", 3) for file in files]) @ axes_of(files[0])[2]
 
 

@@ -1,4 +1,4 @@
-"""Names for patients and series that say nothing about them, and the one file that says who they are."""
+"""Pseudonyms for patients and series, and the one file that says who they are."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from ..common.files import OWNER_ONLY, without_apostrophe, write_table
 KEY_FILE = "keys.csv"
 PATIENT, SERIES, SALT = "patient", "series", "salt"
 PREFIXES = {PATIENT: "p", SERIES: "s"}
-AND = " | "  # between the names of one identity
+AND = " | "  # separator between the names of one identity
 DIGITS = 9  # hexadecimal: two of 10,000 series share a name with a chance of 0.1 %, and then an error says so
 SALT_BYTES = 16
 
 
 @dataclass(frozen=True)
 class Key:
-    """One row of the key table: what stands behind a pseudonym.
+    """One row of the key table: who or what a pseudonym stands for.
 
     Args:
         pseudonym: of a patient, ``p`` and nine hexadecimal digits; of a series, ``s`` and nine; of the row ``salt``,
             the salt.
         kind: patient, series or salt.
-        identity: what the pseudonym is the hash of: a patient's ID, a series' UID, a file's place in its folder.
+        identity: the text that the pseudonym is a hash of: a patient's ID, a series' UID, a file's place in its folder.
         patient: the pseudonym of a series' patient.
-        patient_name: as the headers have it; of a patient all that came with the identity, between `` | ``.
+        patient_name: as in the headers; for a patient all names found with the identity, separated by `` | ``.
         birth_date: likewise.
         source: a series' file, or the folder that holds its images.
         description: a series' description, free text that may name the patient.
@@ -50,7 +50,7 @@ COLUMNS = [field.name for field in fields(Key)]
 
 
 class KeyTable:
-    """Pseudonyms from a salted hash (HMAC-SHA-256), and who is behind each.
+    """Pseudonyms from a salted hash (HMAC-SHA-256), and the identity behind each.
 
     The same salt gives the same identity the same name. Without the table nobody can go back: identities are short
     and guessable, the salt isn't.
@@ -66,16 +66,16 @@ class KeyTable:
 
     @classmethod
     def read(cls, path: str | Path) -> KeyTable:
-        """Read a table that ``write`` has written.
+        """Read a table written by ``write``.
 
         Raises:
-            InputError: if it is missing or is no key table.
+            InputError: if it is missing or isn't a key table.
         """
         try:
             with open(path, newline="", encoding="utf-8") as file:
                 reader = csv.DictReader(file)
                 if reader.fieldnames is None or not {*COLUMNS} <= {*reader.fieldnames}:
-                    raise InputError(f"{path}: no key table, expected the columns {', '.join(COLUMNS)}")
+                    raise InputError(f"{path}: not a key table, expected the columns {', '.join(COLUMNS)}")
                 keys = [Key(**{name: without_apostrophe(row[name] or "") for name in COLUMNS}) for row in reader]
         except (OSError, ValueError) as error:
             if isinstance(error, InputError):
@@ -91,11 +91,11 @@ class KeyTable:
 
     @classmethod
     def open(cls, path: str | Path) -> KeyTable:
-        """The table of this path, or a new one with a new salt if there is no such file."""
+        """Read the table at this path, or create one with a new salt if the file doesn't exist."""
         return cls.read(path) if Path(path).exists() else cls()
 
     def add_patient(self, identity: str, *, name: str = "", birth_date: str = "") -> str:
-        """The pseudonym of a patient, who is entered into the table."""
+        """Return the pseudonym of a patient and enter the patient into the table."""
         return self._add(PATIENT, identity, patient_name=name, birth_date=birth_date)
 
     def add_series(
@@ -111,11 +111,12 @@ class KeyTable:
         """The pseudonym of a series or a volume's file, which is entered into the table.
 
         Args:
-            identity: of a DICOM series ``dicom.series.Series.key``; of a file what tells it from the patient's others.
+            identity: of a DICOM series ``dicom.series.Series.key``; for a file, what distinguishes it from the
+                patient's other files.
             patient: the patient's pseudonym.
             source: the folder or file to read it from.
             description: free text of the header.
-            name: the patient's in this series, where an ID has several.
+            name: the patient's name in this series, if an ID has several.
             birth_date: likewise.
         """
         place = str(Path(source).absolute())
@@ -132,16 +133,16 @@ class KeyTable:
             The file and None, or the folder and the key of the DICOM series in it.
 
         Raises:
-            InputError: if the table doesn't hold it.
+            InputError: if it isn't in the table.
         """
         key = self._keys.get(series)
         if key is None or key.kind != SERIES:
-            raise InputError(f"series {series!r} is not in the key table; expected a name that scan gave")
+            raise InputError(f"series {series!r} is not in the key table; expected a name assigned by scan")
         source = Path(key.source)
         return source, (None if source.is_file() else key.identity)
 
     def write(self, path: str | Path) -> None:
-        """Write the table, readable by its owner only; it appears whole or not at all.
+        """Write the table, readable by its owner only, atomically.
 
         Raises:
             InputError: if it can't be written.
@@ -156,7 +157,7 @@ class KeyTable:
         known = self._keys.get(pseudonym)
         if known is not None and known.identity != identity:
             raise InputError(f"two identities share the pseudonym {pseudonym}; scan with a new key table")
-        if known is not None and kind == PATIENT:  # an ID may stand for several people, and none may be lost
+        if known is not None and kind == PATIENT:  # an ID may belong to several people, and none must be lost
             details = {field: _joined(getattr(known, field), value) for field, value in details.items()}
         self._keys[pseudonym] = Key(pseudonym, kind, identity, **details)
         return pseudonym

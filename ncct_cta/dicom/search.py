@@ -15,12 +15,12 @@ from .headers import DamagedFileError, DicomFile, read_header
 
 @dataclass(frozen=True)
 class FoundFiles:
-    """What the files of a folder are.
+    """The files of a folder, by kind.
 
     Args:
         dicom: the DICOM files in the order of their paths.
-        damaged: files that are empty, can't be read, or start as DICOM does and have no whole header.
-        others: number of files that are no DICOM.
+        damaged: files that are empty, can't be read, or start like DICOM but have an incomplete header.
+        others: number of files that aren't DICOM.
     """
 
     dicom: tuple[DicomFile, ...]
@@ -58,9 +58,9 @@ def dicom_files(
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """All files in a folder and below it in the order of their names, but hidden ones; or the one file given.
+    """Return all files in and below a folder, sorted by name, without hidden ones; or the file itself.
 
-    Links to folders are followed, each folder once.
+    Links to folders are followed, and each folder is visited once.
 
     Raises:
         InputError: if the folder is missing or can't be read.
@@ -69,7 +69,7 @@ def files_below(folder: Path) -> Iterator[Path]:
         yield folder
         return
     if not folder.is_dir():
-        raise InputError(f"{folder}: there is no such folder; check the path")
+        raise InputError(f"{folder}: no such folder; check the path")
 
     def refuse(error: OSError) -> None:
         raise InputError(f"a folder can't be read ({error.strerror}); check its permissions") from error

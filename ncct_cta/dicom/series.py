@@ -1,4 +1,4 @@
-"""Sorts the DICOM files of a folder into series, and a series into the volumes it holds."""
+"""Sort the DICOM files of a folder into series, and each series into the volumes it holds."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ NO_CONTRAST_WORDS = ("", "none", "no", "n", "0", "without")
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """The images of one series that belong to one volume, or that are none.
+    """The images of one series that form one volume, or that form none.
 
     Args:
         uid: SeriesInstanceUID.
-        slices: its files; of a volume all with one matrix, orientation and pixel spacing.
+        slices: its files; those of a volume share matrix, orientation and pixel spacing.
         part: 1, 2, ... where the series holds several volumes (phases, reformats), else 0.
-        ignored: why this is no volume, in plain words; empty for a volume.
-        damaged_beside: number of damaged files in the folders of its files, some of which may be its images.
+        ignored: why this isn't a volume, in plain words; empty for a volume.
+        damaged_beside: number of damaged files in the same folders; some of them may be its images.
         left_out: the numbers of the series' images that are in no volume although they may be slices, by the reason.
     """
 
@@ -42,17 +42,17 @@ class Series:
 
     @property
     def key(self) -> str:
-        """What ``choose_series`` finds it by: the UID, with ``#2`` for the second volume of a series."""
+        """The key by which ``choose_series`` finds it: the UID, with ``#2`` for the second volume of a series."""
         return f"{self.uid}#{self.part}" if self.part else self.uid
 
     @property
     def first(self) -> DicomFile:
-        """The file whose header stands for all."""
+        """The file whose header represents the series."""
         return self.slices[0]
 
     @property
     def label(self) -> str:
-        """What messages call it, without anything that could identify a patient."""
+        """Its name in messages, without anything that could identify a patient."""
         part = f", volume {self.part}" if self.part else ""
         return f"DICOM series {self.first.text('SeriesNumber') or 'without number'}{part}"
 
@@ -67,7 +67,7 @@ class Series:
         """That images are left out, or may be missing; empty if nothing says so."""
         remarks = [f"left out of the series: {self.listed_left_out}"] if self.left_out else []
         if self.damaged_beside:
-            remarks.append(f"{DAMAGED} beside its images: {self.damaged_beside}; slices may be missing")
+            remarks.append(f"{DAMAGED} next to its images: {self.damaged_beside}; slices may be missing")
         return "; ".join(remarks)
 
     @property
@@ -81,7 +81,7 @@ class Series:
 
     @property
     def summary(self) -> str:
-        """The label with what tells the series of a study apart."""
+        """The label with the details that distinguish the series of a study."""
         spacing = self.first.numbers("PixelSpacing", 2)
         pixel = "" if spacing is None else f", {spacing[0]:.2f} mm pixels"
         kernel = self.first.text("ConvolutionKernel")
@@ -95,7 +95,7 @@ class Inventory:
     """What a folder holds.
 
     Args:
-        volumes: series, or parts of series, whose images make a volume; whether they do is for ``grid_of`` to say.
+        volumes: series, or parts of series, whose images make a volume; ``grid_of`` decides whether they really do.
         ignored: the others, with the reason.
         other_files: number of files that aren't DICOM.
         damaged: files that are empty or can't be read, and DICOM files without a whole header.
@@ -108,7 +108,7 @@ class Inventory:
 
     @property
     def why_none(self) -> str:
-        """What the folder holds instead of a volume."""
+        """Describe what the folder holds instead of a volume."""
         reasons = Counter(series.ignored for series in self.ignored)
         found = [f"{count} x {reason}" for reason, count in reasons.items()]
         found += [f"{DAMAGED}: {len(self.damaged)}"] if self.damaged else []
@@ -116,7 +116,7 @@ class Inventory:
         return ", ".join(found)
 
     def choose(self, key: str | None = None) -> Series:
-        """As ``choose_series``, for a folder that has been looked through."""
+        """Like ``choose_series``, for a folder that has already been searched."""
         volumes = [series for series in self.volumes if key is None or key in (series.key, series.uid)]
         if len(volumes) == 1:
             return volumes[0]
@@ -128,7 +128,7 @@ class Inventory:
                 "own"
             )
         if key is not None:
-            raise InputError("the folder no longer holds the DICOM series that was asked for; scan it again")
+            raise InputError("the folder no longer contains the requested DICOM series; scan it again")
         raise InputError(f"the folder holds no CT volume, expected a DICOM series: {self.why_none}")
 
 
@@ -166,7 +166,7 @@ def find_series(
 
 
 def choose_series(folder: str | Path, key: str | None = None) -> Series:
-    """The one CT volume of a folder, or the one with this key.
+    """Return the only CT volume of a folder, or the one with this key.
 
     Args:
         folder: searched with its subfolders.

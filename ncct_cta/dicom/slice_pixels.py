@@ -67,7 +67,7 @@ def quiet_itk() -> Iterator[None]:
 def padding_hu(file: DicomFile) -> tuple[int, int] | None:
     """Lowest and highest HU that mark padding (PixelPaddingValue, PS3.3 C.7.5.1.1.2); None if nothing does.
 
-    A padding value inside the range of HU that tissue has is passed over: it would take the tissue with it.
+    A padding value within the HU range of tissue is ignored: masking it would remove tissue too.
     """
     value = file.numbers("PixelPaddingValue")
     if value is None:
@@ -75,7 +75,7 @@ def padding_hu(file: DicomFile) -> tuple[int, int] | None:
     limit = file.numbers("PixelPaddingRangeLimit")
     stored = np.array([value[0], value[0] if limit is None else limit[0]])
     if file.number("PixelRepresentation") == 1:
-        stored[stored > np.iinfo(np.int16).max] -= 2**16  # written as unsigned into a signed image
+        stored[stored > np.iinfo(np.int16).max] -= 2**16  # unsigned value written into a signed image
     low, high = sorted(stored * file.number("RescaleSlope", 1.0) + file.number("RescaleIntercept"))
     if high > AIR_HU and low < SYNTHRAD_RANGE_HU[1]:
         return None

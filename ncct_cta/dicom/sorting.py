@@ -14,7 +14,7 @@ from .headers import SOFTWARE, DicomFile, unreadable_number
 from .partition import GEOMETRY_TAGS, MIN_SLICES, SCAN_TAGS, volumes_of
 
 ENHANCED = (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
-# What scanners and workstations write into ImageType where an image is no slice of a volume of HU.
+# Values of ImageType for images that aren't slices of a volume in HU.
 NO_SLICE = {
     "LOCALIZER": "localiser",
     "MIP": "projection",
@@ -31,11 +31,11 @@ SYNTHETIC = "synthetic CTA"
 # have other ones.
 HU_TYPE = re.compile(r"|H\.?U\.?|US|HU_MOD|HOUN[DS]*F(IE|EI)LD([ _-]?UNITS?)?( *[\[(]H\.?U\.?[\])])?", re.IGNORECASE)
 GEOMETRY = (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6), ("PixelSpacing", 2))
-UNIT_AXES = 0.05  # of lengths and the scalar product of direction cosines: far above their rounding
+UNIT_AXES = 0.05  # tolerance for the lengths and the scalar product of direction cosines: far above their rounding
 
 
 def part_images(files: Sequence[DicomFile]) -> tuple[list[list[DicomFile]], dict[str, list[DicomFile]]]:
-    """Part the images of a series, each of which may be there twice.
+    """Separate the images of a series, each of which may occur twice.
 
     Returns:
         Groups that make one volume each (``partition.volumes_of``), of ``MIN_SLICES`` or more; and what is left, by
@@ -66,7 +66,7 @@ def _difference(file: DicomFile, other: DicomFile) -> str:
 
 
 def _without_copies(files: Sequence[DicomFile]) -> list[DicomFile]:
-    """Each image once: exports often hold a file twice, under two names.
+    """Keep each image once: exports often contain a file twice, under two names.
 
     Its UID says which: unless careless anonymisation has given several images the same, or taken it away.
     """
@@ -81,7 +81,7 @@ def _without_copies(files: Sequence[DicomFile]) -> list[DicomFile]:
 
 
 def _no_slice(file: DicomFile) -> str:
-    """Why an object is no slice of a CT volume; empty if it is one."""
+    """Return why an object isn't a slice of a CT volume; empty if it is one."""
     sop_class = file.text("SOPClassUID")
     if sop_class in ENHANCED:
         return "enhanced multi-frame CT, which isn't read: export it as classic CT images"
@@ -89,12 +89,12 @@ def _no_slice(file: DicomFile) -> str:
         name = UID_dictionary[sop_class][0] if sop_class in UID_dictionary else file.text("Modality")
         return f"{NO_CT} ({name or 'unknown object'})"
     if file.text("Manufacturer") == SOFTWARE:
-        return SYNTHETIC  # neither a scan to synthesise from nor a CTA to learn from
+        return SYNTHETIC  # neither an input nor a CTA to learn from
     for value in file.text("ImageType").upper().split("\\"):
         if value in NO_SLICE:
             return NO_SLICE[value]
     if file.number("SamplesPerPixel", 1) != 1:
-        return "colour picture"
+        return "colour image"
     if file.text("PhotometricInterpretation").upper() == "MONOCHROME1":
         return "inverted values (MONOCHROME1), which aren't read: export it as MONOCHROME2"  # GDCM would give 2047 - HU
     if file.number("NumberOfFrames", 1) != 1:

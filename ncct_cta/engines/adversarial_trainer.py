@@ -23,15 +23,15 @@ class AdversarialSynthesisTrainer(GeneratorStep, GanTrainer):
 
     MONAI's networks, optimisers, generator loss and inferer are really used; its iteration is not, because it gives
     the generator's loss only the fake, draws latent codes, and leaves D unfrozen in the generator's step.
-    ``engine.state.output`` is ``SynthesisTrainer``'s, with D's terms beside.
+    ``engine.state.output`` is that of ``SynthesisTrainer``, with D's terms added.
 
     Args:
-        device: where the networks lie.
+        device: the device of the networks.
         max_epochs: epochs in all.
         train_data_loader: batches as ``keys.py`` describes them.
         network: the cascade, from NCCT to ``Stages``.
         objective: the reconstruction loss, with registration if wanted.
-        update: the generator's step.
+        update: the generator's optimiser step.
         adversary: D and what belongs to it.
         inferer: MONAI's way to call the network; default: directly.
         train_handlers: what happens around the iterations.

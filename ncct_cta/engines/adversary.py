@@ -25,11 +25,11 @@ class Adversary:
     Args:
         network: D, from (condition, image) to ``Judgement``.
         update: D's optimiser step.
-        loss: what D and the generator pay for D's judgement.
+        loss: the losses of D and of the generator on D's logits.
         gan_weight: weight of the generator's adversarial term.
         feat_match_weight: weight of the feature matching (pix2pixHD, Wang et al., CVPR 2018).
         steps: D's steps per generator step.
-        warmup_epochs: epochs of reconstruction alone before D joins.
+        warmup_epochs: epochs of reconstruction only before D joins.
         amp: mixed precision: off, bf16 or fp16.
     """
 
@@ -83,12 +83,12 @@ class Adversary:
         return terms
 
     def judge(self, aligned: Aligned) -> dict[str, torch.Tensor]:
-        """What D's judgement costs the generator: D is frozen, so nothing of it changes.
+        """Return the generator's adversarial and feature-matching terms; D is frozen, so nothing in it changes.
 
         Returns:
             scalars with a gradient: ``gan_g`` and ``feat_match``, both unweighted.
         """
-        # Not through DistributedDataParallel: it would wait for gradients of D, and write D's buffers.
+        # Not through DistributedDataParallel: it would wait for D's gradients and write D's buffers.
         plain = self.network.module if isinstance(self.network, DistributedDataParallel) else self.network
         with frozen(plain), autocast(aligned.ncct.device, self.amp):
             with torch.no_grad():

@@ -22,18 +22,18 @@ REGIONS = {"mae": keys.BODY, "lung_mae": keys.LUNG, "vessel_mae": keys.VESSEL}
 
 
 class SynthesisEvaluator(SupervisedEvaluator):
-    """Synthesise every validation case and measure it in HU, beside the identity (the NCCT as the prediction).
+    """Synthesise every validation case and score it in HU, next to the identity (the NCCT as the prediction).
 
     ``state.output`` holds the case's HU volumes (X, Y, Z): ``ncct``, ``cta``, ``prediction``, ``coarse`` and
-    ``intermediate``, its masks, and the ``terms``; ``state.metrics`` the means over the cases.
+    ``intermediate``, its masks, and the ``terms``; ``state.metrics`` holds the means over the cases.
 
     Args:
         device: where the network lies.
-        val_data_loader: one case a batch, as ``VolumeDataset`` gives them.
+        val_data_loader: one case per batch, as ``VolumeDataset`` yields them.
         network: the cascade, usually with averaged weights.
         inferer: how the cascade covers a volume.
         loss_function: the training loss; its mean over the slices is ``val_loss``.
-        val_handlers: what happens around the cases.
+        val_handlers: handlers to attach.
     """
 
     inferer: VolumeInferer
@@ -54,7 +54,7 @@ class SynthesisEvaluator(SupervisedEvaluator):
             val_data_loader=val_data_loader,
             network=network,
             inferer=inferer,
-            key_val_metric=metrics,  # the first, val_loss, decides what is best
+            key_val_metric=metrics,  # the first, val_loss, selects the best checkpoint
             metric_cmp_fn=lambda current, best: current < best,
             val_handlers=val_handlers,
             decollate=False,

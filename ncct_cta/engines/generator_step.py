@@ -29,8 +29,8 @@ class Reconstruction(NamedTuple):
 class GeneratorStep:
     """Mixed into MONAI's trainers: ``reconstruct`` a batch, then ``descend`` the loss.
 
-    A step leaves in ``engine.state.output`` the batch on the device, the cascade's ``stages`` (detached) and the
-    ``terms``: scalars by their name in the logs, among them each net's gradient norm before clipping.
+    After a step ``engine.state.output`` holds the batch on the device, the cascade's ``stages`` (detached) and the
+    ``terms``: scalars by their log names, including each network's gradient norm before clipping.
     """
 
     state: Any
@@ -58,13 +58,13 @@ class GeneratorStep:
 
 
 def step_output(batch: Mapping[str, Any], stages: Stages, terms: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    """What a step leaves behind: nothing in it holds the graph."""
+    """Return a step's output; nothing in it keeps the autograd graph alive."""
     detached = Stages(*(image.detach() for image in stages))
     return {**batch, keys.STAGES: detached, keys.TERMS: {name: value.detach() for name, value in terms.items()}}
 
 
 def to_device(batch: Mapping[str, Any], device: torch.device, non_blocking: bool = False) -> dict[str, Any]:
-    """Move a batch's tensors; names stay."""
+    """Move a batch's tensors to the device; strings are left as they are."""
     return {
         key: value.to(device, non_blocking=non_blocking) if isinstance(value, torch.Tensor) else value
         for key, value in batch.items()

@@ -1,4 +1,4 @@
-"""Inference: from a scan in HU to a NIfTI file in HU on the same grid, and to DICOM if wanted."""
+"""Inference: from a scan in HU to a NIfTI file in HU on the same grid, and optionally to DICOM."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ PATH, FAILURE, SKIPPED = "path", "failure", "skipped"
 class InferenceEngine(SupervisedEvaluator):
     """Synthesise the CTA of every case and write it; a case that fails is recorded, and the others go on.
 
-    ``state.output`` holds the case's name, the ``path`` written and the ``failure`` or None; ``outputs`` all of them.
-    Beside each CTA stands its record, ``{case}_syncta.json`` (``output_record``).
+    ``state.output`` holds the case's name, the ``path`` written and the ``failure`` or None; ``outputs`` collects them
+    all. Beside each CTA stands its record, ``{case}_syncta.json`` (``output_record``).
 
     Args:
         device: where the network lies.
@@ -47,16 +47,16 @@ class InferenceEngine(SupervisedEvaluator):
         network: the cascade.
         inferer: how the cascade covers a volume.
         model: what the records say of the network.
-        output_dir: where ``{case}_syncta.nii.gz`` go.
+        output_dir: folder for ``{case}_syncta.nii.gz``.
         spacing: voxel size in mm that the network was trained on; None: each scan's own.
         preprocessing: the run's own list, which decides instead of ``spacing`` what the network sees; None: the
             shipped one.
         overwrite: replace files that are there; otherwise a case is skipped that was made from the same input, weights
             and settings, and fails where files are there that weren't.
-        save_intermediates: also write what G gave and what G2 got, ``{case}_coarse`` and ``{case}_intermediate``.
-        write_dicom: also write the CTA of a DICOM series as DICOM: given the case, the HU and the folder to write,
+        save_intermediates: also write G's prediction and G2's input, ``{case}_coarse`` and ``{case}_intermediate``.
+        write_dicom: writes the CTA of a DICOM series as DICOM too; called with the case, the HU and the output folder,
             ``{case}_syncta_dicom``.
-        handlers: what happens around the cases.
+        handlers: handlers to attach.
     """
 
     inferer: VolumeInferer
@@ -92,7 +92,7 @@ class InferenceEngine(SupervisedEvaluator):
         self.spacing = spacing
         self.preprocessing = preprocessing
         self.overwrite = overwrite
-        # The synthetic CTA last: while it isn't there, the case isn't done.
+        # The synthetic CTA comes last: as long as it is missing, the case isn't done.
         self.stages = tuple(STAGE_SUFFIXES) if save_intermediates else (REFINED,)
         self.write_dicom = write_dicom
         self.outputs: list[dict[str, Any]] = []

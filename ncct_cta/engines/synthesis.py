@@ -43,10 +43,10 @@ def synthesise_stages(
     preprocessing: Compose | None = None,
     stages: Sequence[str] = (REFINED,),
 ) -> dict[str, np.ndarray]:
-    """Synthesise the CTA of a scan, on the scan's own grid, and give the stages on the way to it if wanted.
+    """Synthesise the CTA of a scan, on the scan's own grid, and optionally return the stages before it.
 
-    The network's change is added to the scan's own HU, so what it leaves alone stays exact, also outside the window
-    and also when the network sees another voxel size.
+    The network's change is added to the scan's own HU, so whatever it leaves alone stays exact, outside the window too
+    and also when the network works at another voxel size.
 
     Args:
         volume: the NCCT in HU, in any orientation.
@@ -55,7 +55,7 @@ def synthesise_stages(
         spacing: voxel size in mm that the network was trained on; None: the scan's own.
         preprocessing: a run's own list, which decides instead of ``spacing`` what the network sees; None: the shipped
             one.
-        stages: names of the ``Stages`` to give.
+        stages: names of the ``Stages`` to return.
 
     Returns:
         int16 HU, the shape of ``volume``, for each of ``stages``.
@@ -64,7 +64,8 @@ def synthesise_stages(
         InputError: if the network predicts values that aren't finite, or a step of ``preprocessing`` fails.
     """
     ras, orientation = to_ras(volume.array, volume.affine)
-    # In memory slice by slice, as the network takes them: gathering strided slices would cost ten times as much.
+    # Laid out slice by slice in memory, as the network takes them: gathering strided slices would take ten times as
+    # long.
     ncct_hu = torch.from_numpy(np.ascontiguousarray(np.moveaxis(ras, -1, 0))).permute(1, 2, 0)
     if preprocessing is not None:
         affine = volume.affine @ inv_ornt_aff(orientation, volume.shape)

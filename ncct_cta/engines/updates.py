@@ -1,4 +1,4 @@
-"""One optimiser's step, the same for the generator and the discriminator."""
+"""The optimiser step, shared by the generator and the discriminator."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..common.errors import InputError
 
 
 class NetworkUpdate:
-    """Backward, clip each net's gradient, step, and move the learning rate on.
+    """Run backward, clip each network's gradient, step the optimiser and advance the schedule.
 
     Args:
-        optimizer: its parameter groups carry the net's ``name`` (G, G2, R, D).
-        lr_scheduler: stepped after every step that was taken; an overflow in fp16 takes none.
+        optimizer: its parameter groups carry the ``name`` of the network (G, G2, R, D).
+        lr_scheduler: advanced after every step taken; on an fp16 overflow no step is taken.
         scaler: scales the loss, for fp16; default: none.
         grad_clip: largest norm of each group's gradient; 0 doesn't clip.
     """
@@ -33,7 +33,7 @@ class NetworkUpdate:
         self.lr_scheduler = lr_scheduler
         self.scaler = scaler or torch.amp.GradScaler("cpu", enabled=False)
         self.max_norm = grad_clip or float("inf")
-        self.lr = 0.0  # of the first group, in the last step
+        self.lr = 0.0  # learning rate of the first group in the last step
 
     def __call__(self, loss: torch.Tensor) -> dict[str, torch.Tensor]:
         """Take a step down ``loss``.
@@ -44,7 +44,7 @@ class NetworkUpdate:
         Raises:
             InputError: if a gradient isn't finite; no weight has changed then.
         """
-        # Zeroed here and not after the step: whatever another network's loss has left must not count.
+        # Zero the gradients here rather than after the step: whatever another network's loss has left must not count.
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
@@ -57,7 +57,7 @@ class NetworkUpdate:
         self.scaler.step(self.optimizer)
         scale = self.scaler.get_scale()
         self.scaler.update()
-        if self.scaler.get_scale() >= scale:  # it falls when the scaler has skipped the step
+        if self.scaler.get_scale() >= scale:  # the scale drops when the scaler has skipped the step
             self.lr_scheduler.step()
         self.optimizer.zero_grad(set_to_none=True)
         return norms

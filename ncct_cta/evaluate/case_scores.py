@@ -22,7 +22,8 @@ from .failures import Failure
 from .prediction_files import read_prediction
 from .results import IDENTITY, Method, ScoreRow
 
-# Lung and gas in a body: a prediction that keeps a tenth of the NCCT's is in HU, however blurred or noisy it is.
+# Lung and gas in a body: a prediction with at least a tenth of the NCCT's share is in HU, however blurred or noisy it
+# is.
 LEAST_AIR, KEPT_AIR = 0.02, 0.1
 SAME_ANATOMY_DICE = 0.9
 # So many voxels of the CTA above the prediction's highest value, most of which has exactly this value there: no chance.
@@ -31,13 +32,13 @@ LEAST_CLIPPED, CLIPPED_SHARE = 20, 0.5
 
 @dataclass
 class CaseScores:
-    """What scoring a case gives.
+    """The result of scoring a case.
 
     Args:
         rows: one per method.
         missing: the columns that are n/a whatever is predicted, although their region holds voxels.
         remarks: plain sentences.
-        digests: by method, of the prediction's voxels.
+        digests: digests of the predictions' voxels, by method.
         failure: why it couldn't be scored, or None.
     """
 
@@ -63,7 +64,7 @@ def score_case(
         advance: called with 1 after each method.
 
     Raises:
-        InputError: if a file can't be read, lies on another grid or isn't in HU, if a prediction is the NCCT itself,
+        InputError: if a file can't be read, is on another grid or not in HU, if a prediction is the NCCT itself,
             or if NCCT and CTA are swapped.
     """
     ncct = read_ct(case.ncct)
@@ -119,7 +120,7 @@ def _require_enhancement(images: CaseImages, case: Case) -> None:
 
 
 def _require_hu_in_body(images: ComparedImages, path: Path) -> None:
-    """Look inside the body: around it other programs write -1024 whatever their values inside are."""
+    """Look only inside the body: around it other programs write -1024 whatever their values inside are."""
     body = images.case.masks[BODY]
     if not body.any():
         return
@@ -137,7 +138,7 @@ def _check_prediction(images: ComparedImages, method: Method, case: Case) -> lis
     if np.array_equal(prediction, ncct):
         if method.made_elsewhere:
             raise InputError(
-                f"{path}: is the NCCT of {case.name}, voxel for voxel; give its prediction (the NCCT is in the table "
+                f"{path}: is the NCCT of {case.name}, voxel for voxel; give a prediction (the NCCT is in the table "
                 "as the identity anyway)"
             )
         return [f"{method.name} changes nothing in {case.name}: its prediction is the NCCT."]
@@ -148,7 +149,7 @@ def _check_prediction(images: ComparedImages, method: Method, case: Case) -> lis
     if overlap < SAME_ANATOMY_DICE:
         return [
             f"{method.name}'s prediction of {case.name} shows another anatomy than the NCCT (Dice of their tissue "
-            f"{overlap:.2f}): is it another patient's, or mirrored?"
+            f"{overlap:.2f}): does it belong to another patient, or is it mirrored?"
         ]
     return _on_clipping(images, method, case)
 

@@ -1,6 +1,6 @@
 """``python -m ncct_cta.evaluate``: is the synthetic CTA better than doing nothing, where, and by how much?
 
-It scores predictions, NIfTI files in HU on the NCCT's grid, against the CTAs of a case list, beside two baselines: the
+It scores predictions, NIfTI files in HU on the NCCT's grid, against the CTAs of a case list, next to two baselines: the
 identity (the NCCT as it is) and the HU remap (the mean CTA value of each NCCT value in the training pairs).
 """
 
@@ -29,23 +29,23 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = command_parser("evaluate", __doc__, epilog=EPILOG, allow_abbrev=False)
     add = parser.add_argument
-    # One list for both: methods stand in the order they are given in.
+    # One list for both, so that methods keep the order in which they are given.
     add("--pred", dest="sources", action="append", default=[], metavar="[NAME=]DIR", type=partial(_word, False),
         help="a folder of predictions, {case}_syncta.nii.gz or {case}.nii.gz, in HU; may be given again")  # fmt: skip
     add("--run", dest="sources", action="append", metavar="[NAME=]RUN_DIR", type=partial(_word, True),
-        help="a training's folder: its cases are synthesised first; may be given again")  # fmt: skip
+        help="a run's folder: its cases are synthesised first; may be given again")  # fmt: skip
     add("--datalist", default="", metavar="FILE_OR_FOLDER", help="the cases (default: those of the first run)")
     add("--split", default="", help="training, validation, testing or all (default: testing, or the first with a CTA; "
-        "all of a folder without a case list if there is no run)")  # fmt: skip
+        "without a run, all cases of a folder that has no case list)")  # fmt: skip
     add("--output", default=OUTPUT, metavar="DIR", help=f"the folder to write to (default: {OUTPUT})")
     add("--window", type=float, nargs=2, metavar=("LOWER", "UPPER"),
         help="second range of PSNR and SSIM in HU (default: the first run's window)")  # fmt: skip
     add("--pred-window", type=float, nargs=2, metavar=("LOWER", "UPPER"),
         help="the values of every --pred lie in [-1, 1], which stand for these HU (default: they are HU)")  # fmt: skip
     add_options(parser, RunningOptions, of="of a run: ")
-    add("--jobs", type=int, default=0, help="cases scored side by side (default: as cores and memory allow)")
+    add("--jobs", type=int, default=0, help="number of cases scored in parallel (default: as cores and memory allow)")
     add("--json", action="store_true", help="print the summary as JSON and nothing else")
-    add("--no-report", action="store_true", help="write no report.html")
+    add("--no-report", action="store_true", help="don't write report.html")
     add("--debug", action="store_true", help="log where it happened if a case fails in a way that nobody foresaw")
     return parser
 

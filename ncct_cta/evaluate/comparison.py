@@ -1,4 +1,4 @@
-"""The evaluation itself: baselines and methods on cases, to figures, files and a report."""
+"""The evaluation itself: score baselines and methods on cases, and write the results."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ def evaluate(
     remarks: Sequence[str] = (),
     failures: Mapping[str, Failure] | None = None,
 ) -> Evaluation:
-    """Score methods beside the baselines, and write ``scores.csv``, ``summary.csv`` and ``summary.json``.
+    """Score methods and baselines, and write ``scores.csv``, ``summary.csv`` and ``summary.json``.
 
     A case that can't be scored doesn't stop the others: it is left out of the figures, named in the remarks and kept
     in ``Evaluation.failures``; ``require_none`` raises what there is to say of them.
 
     Args:
-        cases: with NCCT and CTA; masks that aren't given are computed and written under ``output``.
+        cases: with NCCT and CTA; missing masks are computed and written under ``output``.
         methods: each with a prediction of every case, on the NCCT's grid.
         output: the folder to write to; made if missing.
-        training: pairs, none of them among ``cases``, to fit the HU remap on; without any it is left out.
-        window: the range of PSNR and SSIM beside SynthRAD's.
-        jobs: cases scored side by side; 0: as many as cores and memory allow. It changes no figure. Other processes
-            import the calling script: it needs Python's ``if __name__ == "__main__"``.
-        remarks: plain sentences that belong to the result.
+        training: pairs to fit the HU remap on, none of them in ``cases``; without any there is no HU remap.
+        window: the range for PSNR and SSIM in addition to SynthRAD's.
+        jobs: cases scored side by side; 0: as many as cores and memory allow. It doesn't change the results. Worker
+            processes import the calling script, which therefore needs ``if __name__ == "__main__"``.
+        remarks: plain sentences to add to the result.
         failures: of cases that failed before, which are not among ``cases``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The masks that a case list doesn't give: computed, written, and said so."""
+"""Masks missing from the case list: computed, written, and reported."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from .selection import listed
 def complete_masks(
     cases: Sequence[Case], folder: Path, failures: MutableMapping[str, Failure]
 ) -> tuple[list[Case], list[str]]:
-    """Compute lung masks and vessel masks where none is given.
+    """Compute the missing lung and vessel masks.
 
     Args:
         cases: with NCCT and CTA.
-        folder: where ``{case}_lung.nii.gz`` and ``{case}_vessel.nii.gz`` go; those that are up to date are used.
+        folder: folder for ``{case}_lung.nii.gz`` and ``{case}_vessel.nii.gz``; up-to-date files are reused.
         failures: gets the cases whose files can't be read or written, or whose NCCT and CTA are swapped.
 
     Returns:
@@ -90,7 +90,7 @@ def _lung(case: Case, ncct: Volume) -> np.ndarray:
     ras, orientation = to_ras(ncct.array, ncct.affine)
     try:
         return from_ras(compute_lung_mask(ras, spacing_to_ras(ncct.spacing, orientation)), orientation)
-    except InputError:  # no lung in this scan, which the remarks say
+    except InputError:  # no lung in this scan; the remarks say so
         return np.zeros(ncct.shape, np.uint8)
 
 

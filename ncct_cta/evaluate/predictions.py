@@ -1,4 +1,4 @@
-"""The predictions that an evaluation makes itself: those of trained runs, and the HU remap's."""
+"""The predictions that an evaluation makes itself: those of runs and of the HU remap."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def predict(
     options: RunningOptions,
     failures: MutableMapping[str, Failure],
 ) -> Method:
-    """Synthesise the cases with a run's best weights; files that are up to date are used as they are.
+    """Synthesise the cases with a run's best weights; up-to-date files are reused.
 
     Args:
         source: a run.
@@ -46,7 +46,7 @@ def predict(
     """
     provenance = Provenance(folder)
     files = {case.name: folder / f"{case.name}{OUTPUT_SUFFIX}" for case in cases}
-    # The weights, and the settings that say how to use them.
+    # The weights, and the settings that go with them.
     trained = [path for path in (source.path / name for name in (BEST, LAST, CONFIG)) if path.is_file()]
     precision = options.amp  # another than the run's gives other voxels
     outdated = _outdated(cases, files, trained, provenance, failures, precision=precision)
@@ -67,7 +67,7 @@ def predict(
 def remap(
     training: Sequence[Case], cases: Sequence[Case], folder: Path, failures: MutableMapping[str, Failure]
 ) -> tuple[Method | None, dict[str, Failure]]:
-    """Fit the HU remap on the training pairs alone and write what it predicts; up-to-date files are used.
+    """Fit the HU remap on the training pairs only and write its predictions; up-to-date files are reused.
 
     Args:
         training: pairs, none of which is scored.
@@ -134,7 +134,7 @@ def _outdated(
 
 
 def training_pairs(settings: Settings) -> list[Case]:
-    """The pairs that a run was trained on; none if its case list is gone.
+    """Return the pairs that a run was trained on; none if its case list no longer exists.
 
     Args:
         settings: of the run.
@@ -146,7 +146,7 @@ def training_pairs(settings: Settings) -> list[Case]:
 
 
 def seen_in_training(name: str, settings: Settings, cases: Sequence[Case]) -> str | None:
-    """A remark if a run was trained on scored cases, or if its own case list is gone and can't tell.
+    """A remark if a run was trained on scored cases, or if its case list no longer exists, so that nobody can tell.
 
     Args:
         name: of the method.

@@ -1,4 +1,4 @@
-"""What a file was made from, so that it is made again only when that has changed."""
+"""Records of what a file was made from, so that it is only made again when that has changed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Provenance:
     """Notes of a folder's files: what each was made from (path, size, time of change), how, and its own digest.
 
     Args:
-        folder: where the files lie; the notes are a hidden file in it.
+        folder: the folder of the files; the records are a hidden file in it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -41,7 +41,7 @@ class Provenance:
         return False
 
     def add(self, file: Path, sources: Sequence[Path], **choices: str) -> None:
-        """Note that a file was just made."""
+        """Record that a file was just made."""
         self._notes[file.name] = {"made_from": _origin(sources, choices), "sha256": _digest(file)}
         write_text(to_json(self._notes), self.folder / NOTES)
 

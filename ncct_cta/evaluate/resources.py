@@ -1,4 +1,4 @@
-"""How many cases can be scored side by side: the cores and the memory that are free."""
+"""The cores and the free memory, which limit how many cases can be scored in parallel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def usable_cores() -> int:
 
 
 def available_bytes() -> int | None:
-    """Memory that is free, within the control group's limit too; None where the system doesn't tell."""
+    """Return the free memory, within the limit of the control group; None if the system doesn't report it."""
     limits = [limit for limit in (_free_memory(), _free_of_control_group()) if limit is not None]
     return min(limits, default=None)
 

@@ -1,4 +1,4 @@
-"""What an evaluation found: plain data that the tables, the files and the report are made of."""
+"""The result of an evaluation: plain data from which tables, files and the report are made."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Method:
     Args:
         name: as tables show it.
         predictions: by case name, the NIfTI file in HU on the NCCT's grid; the identity's are the NCCTs.
-        run: the training's folder, if it is one of ours: its ``metrics.csv`` holds the curves.
+        run: the run's folder, if the method is a run; its ``metrics.csv`` holds the curves.
         window: of predictions that are scaled from it to [-1, 1]; None: they are in HU.
     """
 
@@ -48,13 +48,13 @@ class Statistic:
     """One score of one method over the cases.
 
     Args:
-        cases: the cases in which the score exists; all figures below are over them.
-        mean: NaN without any.
+        cases: the number of cases in which the score exists; the statistics below are over these.
+        mean: NaN if there are none.
         std: standard deviation with n - 1; NaN with fewer than two cases.
         low: lower end of the bootstrap 95 % interval of the mean; NaN with fewer than two cases.
-        high: its upper end.
-        p_identity: two-sided paired Wilcoxon test against the identity; NaN where it can't be taken.
-        p_first: the same against the first method that is no baseline.
+        high: upper end of that interval.
+        p_identity: two-sided paired Wilcoxon test against the identity; NaN if the test can't be computed.
+        p_first: the same against the first method that isn't a baseline.
     """
 
     cases: int
@@ -77,7 +77,7 @@ class Evaluation:
             that order.
         rows: one for each case and method.
         summary: by method and column.
-        remarks: plain sentences on what the figures can't show, such as too few cases.
+        remarks: plain sentences on what the numbers can't show, such as too few cases.
         window: the second range of PSNR and SSIM, beside SynthRAD's.
         failures: why other cases, which are in none of the above, could not be scored.
     """
@@ -97,5 +97,5 @@ class Evaluation:
 
     @property
     def headlines(self) -> tuple[Column, ...]:
-        """The handful that come first."""
+        """The headline columns."""
         return headlines(self.window)

@@ -41,8 +41,8 @@ def run_bundle(
         for word in ([words] if isinstance(words, str) else words)
         if word
     ]
-    if not sources:  # MONAI drops keys that the YAML doesn't use, such as the command's --run, without a word
-        raise InputError("neither pred nor run_dir is given; give folders of predictions, of trainings, or both")
+    if not sources:  # MONAI silently drops keys that the YAML doesn't use, such as the command's --run
+        raise InputError("neither pred nor run_dir is given; give folders of predictions, of runs, or both")
     evaluation = run_evaluation(sources, running=RunningOptions.parse(running), **options)
     show(evaluation, options["output"], report=options["report"])
     require_all_scored(evaluation)
@@ -66,7 +66,7 @@ def run_evaluation(
     Args:
         sources: the methods.
         datalist: a case list or a folder of cases; empty: the first run's.
-        split: of it; empty: testing, or else the first that has a CTA; see ``choose_cases``.
+        split: split of the list; empty: testing, or otherwise the first split with a CTA; see ``choose_cases``.
         output: the folder to write to.
         window: (lower, upper) of the second range of PSNR and SSIM in HU; None: the first run's window.
         pred_window: (lower, upper) in HU that -1 and 1 stand for in every folder of predictions; None: they are in HU.
@@ -76,7 +76,7 @@ def run_evaluation(
         debug: whether to log where it happened if a case fails in a way that nobody foresaw.
 
     Raises:
-        InputError: if anything given can't be used.
+        InputError: if any input can't be used.
     """
     if debug:
         logging.getLogger("ncct_cta").setLevel(logging.DEBUG)
@@ -112,7 +112,7 @@ def run_evaluation(
 
 
 def show(evaluation: Evaluation, output: str, *, report: bool) -> None:
-    """Print the table and where everything lies."""
+    """Print the table and the paths of the results."""
     folder = Path(output)
     print(format_table(evaluation))
     print(f"figures  {folder / SUMMARY}, {folder / SUMMARY_JSON}, of each case {folder / SCORES}")
@@ -126,7 +126,7 @@ def require_all_scored(evaluation: Evaluation) -> None:
 
 
 def _choose(datalist: str, split: str, run: Settings | None) -> CaseSelection:
-    """The cases, with a folder's split as the first run made it."""
+    """Choose the cases; a folder is split as in the first run."""
     if run is None:
         if not datalist:
             raise InputError("neither --datalist nor --run is given; say which cases to score")

@@ -25,8 +25,8 @@ VESSEL_ERROR = "vessel_mae_hu"
 def write_tables(evaluation: Evaluation, folder: Path) -> None:
     """Write ``scores.csv`` (a row for each case and method), ``summary.csv`` and ``summary.json``.
 
-    Numbers are written in full. What is n/a is empty in CSV and null in JSON; the infinite PSNR of equal images is
-    ``inf`` in CSV and null in JSON.
+    Numbers are written in full precision. Missing values are empty in CSV and null in JSON; the infinite PSNR of equal
+    images is ``inf`` in CSV and null in JSON.
 
     Raises:
         InputError: if a file can't be written.
@@ -43,7 +43,7 @@ def write_tables(evaluation: Evaluation, folder: Path) -> None:
 
 
 def summary_of(evaluation: Evaluation) -> dict[str, Any]:
-    """The figures of every method and score, the cases, and the remarks, as plain data."""
+    """Return the statistics of every method and score, the cases and the remarks as plain data."""
     return {
         "cases": [case.name for case in evaluation.cases],
         "methods": {
@@ -109,7 +109,7 @@ def _detail_table(evaluation: Evaluation) -> str:
 
 
 def _aligned(corner: Sequence[str], methods: Sequence[str], heads: list[list[str]], rows: list[list[str]]) -> str:
-    """Right-aligned columns behind the methods' names."""
+    """Format right-aligned columns after the methods' names."""
     names = [*corner, *(shortened(SHOWN_NAMES.get(name, name), NAME_WIDTH) for name in methods)]
     cells = [[head[line] for head in heads] for line in range(len(corner))] + rows
     name_width = max(map(len, names))
@@ -133,7 +133,7 @@ def _figure(value: float, column: Column) -> str:
 
 
 def probability(p: float) -> str:
-    """A p-value as journals print it: ``0.031``, ``< 0.001``, or ``n/a``."""
+    """Format a p-value as journals do: ``0.031``, ``< 0.001``, or ``n/a``."""
     if math.isnan(p):
         return "n/a"
     return "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -1,4 +1,4 @@
-"""Scores of saved files: every case once, cases side by side where memory allows."""
+"""Score saved files, case by case, with cases in parallel if memory allows."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .processes import side_by_side
 from .resources import available_bytes, usable_cores
 from .results import Method
 
-# Memory of a worker: PyTorch and the libraries, and what a voxel of the scan costs while a case is scored
+# Memory of a worker: PyTorch and the libraries, plus the bytes per voxel while a case is scored
 # (benchmarks/evaluate.py measures both).
 BYTES_PER_PROCESS, BYTES_PER_VOXEL = 600_000_000, 40
 MEMORY_SHARE = 0.8
-# Fewer voxels than this are scored before another process has started.
+# Fewer voxels than this are scored faster than another process starts.
 WORTH_A_PROCESS_VOXELS = 20_000_000
 
 
@@ -54,7 +54,7 @@ def score_cases(
 
 
 def planned_jobs(cases: Sequence[Case], methods: int) -> int:
-    """How many processes are worth their start and fit into the memory that is free."""
+    """Return the number of processes that are worth starting and fit into the free memory."""
     voxels = max(map(_voxels, cases))
     if voxels * methods * len(cases) < WORTH_A_PROCESS_VOXELS:
         return 1

@@ -1,4 +1,4 @@
-"""Which cases are scored, and which files are whose prediction."""
+"""Choose the cases to score and find the predictions of each method."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ..data.cases import ALL_SPLITS, DATALIST, SPLITS
 from .results import HU_REMAP, IDENTITY, SHOWN_NAMES, Method
 from .sources import MethodSource
 
-# In the order of preference: as this software names them, and as others may.
+# In order of preference: as this software names them, and as other programs may.
 PREDICTION_NAMES = ("{case}_syncta.nii.gz", "{case}_syncta.nii", "{case}.nii.gz", "{case}.nii")
 SHOWN_CASES = 5
-IMAGES = ("NCCT", "CTA")  # what the report shows beside the methods
+IMAGES = ("NCCT", "CTA")  # images that the report shows next to the methods
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class CaseSelection:
 
     Args:
         cases: what is scored; each has a CTA.
-        training: pairs that are not scored, to fit the HU remap on; may be empty.
+        training: pairs to fit the HU remap on, which aren't scored; may be empty.
         remarks: plain sentences on the choice.
     """
 
@@ -36,10 +36,10 @@ class CaseSelection:
 
 
 def require_unique_names(sources: Iterable[MethodSource]) -> None:
-    """Two methods of one name couldn't be told apart.
+    """Check that no two methods share a name.
 
     Raises:
-        InputError: if a name comes twice, or is that of a baseline or an image.
+        InputError: if a name occurs twice, or belongs to a baseline or an image.
     """
     seen = dict.fromkeys((IDENTITY, HU_REMAP, *SHOWN_NAMES.values()), "a baseline's")
     seen |= dict.fromkeys(IMAGES, "an image's in the report")
@@ -60,17 +60,17 @@ def choose_cases(
     seed: int = 0,
     run_training: Sequence[Case] = (),
 ) -> CaseSelection:
-    """The cases that have a CTA: of the split given, or else of testing, of validation, or of all.
+    """Choose the cases that have a CTA: from the given split, or else from testing, validation or all.
 
-    Without a run, a folder that has no case list was split by nobody: all of it is scored unless a split is given.
+    Without a run, a folder without a case list has no split: all its cases are scored unless a split is given.
 
     Args:
         datalist: a case list, or a folder of cases; see ``read_case_list``.
         split: a name in ``SPLITS``, ``all``, or empty.
         has_run: whether a run is among the methods.
-        val_fraction: share of a folder's cases that is validation, as in training.
-        seed: of that split.
-        run_training: pairs to fit the HU remap on where the list has none: those that a run was trained on.
+        val_fraction: fraction of a folder's cases used for validation, as in training.
+        seed: seed of that split.
+        run_training: pairs that a run was trained on, to fit the HU remap on if the list has none.
 
     Raises:
         InputError: if there is no such list or split, or no pair in it.
@@ -101,7 +101,7 @@ def choose_cases(
 
 
 def find_predictions(name: str, folder: Path, cases: Sequence[Case], *, window: HUWindow | None = None) -> Method:
-    """A method whose predictions lie in a folder, named as in ``PREDICTION_NAMES``.
+    """Return a method whose predictions are in a folder, named as in ``PREDICTION_NAMES``.
 
     Args:
         name: of the method.
@@ -110,7 +110,7 @@ def find_predictions(name: str, folder: Path, cases: Sequence[Case], *, window: 
         window: the HU that -1 and 1 stand for in them; None: they are in HU.
 
     Raises:
-        InputError: if a case has none, or the NCCT itself lies in its place.
+        InputError: if a case has none, or the file is the NCCT itself.
     """
     found: dict[str, Path] = {}
     for case in cases:
@@ -131,7 +131,7 @@ def find_predictions(name: str, folder: Path, cases: Sequence[Case], *, window: 
 
 
 def listed(names: Sequence[str]) -> str:
-    """A few names, and how many more there are."""
+    """Join a few names and say how many more there are."""
     more = len(names) - SHOWN_CASES
     return ", ".join(names[:SHOWN_CASES]) + (f" and {more} more" if more > 0 else "")
 
@@ -141,7 +141,7 @@ def _pairs(cases: Iterable[Case]) -> list[Case]:
 
 
 def _on_choice(split: str, scored: int, pairs: int, *, by_chance: bool, has_run: bool) -> str:
-    """What the choice of a split means for the figures; empty for test cases."""
+    """Return what the choice of the split means for the scores; empty for test cases."""
     if split == "testing":
         return ""
     if split == ALL_SPLITS and by_chance:
@@ -156,7 +156,7 @@ def _on_choice(split: str, scored: int, pairs: int, *, by_chance: bool, has_run:
 
 
 def _on_remap(pairs: int) -> str:
-    """Where the HU remap was fitted, if it wasn't on the list's own training pairs."""
+    """Return where the HU remap was fitted, unless on the list's own training pairs."""
     if not pairs:
         return "HU remap: n/a, because there are no training pairs beside the cases scored to fit it on."
     those = "the training pair" if pairs == 1 else f"the {pairs} training pairs"

@@ -17,7 +17,7 @@ class MethodSource:
     Args:
         name: of the method.
         path: a folder of predictions, or a run's.
-        is_run: whether it is a run, whose predictions are made first.
+        is_run: whether it is a run, whose predictions are synthesised first.
     """
 
     name: str
@@ -26,13 +26,13 @@ class MethodSource:
 
 
 def parse_source(word: str, *, is_run: bool) -> MethodSource:
-    """``NAME=DIR`` or ``DIR``, whose last part is then the name.
+    """Parse ``NAME=DIR``, or ``DIR``, whose last component is then the name.
 
     Raises:
-        InputError: if there is no such folder, or the name can't be that of a folder.
+        InputError: if there is no such folder, or the name can't be a folder's.
     """
     name, given, rest = word.partition("=")
-    if not given or os.path.isdir(word):  # a folder's name may hold the sign
+    if not given or os.path.isdir(word):  # a folder's name may contain an equals sign
         name, rest = Path(word).resolve().name, word
     if not os.path.isdir(rest):
         kind = "a run" if is_run else "predictions"

@@ -1,4 +1,4 @@
-"""From scores of cases to figures of methods: mean, spread, bootstrap interval, paired tests."""
+"""From per-case scores to statistics of methods: mean, spread, bootstrap interval, paired tests."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ LEAST_CASES_TO_CONCLUDE = 6
 
 
 def summarise(rows: Sequence[ScoreRow], columns: Sequence[Column], *, seed: int = 0) -> dict[str, dict[str, Statistic]]:
-    """Every score of every method over the cases.
+    """Summarise every score of every method over the cases.
 
     Args:
-        rows: one for each case and method, as in ``Evaluation``; every method has all cases, in one order.
+        rows: one for each case and method, as in ``Evaluation``; every method has all cases, in the same order.
         columns: the scores.
         seed: of the bootstrap's resampling.
 
@@ -43,16 +43,16 @@ def summarise(rows: Sequence[ScoreRow], columns: Sequence[Column], *, seed: int 
 
 
 def first_method(names: Iterable[str]) -> str | None:
-    """The first that is no baseline, with which the others are compared; None if there are baselines only."""
+    """Return the first method that isn't a baseline, to compare the others with; None if all are baselines."""
     return next((name for name in names if name not in BASELINES), None)
 
 
 def conclusion(cases: int, figures: Mapping[str, int] | None = None) -> str | None:
-    """A plain sentence if there are too few cases to conclude anything from them, or from a score of theirs.
+    """Return a plain sentence if there are too few cases to conclude anything, overall or for a score.
 
     Args:
         cases: how many there are.
-        figures: by score, in how many of them it exists; what exists in none has nothing to conclude from.
+        figures: by score, the number of cases in which it exists; scores that exist in none are skipped.
     """
     few = [f"{score} ({n} of {cases} cases)" for score, n in (figures or {}).items() if 0 < n < LEAST_CASES_TO_CONCLUDE]
     if cases < LEAST_CASES_TO_CONCLUDE:
@@ -60,7 +60,7 @@ def conclusion(cases: int, figures: Mapping[str, int] | None = None) -> str | No
     if not few:
         return None
     return (
-        f"{'; '.join(few)}: too few to conclude. With fewer than {LEAST_CASES_TO_CONCLUDE}, a "
+        f"{'; '.join(few)}: too few for a conclusion. With fewer than {LEAST_CASES_TO_CONCLUDE}, a "
         "two-sided Wilcoxon test can't reach p < 0.05, however large the difference."
     )
 
@@ -84,7 +84,7 @@ def _statistic(scores: np.ndarray, *, identity: np.ndarray | None, first: np.nda
 
 
 def _bootstrap_interval(scores: np.ndarray, seed: int) -> tuple[float, float]:
-    """The percentile bootstrap of the mean: unlike BCa it holds for a handful of cases and for equal ones."""
+    """The percentile bootstrap of the mean: unlike BCa it works for a handful of cases and for identical values."""
     if len(scores) < 2 or not np.isfinite(scores).all():
         return float("nan"), float("nan")
     interval = stats.bootstrap(

@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a run needs to go on bit for bit, or to be used."""
+"""Checkpoints: everything needed to resume a run bit for bit, or to use it."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from ..runs.files import BEST, BEST_VAL_LOSS, LAST, PROGRESS, RANDOM, SETTINGS
 class CheckpointHandler:
     """Write ``checkpoint_last.pt`` after every epoch, and keep it as ``_best`` and ``_epochNNNN`` when due.
 
-    A checkpoint is written once, beside, and renamed; the others are links to the same bytes. A run that is killed
-    at any moment leaves whole checkpoints only.
+    A checkpoint is written once, under a temporary name, and renamed; the others are hard links to it. A run that is
+    killed at any moment leaves only complete checkpoints.
 
     Args:
         output_dir: the run's folder.
         to_save: objects with ``state_dict`` and ``load_state_dict``, by their name in the checkpoint; None is left
             out.
-        settings: plain data that rebuilds the network; lies in the checkpoint too.
+        settings: plain data from which the network can be rebuilt; saved in the checkpoint.
         checkpoint_every: epochs between kept checkpoints.
     """
 
@@ -55,7 +55,7 @@ class CheckpointHandler:
         self.saved_epoch = 0  # the one that a resumed run goes on after
 
     def attach(self, engine: Engine) -> None:
-        """Save after every epoch; attach after the validation, whose ``val_loss`` decides what is best."""
+        """Save after every epoch; attach it after validation, whose ``val_loss`` selects the best checkpoint."""
         if idist.get_rank() == 0:
             engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
@@ -94,7 +94,7 @@ class CheckpointHandler:
         self.saved_epoch = engine.state.epoch
 
     def _write(self, checkpoint: Mapping[str, Any], kept: Sequence[str]) -> None:
-        # Not Ignite's DiskSaver: a killed run would leave a temporary file of a new name each time.
+        # Not Ignite's DiskSaver: a killed run would leave a new temporary file each time.
         with self._beside(LAST) as beside:
             with open(beside, "wb") as file:  # by its path PyTorch wouldn't say why it can't be written
                 torch.save(checkpoint, file)
@@ -103,7 +103,7 @@ class CheckpointHandler:
                 with self._beside(name) as other:
                     self._link(beside, other)
                     os.replace(other, self.folder / name)
-            # Last: a run that is killed before it does this epoch again, with all of its names.
+            # This comes last: a run killed before this point repeats the epoch and rewrites all of these names.
             os.replace(beside, self.folder / LAST)
         to_disk(self.folder)
 
@@ -111,7 +111,7 @@ class CheckpointHandler:
     def _beside(self, name: str) -> Iterator[Path]:
         """A hidden name for a file that is then renamed; whatever happens, nothing stays there."""
         beside = self.folder / f".{name}.tmp"
-        beside.unlink(missing_ok=True)  # a killed run's may be linked to a checkpoint that is kept
+        beside.unlink(missing_ok=True)  # a file left by a killed run may share its bytes with a kept checkpoint
         try:
             yield beside
         finally:
@@ -125,9 +125,9 @@ class CheckpointHandler:
             to_disk(other)
 
     def restore(self, engine: Engine, checkpoint: Mapping[str, Any]) -> None:
-        """Put everything back to where ``checkpoint`` left it; the engine goes on with the next epoch.
+        """Restore the state saved in ``checkpoint``; the engine continues with the next epoch.
 
-        What the settings say of optimisers and schedules stays: learning rates and lengths may be others now.
+        Optimiser and schedule settings are kept as they are now: learning rates and lengths may have changed.
 
         Raises:
             InputError: if the checkpoint is of a run with other networks, or its weights aren't finite.
@@ -141,7 +141,7 @@ class CheckpointHandler:
                 reason = str(error).splitlines()[0]
                 raise InputError(
                     f"{self.folder / LAST}: {name} doesn't fit the settings ({reason}); resume with the run's own "
-                    "settings, or start a new one from its weights with train.pretrained_G and train.pretrained_G2"
+                    "settings, or start a new run from its weights with train.pretrained_G and train.pretrained_G2"
                 ) from error
         engine.state.epoch = self.saved_epoch = checkpoint[PROGRESS]["epoch"]
         engine.state.iteration = checkpoint[PROGRESS]["iteration"]
@@ -150,7 +150,7 @@ class CheckpointHandler:
 
 
 def load_progress(item: Any, state: Mapping[str, Any]) -> None:
-    """Load a saved state; of an optimiser only the moments, of a schedule only the count of steps."""
+    """Load a saved state; for an optimiser only the moments, for a schedule only the step count."""
     if isinstance(item, Optimizer):
         own = [{key: value for key, value in group.items() if key != "params"} for group in item.param_groups]
         item.load_state_dict(dict(state))
@@ -180,7 +180,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: Mapping[str, Any]) -> None:
-    """Restore what ``random_state`` gave."""
+    """Restore the state returned by ``random_state``."""
     torch.set_rng_state(state["torch"])
     name, keys, position, has_gauss, cached = state["numpy"]
     np.random.set_state((name, np.array(keys, np.uint32), position, has_gauss, cached))

@@ -1,4 +1,4 @@
-"""Log what every stage of a training step sees and gives."""
+"""Log the inputs and outputs of every stage of a training step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class DebugHandler:
 
     Args:
         enabled: if false, nothing is attached.
-        steps: steps an epoch to log.
+        steps: steps per epoch to log.
     """
 
     def __init__(self, enabled: bool = True, steps: int = 3) -> None:
@@ -27,7 +27,7 @@ class DebugHandler:
         self.steps = steps
 
     def attach(self, engine: Workflow) -> None:
-        """Look at the first steps of every epoch."""
+        """Attach to the first steps of every epoch."""
         if self.enabled:
             engine.add_event_handler(Events.GET_BATCH_STARTED, self._loading)
             engine.add_event_handler(Events.ITERATION_STARTED, self._starting)
@@ -40,7 +40,7 @@ class DebugHandler:
         self._step_start = time.perf_counter()
 
     def __call__(self, engine: Workflow) -> None:
-        """Log the step that has just ended."""
+        """Log the step just completed."""
         state = engine.state
         if (state.iteration - 1) % state.epoch_length >= self.steps:
             return

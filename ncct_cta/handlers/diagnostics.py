@@ -1,4 +1,4 @@
-"""Numbers that tell whether the training is healthy."""
+"""Numbers that show whether a training is healthy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..common.errors import InputError
 
 
 class DiagnosticsHandler:
-    """Add to every step's terms what the stages changed, and stop when the loss isn't finite.
+    """Add the changes made by the stages to each step's terms, and stop if the loss isn't finite.
 
     In units of [-1, 1]: ``residual_mag`` = mean |coarse - x| (0: G does nothing), ``l1_vs_cta`` = mean |coarse - y|;
     with G2 also ``inter_l1`` = mean |intermediate - y| and ``refine_delta`` = mean |refined - intermediate|. And
@@ -28,12 +28,12 @@ class DiagnosticsHandler:
         self.refine = refine
 
     def attach(self, engine: Workflow) -> None:
-        """Look at every step: at the loss before the weights change, at the rest after."""
+        """Attach: the loss is checked before the weights change, the rest is added after the step."""
         engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self.check_loss)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
     def check_loss(self, engine: Workflow) -> None:
-        """Stop before a step with a loss that isn't finite; the last checkpoint is still good.
+        """Stop before the optimiser step if the loss isn't finite; the last checkpoint is still good.
 
         Raises:
             InputError: naming the loss, the step and its cases.
@@ -43,7 +43,7 @@ class DiagnosticsHandler:
             cases = ", ".join(dict.fromkeys(engine.state.output[keys.CASE]))
             raise InputError(
                 f"the loss is {float(loss)} at iteration {engine.state.iteration} (cases {cases}); stopped before the "
-                "weights changed: look at these cases, lower train.lr or set train.amp off, then resume"
+                "weights changed: check these cases, lower train.lr or set train.amp to off, then resume"
             )
 
     def __call__(self, engine: Any) -> None:

@@ -1,4 +1,4 @@
-"""Watch whether the discriminator tells real from synthetic, and say so in words when it doesn't."""
+"""Watch whether the discriminator tells real from synthetic, and report in words when it doesn't."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..common import keys
 
 logger = logging.getLogger(__name__)
 
-BLIND_GAP = 0.1  # D_real - D_fake of a D that sees nothing is noise around 0; a working one keeps 0.15 and more
+BLIND_GAP = 0.1  # D_real - D_fake: noise around 0 for a D that sees nothing, 0.15 or more for a working one
 SATURATED = (0.95, 0.05)  # D_real above, D_fake below: nothing left to learn from
 BLIND_VALUE, LEAK_VALUE = 0.5, 0.75  # where least squares settles for a blind D, and for one that the generator trains
 SETTLING = 200  # first steps of D that say nothing: it starts blind
@@ -22,7 +22,7 @@ NEAR = (LEAK_VALUE - BLIND_VALUE) / 2
 
 
 class DiscriminatorHealthHandler:
-    """Report a blind, an unsettled or a saturated D once, with the fixed point it sits at and what to do.
+    """Report a blind, an unsettled or a saturated D once, with the fixed point it has settled at and the remedy.
 
     A blind least-squares D answers r = f = c for real and fake alike. Trained alone it minimises
     1/2 [(c - 1)^2 + c^2], so c = 1/2. If the generator's gradient reaches D's weights too, it minimises
@@ -30,7 +30,7 @@ class DiscriminatorHealthHandler:
 
     Args:
         mode: the adversarial loss; the fixed points are those of ``least_squares``.
-        window: steps that must agree before anything is said.
+        window: number of steps that must agree before anything is reported.
         settling: first steps of D that don't count.
     """
 
@@ -42,19 +42,19 @@ class DiscriminatorHealthHandler:
         self.reported: set[str] = set()
 
     def attach(self, engine: Workflow) -> None:
-        """Look at every step, judge at the end of each window; of several processes the first does."""
+        """Attach to every step; the scores are judged at the end of each window, by the first process only."""
         if idist.get_rank() == 0:
             engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
     def __call__(self, engine: Workflow) -> None:
-        """Note the step's scores; say what they mean when the window is full."""
+        """Collect the step's scores; when the window is full, report what they mean."""
         terms = engine.state.output[keys.TERMS]
         if keys.D_REAL not in terms:
             return
         self.steps += 1
         if self.steps <= self.settling:
             return
-        # Kept on their device: reading one every step would make a GPU wait.
+        # Kept on their device: reading them at every step would stall the GPU.
         self.scores.append(torch.stack([terms[keys.D_REAL], terms[keys.D_FAKE]]).detach())
         window = self.scores.maxlen or 1
         if len(self.scores) < window or engine.state.iteration % window:
@@ -67,11 +67,11 @@ class DiscriminatorHealthHandler:
 
 
 def diagnose(d_real: torch.Tensor, d_fake: torch.Tensor, mode: str = "least_squares") -> str:
-    """Name D's state over some steps: a key of ``REMEDIES``, or an empty text when it is well.
+    """Return D's state over some steps: a key of ``REMEDIES``, or an empty string if it is healthy.
 
     Args:
-        d_real: D's mean scores of real CTAs, (steps,).
-        d_fake: of synthetic CTAs, (steps,).
+        d_real: D's mean scores for real CTAs, (steps,).
+        d_fake: the same for synthetic CTAs, (steps,).
         mode: the adversarial loss.
     """
     real, fake = float(d_real.mean()), float(d_fake.mean())
@@ -102,7 +102,7 @@ REMEDIES = {
     "leak": (
         "the discriminator is blind and sits near 3/4, where least squares settles when the generator's gradient leaks "
         "into it: D is being trained to please the generator. Freeze D in the generator's step and zero its gradients "
-        "before its own (AdversarialSynthesisTrainer does both; look for a changed training loop)"
+        "before its own (AdversarialSynthesisTrainer does both; check whether the training loop was changed)"
     ),
     "unsettled": (
         "the discriminator gives real and synthetic CTAs one score, far from 1/2, where even a blind one settles with "
@@ -117,6 +117,6 @@ REMEDIES = {
 
 
 def message(state: str, scores: torch.Tensor) -> str:
-    """The report: the remedy and the figures; ``scores`` is (steps, 2), real and fake."""
+    """Format the report: the remedy and the scores; ``scores`` is (steps, 2), real and fake."""
     real, fake = scores.mean(0).tolist()
     return f"{REMEDIES[state]}. D_real {real:.3f}, D_fake {fake:.3f} over the last {len(scores)} steps"

@@ -13,13 +13,13 @@ Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]
 class AveragedNetwork:
     """A network and the moving average of its weights: ``average = decay * average + (1 - decay) * weights``.
 
-    The decay warms up as ``min(decay, (1 + n) / (10 + n))`` after n updates (as TensorFlow's
-    ExponentialMovingAverage does), or the random start would linger. Buffers are copied, never averaged. PyTorch's
+    The decay warms up as ``min(decay, (1 + n) / (10 + n))`` after n updates (as TensorFlow's ExponentialMovingAverage
+    does), otherwise the random initial weights would linger. Buffers are copied, never averaged. PyTorch's
     ``AveragedModel`` keeps the copy.
 
     Args:
         network: the trained module.
-        decay: share of the old average kept at each update.
+        decay: weight of the old average at each update.
         enabled: if false, ``averaged`` is the network itself.
     """
 
@@ -30,16 +30,16 @@ class AveragedNetwork:
 
     @property
     def averaged(self) -> nn.Module:
-        """The module with the averaged weights."""
+        """The network with the averaged weights."""
         return self.network if self.average is None else self.average.module
 
     def update(self) -> None:
-        """Blend the current weights in."""
+        """Update the average with the current weights."""
         if self.average is not None:
             self.average.update_parameters(self.network)
 
     def set_updates(self, count: int) -> None:
-        """Say how many updates there have been; at 0 the next one copies the weights."""
+        """Set the number of updates so far; after 0, the next update copies the weights."""
         if self.average is not None:
             self.average.n_averaged.fill_(count)
 
@@ -61,10 +61,10 @@ class EMAHandler:
         self.average = average
 
     def attach(self, engine: Engine) -> None:
-        """Take the count of updates from the engine, so that a resumed run goes on with it."""
+        """Take the update count from the engine, so that a resumed run continues with it."""
         engine.add_event_handler(Events.STARTED, lambda engine: self.average.set_updates(engine.state.iteration))
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Update after the step that has just ended."""
+        """Update after the step just completed."""
         self.average.update()

@@ -1,4 +1,4 @@
-"""What a run tells while it runs: metrics.csv, TensorBoard and a progress bar."""
+"""What a run reports while it is running: metrics.csv, TensorBoard and a progress bar."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class MetricsLogHandler:
         self.columns = ["epoch", "iteration", *terms, *keys.VALIDATION_TERMS]
 
     def attach(self, engine: Workflow) -> None:
-        """Measure every step, write after every epoch; attach after the validation."""
+        """Average over each epoch and write at its end; attach it after validation."""
         for name in self.terms:
             TermMean(name, device=engine.state.device).attach(engine, name)
         if idist.get_rank() > 0:
@@ -50,7 +50,7 @@ class MetricsLogHandler:
         engine.add_event_handler(Events.COMPLETED, self._close)
 
     def _start(self, engine: Workflow) -> None:
-        """Keep the rows that the checkpoint covers: what an interrupted run wrote beyond it will be written again."""
+        """Keep the rows up to the checkpoint: what an interrupted run wrote after it will be written again."""
         rows = []
         if self.path.exists() and engine.state.epoch > 0:
             text = self.path.read_bytes().decode()
@@ -58,11 +58,11 @@ class MetricsLogHandler:
             rows = [row for row in csv.DictReader(io.StringIO(whole)) if int(row["epoch"]) <= engine.state.epoch]
         columns_of_now = [{name: row.get(name, "") for name in self.columns} for row in rows]
         write_table(self.path, columns_of_now, self.columns)
-        # The first step that is purged, not the last that is kept.
+        # TensorBoard wants the first purged step, not the last kept one.
         self.writer = SummaryWriter(str(self.path.parent / "tensorboard"), purge_step=engine.state.iteration + 1)
 
     def __call__(self, engine: Workflow) -> None:
-        """Write the epoch that has just ended."""
+        """Write the epoch just completed."""
         state = engine.state
         known = {name: float(state.metrics[name]) for name in self.columns if name in state.metrics}
         values = {name: value for name, value in known.items() if not math.isnan(value)}
@@ -100,7 +100,7 @@ class ProgressBarHandler:
     """One bar over all steps of the run with the loss, the epoch and the time left.
 
     Args:
-        every: steps between updates of the numbers, so that a GPU isn't waited for at every step.
+        every: steps between updates of the numbers, so that the GPU isn't stalled at every step.
     """
 
     def __init__(self, every: int = 10) -> None:
@@ -120,7 +120,7 @@ class ProgressBarHandler:
         self.bar = tqdm(total=total, initial=state.iteration, desc="training", unit="step", dynamic_ncols=True)
 
     def __call__(self, engine: Workflow) -> None:
-        """Move on by a step."""
+        """Advance by one step."""
         self.bar.update()
         if engine.state.iteration % self.every == 0:
             loss = torch.as_tensor(engine.state.output[keys.TERMS][keys.LOSS])

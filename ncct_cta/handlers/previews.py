@@ -19,13 +19,13 @@ REFINED_STAGES = (keys.NCCT, keys.COARSE, keys.INTERMEDIATE, keys.PREDICTION)
 
 
 class PreviewHandler:
-    """Draw the first validation case's slice with the most vessel, as PNG and for TensorBoard.
+    """Draw the first validation case's slice with the largest vessel area, as PNG and for TensorBoard.
 
     Attach to the evaluator.
 
     Args:
         output_dir: the run's folder; pictures go to ``previews/epochNNNN.png`` and ``tensorboard/previews``.
-        refine: whether there is a G2, so that its input is shown too.
+        refine: whether there is a G2, in which case its input is shown too.
     """
 
     def __init__(self, output_dir: str | Path, refine: bool = False) -> None:
@@ -38,7 +38,7 @@ class PreviewHandler:
             engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
     def __call__(self, engine: Workflow) -> None:
-        """Draw the case that has just been synthesised, if it is the first."""
+        """Draw the case just synthesised, if it is the first."""
         if engine.state.iteration != 1:
             return
         output, epoch = engine.state.output, engine.state.epoch
@@ -52,6 +52,6 @@ class PreviewHandler:
         save_figure(figure, self.folder / f"epoch{epoch:04d}.png")
         figure.canvas.draw()
         pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]  # type: ignore[attr-defined]
-        # A folder of their own: a running TensorBoard follows one file a folder, and would leave the scalars' for this.
+        # A separate folder: a running TensorBoard follows one file per folder and would drop the one with the scalars.
         with SummaryWriter(str(self.folder.parent / "tensorboard" / "previews")) as writer:
             writer.add_image("preview", pixels, epoch, dataformats="HWC")

@@ -1,4 +1,4 @@
-"""Validate during training, and leave the numbers where the logs and the checkpoints look."""
+"""Validate during training, and store the metrics where logs and checkpoints read them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ValidationHandler(MonaiValidationHandler):
         super().__init__(interval=interval, validator=validator, epoch_level=True)
 
     def attach(self, engine: Engine) -> None:
-        """Validate after every ``interval`` epochs; forget the numbers when the next epoch starts."""
+        """Validate after every ``interval`` epochs; clear the metrics when the next epoch starts."""
         super().attach(engine)
         engine.add_event_handler(Events.EPOCH_STARTED, self._forget)
 
@@ -30,9 +30,9 @@ class ValidationHandler(MonaiValidationHandler):
             engine.state.metrics.pop(name, None)
 
     def __call__(self, engine: Engine) -> None:
-        """Validate, and give the trainer the metrics."""
-        assert self.validator is not None  # for the type checker: the constructor takes nothing else
-        # A process that had no case must still take part in the next validation's sums.
+        """Validate, and pass the metrics on to the trainer."""
+        assert self.validator is not None  # for the type checker: the constructor accepts nothing else
+        # A process without a case must still take part in the next validation's sums.
         self.validator.state.epoch_length = None
         super().__call__(engine)
         engine.state.metrics.update(self.validator.state.metrics)

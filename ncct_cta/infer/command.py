@@ -1,8 +1,8 @@
 """``python -m ncct_cta.infer``: synthesise the CTA of non-contrast chest CTs.
 
-Each NIfTI volume in HU becomes {case}_syncta.nii.gz in HU on the same grid, where case is the input's name without
-.nii, .nii.gz and a trailing _ncct, or its folder's where the name is ncct, ct, image or the like alone. So does a
-DICOM series, whose case is a pseudonym; --dicom also writes it as a derived DICOM series, {case}_syncta_dicom.
+For each NIfTI volume in HU, {case}_syncta.nii.gz is written in HU on the same grid, where case is the input's name
+without .nii, .nii.gz and a trailing _ncct, or its folder's where the name is ncct, ct, image or the like alone. So does
+a DICOM series, whose case is a pseudonym; --dicom also writes it as a derived DICOM series, {case}_syncta_dicom.
 
 {case}_syncta.json beside it says what it was made from: what is there already is kept if that is the same, and else
 named in a line. The result is synthetic and not for diagnosis.
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parse_options(InferenceOptions, build_parser().parse_args(argv))
     checkpoint = checkpoint_of(options.run_dir, options.checkpoint)
     if checkpoint is None:
-        raise InputError("neither --run nor --checkpoint is given; say which trained model to use")
+        raise InputError("neither --run nor --checkpoint is given; choose a trained model")
     require_checkpoint(checkpoint)
     require_path(options.input)
     from . import running  # PyTorch and MONAI take seconds, which a usage error or --help needn't wait for

@@ -33,7 +33,7 @@ def holds_dicom_only(folder: Path) -> bool:
             return False
         if any(not NO_INPUT.fullmatch(path.name) for path in files_of_cases(folder)):
             return False
-    except (OSError, InputError):  # read_inputs says what is wrong with it
+    except (OSError, InputError):  # read_inputs reports what is wrong
         return False
     return any(is_dicom(path) for path in files_below(folder))
 
@@ -43,15 +43,15 @@ def read_dicom_inputs(folder: Path, key_file: Path, names: Sequence[str] = ()) -
 
     Args:
         folder: searched with its subfolders.
-        key_file: the key table, which takes up the series and their patients; it is made where there is none, and
-            its pseudonyms stay the same where there is one.
-        names: pseudonyms of the series wanted, or ``all``; by default the only one.
+        key_file: the key table, to which the series and their patients are added; it is created if missing, and
+            existing pseudonyms are kept.
+        names: pseudonyms of the series wanted, or ``all``; by default the only series.
 
     Returns:
         A case per series, named ``{patient}_{series}``.
 
     Raises:
-        InputError: if there is no CT volume, if a name is unknown, or if there are several and none is named.
+        InputError: if there is no CT volume, if a name is unknown, or if there are several volumes and none is named.
     """
     inventory = find_series(folder)
     if not inventory.volumes:
@@ -63,7 +63,7 @@ def read_dicom_inputs(folder: Path, key_file: Path, names: Sequence[str] = ()) -
         patient, name = add_to_keys(series, keys)
         cases[name], found[name] = Case(f"{patient}_{name}", folder, series=series), series
     keys.write(key_file)
-    logger.info("%s says which patient is which: the only file that does, keep it safe", key_file)
+    logger.info("%s links pseudonyms to patients, and is the only file that does: keep it safe", key_file)
     chosen = _chosen(found, names)
     for name in chosen:
         if found[name].names_contrast:
@@ -82,7 +82,7 @@ def _chosen(found: Mapping[str, Series], names: Sequence[str]) -> list[str]:
             summaries += "; and others, listed above"
             for name, series in found.items():
                 logger.info("%s: %s", name, series.summary)
-        problem = f"there is no series {', '.join(unknown)}" if unknown else f"there are {len(found)} CT series"
+        problem = f"no such series: {', '.join(unknown)}" if unknown else f"there are {len(found)} CT series"
         raise InputError(
             f"{problem} in the input folder; choose by --series NAME [NAME ...] or --series {ALL}: {summaries}"
         )

@@ -14,13 +14,13 @@ from .scan_files import read_inputs
 
 
 class InputCases:
-    """The scans of an inference; the source is read when they are first iterated over.
+    """The scans to synthesise from; the source is read on iteration.
 
     Args:
         source: a NIfTI file, a folder of them, a case list, or a folder of DICOM files.
-        split: of a case list, or of the one in a folder; empty: testing, or all when there is no testing case.
-        series: of a DICOM folder: the pseudonyms of those wanted, or ``all``; empty: the only one.
-        key_file: of a DICOM folder: where the key table lies or is made (``read_dicom_inputs``).
+        split: split of a case list, or of the list in a folder; empty: testing, or all cases if none is for testing.
+        series: for a DICOM folder, the pseudonyms of the series wanted, or ``all``; empty: the only series.
+        key_file: for a DICOM folder, the key table; created if missing (``read_dicom_inputs``).
     """
 
     def __init__(self, source: str, split: str = "", *, series: Sequence[str] = (), key_file: str = KEY_FILE) -> None:
@@ -30,7 +30,7 @@ class InputCases:
         self.key_file = key_file
 
     def __iter__(self) -> Iterator[Case]:
-        """Give the cases with a progress bar over them.
+        """Iterate over the cases with a progress bar.
 
         Raises:
             InputError: if there is nothing to synthesise.

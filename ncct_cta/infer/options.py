@@ -74,7 +74,7 @@ class InferenceOptions(RunningOptions):
     split: str = option("", "split of a case list or of a folder's; empty: testing, or all")
     overwrite: bool = option(False, "replace files that are there")
     save_intermediates: bool = option(
-        False, "also write what G gave and what G2 got: {case}_coarse.nii.gz and {case}_intermediate.nii.gz"
+        False, "also write G's prediction and G2's input: {case}_coarse.nii.gz and {case}_intermediate.nii.gz"
     )
     debug: bool = option(False, "log shapes, ranges, timings and memory of every stage")
     dicom: bool = option(False, "also write a derived series: {case}_syncta_dicom", group=DICOM)

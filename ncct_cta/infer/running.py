@@ -57,7 +57,7 @@ def input_cases(options: InferenceOptions) -> InputCases:
         InputError: if a key table is named that isn't there.
     """
     if options.key_file and not Path(options.key_file).exists():
-        # A new table would have a new salt: the same patients would get other names.
+        # A new table would have a new salt, and the same patients would get other pseudonyms.
         raise InputError(
             f"--keys {options.key_file}: there is no such file; check the path, or leave it out for a new one"
         )
@@ -106,17 +106,17 @@ def recorded_model(model: TrainedModel) -> Model:
 
 @one_line_errors()
 def run_inference(engine: InferenceEngine, model: TrainedModel) -> None:
-    """Run the engine over all cases and say what came of it.
+    """Run the engine over all cases and report the result.
 
     Args:
-        engine: what synthesises and writes.
-        model: where its network comes from.
+        engine: synthesises the cases and writes them.
+        model: the trained model that the engine runs.
 
     Raises:
         InputError: if the output folder can't be written, or with the summary of the cases that failed.
     """
     if model.untrained:
-        raise InputError("there are no trained weights; give a run's folder (run_dir) or a checkpoint")
+        raise InputError("no trained weights given; set run_dir to a run's folder, or checkpoint to a checkpoint")
     writable_folder(engine.output_dir)
     with one_line_interrupts(f"{AGAIN}: what is written is not done again"):
         engine.run()

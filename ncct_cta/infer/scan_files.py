@@ -1,4 +1,4 @@
-"""Which scans an inference runs on."""
+"""Find the scans to synthesise from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..volumes.nifti import case_name, nifti_suffix
 
 logger = logging.getLogger(__name__)
 
-# What stands beside the NCCTs in a folder and is no input: the pair's other files, and what this software writes.
+# Files next to the NCCTs that aren't inputs: the other files of a pair, and what this software writes.
 NOT_INPUTS = ("cta", "lung", "vessel", "syncta", "coarse", "intermediate", "refined", "body", "mask")
 PLAIN = ("cta", "lungs?", "vessels?", "body", "mask")  # as a file's whole name, in a folder of its case
 NO_INPUT = re.compile(rf"(.*_({'|'.join(NOT_INPUTS)})|{'|'.join(PLAIN)})\.(nii|img)(\.gz)?", re.IGNORECASE)
@@ -34,20 +34,20 @@ def read_inputs(source: str | Path, *, split: str | None = None) -> list[Case]:
         split: of a datalist: a name in ``SPLITS``, or ``all``; by default testing, or all where that is empty.
 
     Raises:
-        InputError: if there is nothing to run on, or if two inputs would give outputs of the same name.
+        InputError: if there is nothing to run on, or if two outputs would have the same name.
     """
     source = Path(source)
     if (source / DATALIST).is_file():
         source = source / DATALIST
     if source.suffix.lower() == ".json":
-        # Inference needs no CTA: a list may name files that stayed on another machine.
+        # Inference needs no CTA: a list may name CTAs that aren't on this machine.
         cases = _choose_split(read_datalist(source, required=("ncct",)), source, split)
     elif split and source.exists():
         raise InputError(f"{source}: has no splits, expected a case list ({DATALIST}); leave out the split {split!r}")
     elif source.is_dir():
         cases = _cases_of_folder(source)
     elif not source.exists():
-        raise InputError(f"{source}: there is no such file or folder; check the path")
+        raise InputError(f"{source}: no such file or folder; check the path")
     elif not nifti_suffix(source):
         raise InputError(
             f"{source}: expected a NIfTI file (.nii or .nii.gz), a folder of them, a datalist (.json) or a DICOM folder"

@@ -49,7 +49,7 @@ class VolumeInferer(Inferer):
         patch_size: the training patch; its length says whether the network is 2-D or 3-D.
         multiple: what the sizes of a slice are multiples of (a UNet halves them on every level); windows have the
             patch's size.
-        batch_size: slices or patches a forward pass.
+        batch_size: slices or patches per forward pass.
         overlap: share of a window that its neighbour covers too; blended with Gaussian weights.
         amp: mixed precision: off, bf16 or fp16.
         windowed: cover slices too by windows: for a network with instance norm, whose result depends on all that it
@@ -84,8 +84,8 @@ class VolumeInferer(Inferer):
         Args:
             inputs: (1, 1, X, Y, Z) in HU, RAS+ orientation.
             network: the cascade.
-            args: not used; MONAI's inferers take them.
-            kwargs: not used either.
+            args: unused; part of the interface of MONAI's inferers.
+            kwargs: unused, likewise.
 
         Returns:
             (1, 1, X, Y, Z) float32 in HU, on the CPU.
@@ -103,7 +103,7 @@ class VolumeInferer(Inferer):
 
         Args:
             ncct_hu: (X, Y, Z) in HU, any type, RAS+ orientation.
-            network: the cascade; it decides the device.
+            network: the cascade, on the device to use.
             images: of each stage wanted, by its name in ``Stages``, the volume to write in HU: (X, Y, Z), float32, or
                 int16, which is rounded to.
 
@@ -157,7 +157,7 @@ class VolumeInferer(Inferer):
                 ncct,
                 roi_size=self.patch_size,
                 sw_batch_size=self.batch_size,
-                # A copy each: MONAI weighs them in place, and without G2 two stages are one tensor.
+                # Copy each: MONAI weights them in place, and without G2 two stages are the same tensor.
                 predictor=lambda patch: tuple(image.to(torch.float32, copy=True) for image in network(patch)),
                 overlap=self.overlap,
                 mode="gaussian",
@@ -196,12 +196,12 @@ def _whole_batches(run: Run, ncct: torch.Tensor) -> Stages:
 def _batches_on_cores(batch_size: int) -> Iterator[Callable[[Run, torch.Tensor], Stages]]:
     """Run the slices of a batch side by side on a CPU, each on its own core, instead of each layer on all cores.
 
-    The cores needn't wait for each other after every layer, and what one slice needs fits their caches: on two cores
-    that takes 0.6 of the time, and much less where other programs want the cores too.
+    The cores needn't synchronise after every layer, and a slice's activations fit into their caches: on two cores
+    this takes 0.6 of the time, and much less when other programs use the cores too.
     """
     threads = torch.get_num_threads()
     workers = min(threads, batch_size)
-    # PyTorch keeps for each calling thread how many threads a layer takes.
+    # PyTorch stores the number of threads per layer for each calling thread.
     with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads // workers,)) as pool:
 
         def apply(run: Run, ncct: torch.Tensor) -> Stages:
@@ -211,4 +211,4 @@ def _batches_on_cores(batch_size: int) -> Iterator[Callable[[Run, torch.Tensor],
         try:
             yield apply
         finally:
-            torch.set_num_threads(threads)  # new threads take over what was set last
+            torch.set_num_threads(threads)  # new threads inherit the last value set

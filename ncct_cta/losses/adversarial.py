@@ -1,4 +1,4 @@
-"""Adversarial losses: what D minimises, and what its judgement costs the generator."""
+"""Adversarial losses: what D minimises, and the generator's adversarial terms."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class AdversarialLoss:
     - ``least_squares`` (Mao et al., ICCV 2017): D: ``1/2 E[(r - 1)^2] + 1/2 E[f^2]``; generator: ``E[(f - 1)^2]``
     - ``hinge`` (Lim & Ye, arXiv:1705.02894): D: ``E[max(0, 1 - r)] + E[max(0, 1 + f)]``; generator: ``-E[f]``
 
-    Values to compare a log with, for least squares and three scales: a D that can't tell answers r = f = 1/2, which is
-    a D loss of 0.75. A D into which the generator's gradient leaks settles at r = f = 3/4, a D loss of 0.9375 and a
-    generator term of 0.1875.
+    Reference values for least squares and three scales: a D that can't tell real from synthetic answers r = f = 1/2,
+    which is a D loss of 0.75. A D into which the generator's gradient leaks settles at r = f = 3/4, a D loss of 0.9375
+    and a generator term of 0.1875.
 
-    MONAI's PatchAdversarialLoss averages over scales, puts an activation on the logits and has another hinge form for
-    the generator; that is why this is our own.
+    MONAI's PatchAdversarialLoss averages over scales, applies an activation to the logits and uses another hinge form
+    for the generator; hence this implementation.
 
     Args:
         mode: ``least_squares`` or ``hinge``.
@@ -77,13 +77,13 @@ class FeatureMatchingLoss(nn.Module):
         differences = []
         for real_scale, fake_scale in zip(real_features, fake_features, strict=True):
             for real, fake in zip(as_float(real_scale), as_float(fake_scale), strict=True):
-                # The real features are the target; a gradient into them would train D to see no difference.
+                # The real features are the target; a gradient through them would train D to see no difference.
                 differences.append(F.l1_loss(fake, real.detach()))
         return total(differences)
 
 
 def mean_score(logits: Sequence[torch.Tensor]) -> torch.Tensor:
-    """D_real or D_fake as logged: the mean over scales of the mean logit, a scalar without gradient."""
+    """Return D_real or D_fake as logged: the mean logit, averaged over scales; a scalar without gradient."""
     return torch.stack([scale.detach().mean() for scale in as_float(logits)]).mean()
 
 

@@ -13,7 +13,7 @@ from .reconstruction import ReconstructionLoss
 
 
 class Aligned(NamedTuple):
-    """NCCT, prediction and CTA on the CTA's anatomy, each (B, 1, *spatial) in [-1, 1]: what D may see."""
+    """NCCT, prediction and CTA aligned with the CTA, each (B, 1, *spatial) in [-1, 1]: the images that D may see."""
 
     ncct: torch.Tensor
     prediction: torch.Tensor
@@ -23,9 +23,9 @@ class Aligned(NamedTuple):
 class AlignedReconstruction(nn.Module):
     """The reconstruction loss of the prediction, warped onto the CTA by R first if there is one.
 
-    ``loss = reconstruction(warp(prediction, d), cta) + smoothness_weight * penalty(d)`` with
-    ``d = R(prediction, cta)``. R learns from the warped prediction alone: its input is detached, or the generator
-    could lower the loss by steering R.
+    ``loss = reconstruction(warp(prediction, d), cta) + smoothness_weight * penalty(d)`` with ``d = R(prediction,
+    cta)``. R's input is detached, so that R learns from the warped prediction only: otherwise the generator could lower
+    the loss by steering R.
 
     Args:
         reconstruction: the loss.
@@ -64,8 +64,8 @@ class AlignedReconstruction(nn.Module):
         displacement = self.registration_net(prediction.detach(), cta)
         fixed = displacement.detach()
         terms = self.reconstruction(warp(prediction, displacement), cta, warp(lung, fixed))
-        # One field for all: D would take a difference in alignment for the mark of the synthesis. And a fixed one: D's
-        # verdict must not teach R, which could please it by displacing less, because a warp blurs.
+        # One field for all: D would take a difference in alignment for a sign of synthesis. And detached: D's
+        # judgement must not train R, which could please D by displacing less, because warping blurs.
         aligned = Aligned(warp(ncct, fixed), warp(prediction, fixed), cta)
         smoothness = self.smoothness(displacement)
         terms[LOSS] = terms[LOSS] + self.smoothness_weight * smoothness

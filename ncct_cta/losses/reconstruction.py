@@ -61,10 +61,10 @@ class ReconstructionLoss(nn.Module):
             lung: lung mask, same shape, 0 or 1.
 
         Returns:
-            scalars: ``loss`` (carries the gradient), and of the images' own resolution ``l1`` (the lung-weighted L1),
+            scalars: ``loss`` (differentiable), and of the images' own resolution ``l1`` (the lung-weighted L1),
             ``ssim`` (the index, 1 is perfect) and the further terms by their names.
         """
-        # Half precision has too few digits for SSIM's variances.
+        # Half precision is too coarse for SSIM's variances.
         images = [prediction.float(), cta.float(), 1 + (self.lung_weight - 1) * lung.float()]
         terms = self._at_one_scale(*images)
         losses = [terms[LOSS]]
@@ -93,7 +93,7 @@ class ReconstructionLoss(nn.Module):
 
 def _mean_over_processes(value: torch.Tensor) -> torch.Tensor:
     """So that the mean of the processes' losses is the loss of the whole batch, wherever its lung voxels lie."""
-    # In validation each process has cases of its own, maybe none: waiting for the others would never end.
+    # In validation each process has its own cases, perhaps none: waiting for the others would deadlock.
     if idist.get_world_size() == 1 or not torch.is_grad_enabled():
         return value
     reduced: torch.Tensor = idist.all_reduce(value.detach().clone())  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""Regions of a chest CT, scores in HU over them, their catalogue, and the baseline that every result stands beside."""
+"""Regions of a chest CT, scores in HU over them, their catalogue, and the HU remap baseline."""
 
 from .baselines import HURemap
 from .case_images import CaseImages, ComparedImages

@@ -1,4 +1,4 @@
-"""The baseline that every network must beat beside the identity."""
+"""The baseline that every network must beat in addition to the identity."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class HURemap:
         self.table = to_int16_hu(np.where(counts > 0, sums / np.maximum(counts, 1), identity))
 
     def __call__(self, ncct_hu: np.ndarray) -> np.ndarray:
-        """Predict a CTA in HU, int16, same shape; outside the table the input stays."""
+        """Predict a CTA in HU, int16, same shape; values outside the table stay as they are."""
         low, high = SYNTHRAD_RANGE_HU
         values = np.asarray(ncct_hu)
         inside = (values >= low) & (values <= high)
@@ -35,5 +35,5 @@ class HURemap:
 
 
 def _nearest(hu: np.ndarray) -> np.ndarray:
-    """Whole HU: cut off towards 0, fractional ones would be too bright in the lungs and too dark in the vessels."""
+    """Round to integer HU: truncation towards 0 would make lungs too bright and vessels too dark."""
     return np.rint(hu).astype(np.int64)

@@ -72,12 +72,12 @@ class CaseImages(ComputedOnce):
         self.box = _box_around(masks)
         self.ncct, self.cta = self.cut(ncct_hu), self.cut(cta_hu)
         self.masks = named_regions(*(self.cut(mask) for mask in masks))
-        if vessel is None:  # where vessels are isn't known, so neither is where there are none
+        if vessel is None:  # without a vessel mask the region without vessels is unknown too
             self.masks[NONVESSEL] = self.masks[VESSEL]
         self.empty_regions = frozenset(name for name, mask in self.masks.items() if not mask.any())
 
     def cut(self, image: np.ndarray) -> np.ndarray:
-        """An image of the case's grid in the box that scores are taken in, contiguous."""
+        """Crop an image on the case's grid to the box in which scores are computed; contiguous."""
         return np.ascontiguousarray(image[self.box])
 
     def compared_with(self, prediction_hu: np.ndarray) -> ComparedImages:
@@ -105,7 +105,7 @@ class ComparedImages(ComputedOnce):
 
 
 def _box_around(masks: Sequence[np.ndarray]) -> tuple[slice, ...]:
-    """The masks' common bounding box with a margin; everything where all are empty."""
+    """The masks' common bounding box with a margin; the whole grid if all are empty."""
     boxes = [box for mask in masks for box in ndimage.find_objects(mask.view(np.uint8))]
     if not boxes:
         return (slice(None),) * masks[0].ndim

@@ -50,7 +50,7 @@ def columns(window: HUWindow) -> tuple[Column, ...]:
     """All columns, in the order of the files: region by region, then what isn't taken in each of them.
 
     Args:
-        window: the second range, beside SynthRAD's, that PSNR and SSIM are taken in: usually the model's.
+        window: the range for PSNR and SSIM in addition to SynthRAD's: usually the model's.
     """
     ranges = scored_ranges(window)
     in_regions = [metric for metric in METRICS if metric.in_each_region]
@@ -65,7 +65,7 @@ def columns(window: HUWindow) -> tuple[Column, ...]:
 
 
 def headlines(window: HUWindow) -> tuple[Column, ...]:
-    """The handful that a terminal and the top of a report show."""
+    """The headline columns, shown in the terminal and at the top of the report."""
     by_name = {column.name: column for column in columns(window)}
     return tuple(by_name[name] for name in HEADLINES)
 

@@ -42,7 +42,7 @@ def enhancement_recovery_spread(
 
     The volume is cut into cubes of ``BLOCK_MM``; in each that holds ``LEAST_BLOCK_MM3`` of vessels which enhance by
     80 HU or more, the recovery is ``mean(prediction - NCCT) / mean(CTA - NCCT)``. Single voxels are not compared: there
-    noise divides noise. Each cube weighs as much as it holds vessel.
+    noise would be divided by noise. Each cube is weighted by its vessel volume.
 
     Args:
         prediction_hu: (X, Y, Z) in HU.
@@ -52,7 +52,7 @@ def enhancement_recovery_spread(
         spacing: voxel edges in mm.
 
     Returns:
-        0 for a recovery that is the same everywhere, also if it is 0; NaN with fewer than two such cubes.
+        0 if the recovery is the same everywhere, even if that is 0; NaN with fewer than two such cubes.
     """
     mask = vessel > 0
     where = np.nonzero(mask)
@@ -74,7 +74,7 @@ def enhancement_recovery_spread(
 def contrast_to_noise_ratio(image_hu: np.ndarray, vessel: np.ndarray, beside: np.ndarray) -> float:
     """``(mean over vessels - mean over the tissue beside them) / SD of that tissue``.
 
-    The definition of CTA studies, with the soft tissue beside the vessels for the background.
+    The definition of CTA studies, with the soft tissue around the vessels as the background.
 
     Args:
         image_hu: a CTA, real or synthetic, in HU, (X, Y, Z).
@@ -143,7 +143,7 @@ METRICS = (
         missing=f"fewer than two cubes of {BLOCK_MM:g} mm hold enough vessel that enhances",
         region=VESSEL,
     ),
-    # Blurring raises the contrast-to-noise ratio: as far from the CTA's as too little contrast.
+    # Blurring raises the contrast-to-noise ratio, so values above the CTA's are as bad as values below it.
     Metric(
         name="vessel_cnr",
         compute=_cnr,

@@ -52,11 +52,11 @@ class Metric:
         compute: a module's function of ``ComparedImages`` that gives the score, NaN where there is none. It is given
             ``region`` and ``window`` by keyword if the name has ``{region}`` and ``{range}``.
         title: as tables and axes show it, without the unit; ``{region}`` and ``{range}`` as in the name.
-        short: the same in a word, for a narrow head.
+        short: the same in a word, for a narrow column header.
         unit: ``HU``, ``dB``, or empty for ratios.
         limits: the least and the highest value that it can have.
         better: ``lower`` and ``higher``; ``zero`` and ``one``: the nearer to it the better; ``neither``: a figure to
-            read beside others, of which none is the best.
+            read next to others; no value is best.
         meaning: what it says, for someone who sees it the first time.
         missing: where a case has no such score, as the end of a sentence that begins with "n/a where".
         region: the one region of a metric that isn't taken in each; n/a where it is empty. None: the metric finds out

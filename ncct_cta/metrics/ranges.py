@@ -8,9 +8,9 @@ SYNTHRAD_RANGE = HUWindow(*SYNTHRAD_RANGE_HU)
 
 
 def range_name(window: HUWindow) -> str:
-    """The end of a column's name that states the range of its PSNR or SSIM.
+    """Return the suffix of a column's name that states the range of its PSNR or SSIM.
 
-    SynthRAD's is named by its width, others by both ends: windows of one width give different figures.
+    SynthRAD's is named by its width, others by both ends: windows of the same width give different values.
 
     >>> range_name(SYNTHRAD_RANGE), range_name(HUWindow(-1000, 600))
     ('range4095', 'window_-1000_600')

@@ -1,4 +1,4 @@
-"""Regions of a chest CT: where errors are taken, and where vessels are looked for."""
+"""Regions of a chest CT: where errors are measured, and where vessels are searched for."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ REGIONS = {
     NONVESSEL: Region("body without vessels", "what contrast must not change"),
 }
 UNKNOWN_SPACING = (1.0, 1.0, 1.0)
-TABLE_OPENING_MM = 2.0  # how far the body's outline is opened: thinner things (table, tubes, clothes) are cut off
-# Tissue beside the vessels: from where their partial volume ends to where it is still the same tissue.
+TABLE_OPENING_MM = 2.0  # radius of the opening of the body: thinner objects (table, tubes, clothes) are removed
+# Tissue beside the vessels: from where their partial volume ends to where the tissue is still the same.
 SHELL_MM = (2.0, 6.0)
 BONE_MARGIN_MM = 2.0  # partial volume and noise around bone
-LEAST_VESSEL_MM3 = 50.0  # a component below it is noise: a vessel of 2 mm and 16 mm length
+LEAST_VESSEL_MM3 = 50.0  # a smaller component is noise; this is a vessel of 2 mm and 16 mm length
 
 
 def body_mask(ncct_hu: np.ndarray, spacing: Sequence[float] = UNKNOWN_SPACING) -> np.ndarray:
-    """The patient without the air around and without the table.
+    """The patient without the surrounding air and the table.
 
     The largest soft-tissue component, its holes (lungs, bowel gas) filled slice by slice.
 
@@ -48,7 +48,7 @@ def body_mask(ncct_hu: np.ndarray, spacing: Sequence[float] = UNKNOWN_SPACING) -
         boolean, same shape.
     """
     tissue = ncct_hu > LUNG_UPPER_HU
-    # Coarse voxels aren't opened: one of them is thicker than a table, and three thicker than a chest wall.
+    # No opening on coarse voxels: one is thicker than a table, and three are thicker than a chest wall.
     iterations = round(TABLE_OPENING_MM / float(np.mean(spacing[:2])))
     if iterations:
         in_plane = ndimage.generate_binary_structure(2, 1)[..., None]  # a slice at a time: thin slices must not matter
@@ -95,7 +95,7 @@ def regions(
 
 
 def named_regions(body: np.ndarray, lung: np.ndarray, vessel: np.ndarray) -> dict[str, np.ndarray]:
-    """The regions from boolean masks: what lies in lung or vessel belongs to the body too."""
+    """The regions from boolean masks: lung and vessel voxels belong to the body too."""
     body = body | lung | vessel
     return {BODY: body, LUNG: lung, VESSEL: vessel, NONVESSEL: body & ~vessel}
 
@@ -108,7 +108,7 @@ def tissue_beside(
     Args:
         vessels: boolean, (X, Y, Z).
         ncct_hu: the scan without contrast in HU, in which soft tissue is told from fat and bone.
-        outside: what is no soft tissue for sure: lung and air, boolean.
+        outside: what is certainly not soft tissue: lung and air, boolean.
         spacing: voxel edges in mm.
     """
     inner, outer = (_grow(vessels, margin, spacing) for margin in SHELL_MM)
@@ -117,7 +117,7 @@ def tissue_beside(
 
 
 def bright_without_contrast(ncct_hu: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-    """Bone, calcium and metal with a margin: what a threshold in the CTA would take for vessels, boolean."""
+    """Bone, calcium and metal with a margin: what a threshold in the CTA would mistake for vessels, boolean."""
     return _grow(_without_specks(ncct_hu > CONTRAST_LOWER_HU, spacing), BONE_MARGIN_MM, spacing)
 
 
@@ -129,7 +129,7 @@ def thresholded_vessels(
     Args:
         image_hu: a CTA, real or synthetic, in HU, (X, Y, Z).
         body: boolean, same shape.
-        bright: what ``bright_without_contrast`` gives for the NCCT.
+        bright: the result of ``bright_without_contrast`` for the NCCT.
         spacing: voxel edges in mm.
 
     Returns:
@@ -148,6 +148,6 @@ def _without_specks(mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
 
 
 def _grow(mask: np.ndarray, margin_mm: float, spacing: Sequence[float]) -> np.ndarray:
-    """Dilate by a box, which is separable and so fast; by one voxel at least."""
+    """Dilate with a box, which is separable and therefore fast, by at least one voxel."""
     size = [2 * max(1, round(margin_mm / edge)) + 1 for edge in spacing]
     return ndimage.maximum_filter(mask.view(np.uint8), size, mode="constant").view(bool)

@@ -1,6 +1,6 @@
 """Structural similarity in a stated range: SSIM as a map in 3-D, MS-SSIM of axial slices.
 
-Both clip the two images to the range and shift its lower end to 0, as the constants of SSIM expect.
+Both clip the two images to the range and shift its lower end to 0, as SSIM's constants expect.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from ..common.keys import BODY
 from .case_images import SSIM_RADIUS, CaseImages, ComparedImages
 from .metric import Metric
 
-# Wang et al., IEEE TIP 2004: a Gaussian of 1.5 voxels, cut off at 11 taps, and what keeps quotients stable.
+# Wang et al., IEEE TIP 2004: a Gaussian of 1.5 voxels, truncated at 11 taps, and the constants that stabilise the
+# quotients.
 SIGMA, TAPS = 1.5, 2 * SSIM_RADIUS + 1
 K1, K2 = 0.01, 0.03
 # Wang, Simoncelli and Bovik, Asilomar 2003: weights of the five scales, each half as fine as the one before.
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 LEAST_SIDE_MS_SSIM = TAPS * 2 ** (len(SCALE_WEIGHTS) - 1)
-SLAB_SLICES, MOST_THREADS = 16, 8  # bound the memory; change no figure
+SLAB_SLICES, MOST_THREADS = 16, 8  # limits the memory; doesn't change the result
 
 
 def ssim_means(
@@ -41,7 +42,7 @@ def ssim_means(
         window: the range.
 
     Returns:
-        by the mask's name; NaN where it is empty or the volume is smaller than the Gaussian window.
+        by mask name; NaN if the mask is empty or the volume is smaller than the Gaussian window.
     """
     if min(cta_hu.shape) < TAPS:
         return dict.fromkeys(masks, float("nan"))
@@ -57,7 +58,7 @@ def ssim_means(
 
 
 def _ssim_map(prediction_hu: np.ndarray, cta_hu: np.ndarray, window: HUWindow, part: slice) -> np.ndarray:
-    """The SSIM map of a slab, taken together with the slices that its windows reach into."""
+    """The SSIM map of a slab, computed with the slices that its windows reach into."""
     depth = cta_hu.shape[2]
     first = max(0, min(part.start - SSIM_RADIUS, depth - TAPS))
     last = min(depth, max(part.stop + SSIM_RADIUS, TAPS))
@@ -104,7 +105,7 @@ def _ms_ssim_of_slices(prediction: np.ndarray, cta: np.ndarray, window: HUWindow
         similarity, luminance = _similarity(prediction, cta, window)
         if scale == len(SCALE_WEIGHTS) - 1:
             similarity *= luminance
-        # Anticorrelated images would give a negative number a broken power.
+        # Anticorrelated images would raise a negative number to a fractional power.
         product *= np.maximum(similarity.mean(axis=(0, 1), dtype=np.float64), 0) ** weight
         prediction, cta = _halved(prediction), _halved(cta)
     return product
@@ -124,15 +125,15 @@ def _blurred(image: np.ndarray) -> np.ndarray:
 
 
 def _halved(image: np.ndarray) -> np.ndarray:
-    """Means of 2 x 2 pixels; a last odd one is left out."""
+    """Means of 2 x 2 pixels; an odd last one is dropped."""
     even = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
     return (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) / 4
 
 
 def _of_slabs(work: Callable[[slice], np.ndarray], depth: int) -> list[np.ndarray]:
-    """What ``work`` gives for each slab of axial slices, in order.
+    """Return the results of ``work`` for each slab of axial slices, in order.
 
-    Side by side: NumPy and SciPy let other threads work while they compute. PyTorch's number of threads is the knob.
+    In parallel threads: NumPy and SciPy release the GIL while they compute. PyTorch's thread count sets how many.
     """
     slabs = [slice(start, min(start + SLAB_SLICES, depth)) for start in range(0, depth, SLAB_SLICES)]
     with ThreadPoolExecutor(min(MOST_THREADS, torch.get_num_threads())) as pool:
@@ -176,7 +177,7 @@ METRICS = (
         limits=(-1, 1),
         better="higher",
         meaning="structural similarity, in the range given",
-        missing=f"there are fewer than {TAPS} slices, or the body is as small",
+        missing=f"there are fewer than {TAPS} slices, or the body is narrower than that",
     ),
     Metric(
         name="body_msssim_{range}",

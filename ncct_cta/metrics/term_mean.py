@@ -1,4 +1,4 @@
-"""The Ignite metric behind every number in the logs."""
+"""The Ignite metric behind the numbers in the logs."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ..common.keys import TERMS
 
 
 class TermMean(Metric):
-    """The mean over iterations of one of the output's terms; iterations that lack it don't count.
+    """The mean over iterations of one of the output's terms; iterations without it are ignored.
 
-    Nor do values that aren't finite: an overflow in fp16, whose step is skipped, has an infinite gradient norm.
+    So are values that aren't finite: an overflow in fp16, whose step is skipped, has an infinite gradient norm.
 
     Args:
         name: the term.
-        device: where the sums lie.
+        device: device of the sums.
     """
 
     def __init__(self, name: str, device: str | torch.device = "cpu") -> None:
@@ -33,7 +33,7 @@ class TermMean(Metric):
 
     @reinit__is_reduced
     def update(self, output: Any) -> None:
-        """Add an iteration; tensors are added where they lie, so that a GPU isn't waited for."""
+        """Add an iteration; tensors are summed on their own device, so that the GPU isn't stalled."""
         if output is None:
             return
         value = torch.as_tensor(output, dtype=torch.float64, device=self._device)
@@ -42,5 +42,5 @@ class TermMean(Metric):
 
     @sync_all_reduce("_sum", "_count")
     def compute(self) -> float:
-        """The mean; NaN when nothing counted."""
+        """Return the mean; NaN if nothing was added."""
         return float(self._sum / self._count)

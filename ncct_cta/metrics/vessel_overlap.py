@@ -34,8 +34,8 @@ def centreline(mask: np.ndarray) -> np.ndarray:
 def centreline_dice(found: np.ndarray, true: np.ndarray, true_centreline: np.ndarray) -> float:
     """Centreline Dice, clDice (Shit et al., CVPR 2021): do the vessels run where they should, whatever their width?
 
-    The harmonic mean of the part of the found vessels' centreline that lies in the true vessels, and of the part of the
-    true centreline that lies in the found ones.
+    The harmonic mean of the fraction of the found vessels' centreline inside the true vessels, and of the fraction of
+    the true centreline inside the found ones.
 
     Args:
         found: boolean, (X, Y, Z).
@@ -58,7 +58,7 @@ def _part_inside(line: np.ndarray, mask: np.ndarray) -> float:
     return int(np.count_nonzero(line & mask)) / voxels if voxels else 0.0
 
 
-# Without vessels in the CTA both are n/a for every prediction: methods are to be averaged over the same cases.
+# Without vessels in the CTA both are n/a for every prediction, so that methods are averaged over the same cases.
 def _dice(images: ComparedImages) -> float:
     true = images.case.once(_true_vessels)
     return dice(images.once(_found_vessels), true) if true.any() else NAN
@@ -95,7 +95,7 @@ METRICS = (
         unit="",
         limits=(0, 1),
         better="higher",
-        meaning="overlap of the vessels that one threshold finds in prediction and CTA",
+        meaning="overlap of the vessels found by one threshold in prediction and CTA",
         missing=NO_VESSEL,
         where="vessels",
     ),

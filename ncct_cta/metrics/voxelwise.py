@@ -1,4 +1,4 @@
-"""Errors voxel by voxel, in HU, over a mask."""
+"""Voxelwise errors in HU over a mask."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def psnr(prediction_hu: np.ndarray, cta_hu: np.ndarray, mask: np.ndarray, window
         window: the range; its width is the peak.
 
     Returns:
-        infinity where both agree, NaN where the mask is empty.
+        infinity if both are equal, NaN if the mask is empty.
     """
     if not mask.any():
         return NAN
@@ -60,7 +60,7 @@ def psnr(prediction_hu: np.ndarray, cta_hu: np.ndarray, mask: np.ndarray, window
 
 
 def _difference(prediction_hu: np.ndarray, cta_hu: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Prediction - CTA in the mask's voxels, float32: int16 would overflow."""
+    """Return prediction - CTA in the mask's voxels as float32, because int16 would overflow."""
     return prediction_hu[mask].astype(np.float32) - cta_hu[mask]
 
 
@@ -104,7 +104,7 @@ METRICS = (
         unit="HU",
         limits=(0, math.inf),
         better="lower",
-        meaning="root mean square error against the CTA: large errors weigh more",
+        meaning="root mean square error against the CTA: large errors count more",
         missing=EMPTY_REGION,
     ),
     Metric(

@@ -52,14 +52,14 @@ def _unet(spatial_dims: int, channels: Sequence[int], num_res_units: int, norm: 
         norm=norm,
     )
     if num_res_units > 0:
-        # MONAI normalises the one-channel output of the top up-convolution: with instance norm every slice's
-        # change would be forced to one mean and spread, with vessels in it or without.
+        # MONAI normalises the single-channel output of the top up-convolution: with instance norm every slice's
+        # change would be forced to the same mean and spread, whether or not it contains vessels.
         _unet_top(net)[0].adn.N = nn.Identity()
     return net
 
 
 def _unet_top(net: UNet) -> Any:
-    """The level that works at full resolution on the way up."""
+    """Return the full-resolution level of the decoder."""
     return net.model[2]  # type: ignore[index]
 
 
@@ -162,8 +162,8 @@ def architecture_problems(architecture: str, channels: Sequence[int], norm: str,
     problems = []
     if norm == "instance" and all(side <= multiple for side in sides):
         problems.append(
-            f"data.patch_size is {list(sides)}, expected more than {multiple} one way: the "
-            f"{levels} levels of model.channels leave one voxel, which instance norm can't normalise"
+            f"data.patch_size is {list(sides)}, expected more than {multiple} voxels along at least one axis: the "
+            f"{levels} levels of model.channels would leave a single voxel, which instance norm can't normalise"
         )
     if any(side % multiple for side in sides):
         problems.append(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-# What G2 can see, and how many channels that is.
+# The inputs that G2 can see, and their number of channels.
 FUSION_CHANNELS = {"product": 1, "concat": 3}
 
 
@@ -30,14 +30,14 @@ def intermediate_image(ncct: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor
 
 
 class SynthesisCascade(nn.Module):
-    """G alone, or G and a refinement net G2 that is fed with ``x * |G(x)|``.
+    """G alone, or G and a refinement net G2 whose input is based on ``x * |G(x)|``.
 
     Args:
         generator: G, from (B, 1, *spatial) in [-1, 1] to the same.
         refine_net: G2, called as ``refine_net(features, base)``: features have ``FUSION_CHANNELS[fusion]`` channels,
             base is the image it refines. Without it ``refined`` is ``coarse``.
         fusion: ``product``: G2 sees and refines the intermediate image. ``concat``: G2 sees (intermediate, x, coarse)
-            and refines coarse; where x is near 0 the product has lost what G said, the two other channels have not.
+            and refines coarse; where x is near 0 the product has lost G's information, the other two channels haven't.
         freeze_generator: with a refine_net, keep G in eval mode (also after ``.train()``), without gradient and
             unchanged. Without a refine_net it has no effect: G is what is trained then.
 
@@ -70,7 +70,7 @@ class SynthesisCascade(nn.Module):
         return self
 
     def stages(self, ncct: torch.Tensor) -> Stages:
-        """All stages for ``ncct`` (B, 1, *spatial), HU window scaled to [-1, 1]."""
+        """Return all stages for ``ncct`` (B, 1, *spatial), HU window scaled to [-1, 1]."""
         coarse = self._coarse(ncct)
         intermediate = intermediate_image(ncct, coarse)
         refined = coarse
@@ -88,12 +88,12 @@ class SynthesisCascade(nn.Module):
         return self.generator(ncct)
 
     def forward(self, ncct: torch.Tensor) -> Stages:
-        """The same as ``stages``."""
+        """Same as ``stages``."""
         return self.stages(ncct)
 
 
 class Synthesizer(SynthesisCascade):
-    """The same cascade with one output, the synthetic CTA: what MONAI's export and verification tools call."""
+    """The same cascade with a single output, the synthetic CTA, as MONAI's export and verification tools expect."""
 
     def forward(self, ncct: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         """The synthetic CTA (B, 1, *spatial) in [-1, 1]."""

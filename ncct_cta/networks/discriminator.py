@@ -14,7 +14,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from ..settings.combinations import DISCRIMINATOR_KERNEL as KERNEL_SIZE
 from ..settings.combinations import smallest_side
 
-MAX_WIDENING = 8  # the widest layer has this many times the features of the first
+MAX_WIDENING = 8  # the widest layer has this many times the features of the first one
 
 
 class Judgement(NamedTuple):
@@ -31,13 +31,13 @@ class Judgement(NamedTuple):
 class PatchDiscriminator(nn.Module):
     """One scale: a PatchGAN (Isola et al., CVPR 2017) with spectral norm (Miyato et al., ICLR 2018) on every conv.
 
-    No batch norm: its statistics would tell D which batch it is shown, and mix real with synthetic ones.
+    No batch norm: its statistics would reveal which batch D is shown, and mix real with synthetic images.
 
     Args:
         spatial_dims: 2 or 3.
         in_channels: channels of the condition and the image together.
-        hidden_dim: features of the first layer; doubled by each layer, 8-fold at most.
-        num_layers: layers that halve the grid; one more layer and the logits keep it.
+        hidden_dim: features of the first layer; each layer doubles them, up to 8-fold.
+        num_layers: number of layers that halve the grid; one more layer and the logits keep it.
     """
 
     def __init__(self, spatial_dims: int, in_channels: int, hidden_dim: int, num_layers: int) -> None:
@@ -48,7 +48,7 @@ class PatchDiscriminator(nn.Module):
         for index in range(num_layers + 1):
             stride = 2 if index < num_layers else 1
             width = hidden_dim * min(2**index, MAX_WIDENING)
-            # Half a kernel of padding: n becomes n // 2 + 1 or n + 1, which never is 0.
+            # Half a kernel of padding: n becomes n // 2 + 1 or n + 1, which is never 0.
             layer = conv(channels, width, kernel_size=KERNEL_SIZE, stride=stride, padding=KERNEL_SIZE // 2)
             self.layers.append(nn.Sequential(spectral_norm(layer), nn.LeakyReLU(0.2)))
             channels = width
@@ -68,18 +68,18 @@ class MultiScaleDiscriminator(nn.Module):
     """pix2pixHD's discriminator (Wang et al., CVPR 2018): PatchGANs that see ever coarser versions of their input.
 
     Each scale is fed a 2x average-pooled input of the one before: the finest judges texture, the coarsest anatomy.
-    With the defaults 8.3 M parameters in 2-D, 33 M in 3-D.
+    The defaults give 8.3 M parameters in 2-D and 33 M in 3-D.
 
-    What it sees is ``(x, gain * (image - x))``: the same as (x, image), better conditioned. Spectral norm lets no layer
-    amplify, and in a wide HU window contrast and texture are a few hundredths of the range beside an anatomy that real
-    and synthetic share: fed with (x, image) itself, an isolated D stays blind for hundreds of steps.
+    It sees ``(x, gain * (image - x))``: the same information as (x, image), but better conditioned. With spectral norm
+    no layer can amplify, and in a wide HU window contrast and texture are a few hundredths of the range beside an
+    anatomy that real and synthetic share: fed with (x, image) itself, an isolated D stays blind for hundreds of steps.
 
     Args:
         spatial_dims: 2 or 3.
         hidden_dim: features of each scale's first layer.
         num_layers: layers of each scale that halve the grid.
         num_scales: number of scales.
-        contrast_gain: what the difference to the NCCT is multiplied by; ``HUWindow.contrast_gain`` fits the window.
+        contrast_gain: factor for the difference to the NCCT; use ``HUWindow.contrast_gain`` of the window.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class MultiScaleDiscriminator(nn.Module):
         if min(image.shape[2:]) < self.minimum_size:
             raise ValueError(
                 f"the discriminator was given images of {tuple(image.shape[2:])} voxels, expected at least "
-                f"{self.minimum_size} a side for {len(self.scales)} scales; use larger patches or fewer scales"
+                f"{self.minimum_size} per side for {len(self.scales)} scales; use larger patches or fewer scales"
             )
         pair = torch.cat((condition, self.contrast_gain * (image - condition)), dim=1)
         judgement = Judgement([], [])
@@ -138,7 +138,7 @@ def frozen(module: nn.Module) -> Iterator[nn.Module]:
     try:
         yield module
     finally:
-        # Each part by itself: .train() would wake the parts that were in eval mode before.
+        # Restored module by module: .train() would switch modules that were in eval mode before.
         for child, mode in training.items():
             child.training = mode
         for parameter, wanted in requires_grad.items():

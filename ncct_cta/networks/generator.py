@@ -1,4 +1,4 @@
-"""The generator G: a network that predicts the CTA, or the change towards it."""
+"""The generator G: a network that predicts the CTA, or the change from the NCCT to it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Generator(nn.Module):
 
     Args:
         spatial_dims: 2 or 3.
-        channels: features per level; each level halves the grid, so sizes must divide by ``multiple``.
+        channels: features per level; each level halves the grid, so sizes must be divisible by ``multiple``.
         num_res_units: residual units per level.
         norm: MONAI's name of the normalisation layer: ``instance`` or ``batch``.
         residual_output: if true ``coarse = clamp(x + net(x), -1, 1)``, else ``clamp(net(x), -1, 1)``.

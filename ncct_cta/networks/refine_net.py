@@ -20,7 +20,7 @@ class ResBlock(nn.Module):
         conv = Conv[Conv.CONV, spatial_dims]
         # No normalisation: dividing by a patch's own mean and spread would throw the absolute HU away, and make a
         # voxel's value depend on what else is in the patch (training) or the slice (inference).
-        # A leaky unit, because features of dark tissue are negative and a ReLU would give them no gradient.
+        # Leaky, because features of dark tissue are negative and a plain ReLU would give them no gradient.
         self.body = nn.Sequential(
             conv(channels, channels, kernel_size=3, padding=1),
             nn.LeakyReLU(0.2),
@@ -28,7 +28,7 @@ class ResBlock(nn.Module):
         )
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(B, channels, *spatial) to the same."""
+        """Map (B, channels, *spatial) to the same shape."""
         return features + self.body(features)
 
 
@@ -36,13 +36,13 @@ class RefineNet(nn.Module):
     """``refined = clamp(base + conv_out(ResBlocks(conv_in(features))), -1, 1)``.
 
     ``conv_out`` starts at zero, so an untrained G2 is the identity on ``base`` and training starts from G's quality.
-    64 features and 6 blocks have 444 k parameters in 2-D, 1.33 M in 3-D.
+    With 64 features and 6 blocks it has 444 k parameters in 2-D, 1.33 M in 3-D.
 
     Args:
         spatial_dims: 2 or 3.
         in_channels: channels of ``features`` (``cascade.FUSION_CHANNELS``).
         hidden_dim: features of every block.
-        num_blocks: number of ResBlocks; each sees 2 voxels further.
+        num_blocks: number of ResBlocks; each extends the receptive field by 2 voxels to each side.
     """
 
     def __init__(self, spatial_dims: int = 2, in_channels: int = 1, hidden_dim: int = 64, num_blocks: int = 6) -> None:
@@ -59,7 +59,7 @@ class RefineNet(nn.Module):
 
         Args:
             features: (B, in_channels, *spatial) in [-1, 1], what G2 sees.
-            base: (B, 1, *spatial) in [-1, 1], the image that the residual is added to.
+            base: (B, 1, *spatial) in [-1, 1], the image to which the residual is added.
 
         Returns:
             (B, 1, *spatial) in [-1, 1].

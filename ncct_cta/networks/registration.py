@@ -1,7 +1,7 @@
-"""The registration net R: forgives the misalignment between NCCT and CTA during training, never at inference.
+"""The registration net R: compensates for misalignment between NCCT and CTA in training; inference doesn't use it.
 
 The prediction lies on the NCCT's grid, the CTA was taken in another breath. R warps the prediction onto the CTA before
-the reconstruction loss (RegGAN: Kong et al., NeurIPS 2021), so that the loss sees contrast and not motion.
+the reconstruction loss (RegGAN: Kong et al., NeurIPS 2021), so that the loss sees contrast rather than motion.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class RegistrationNet(nn.Module):
     ``displacement = max_displacement * tanh(net(prediction, cta) / max_displacement)``, in voxels. The last layer
     starts at zero, so an untrained R moves nothing. 68 k parameters in 2-D, 203 k in 3-D.
 
-    The bound is there because R minimises the same loss as G: a field without one can fetch a similar grey value from
-    anywhere and so hide what G got wrong. Below it the tanh is close to the identity.
+    The displacement is bounded because R minimises the same loss as G: an unbounded field could fetch a similar grey
+    value from anywhere and so hide G's mistakes. Well below the bound the tanh is close to the identity.
 
     Args:
         spatial_dims: 2 (in-plane displacement) or 3.
@@ -57,25 +57,26 @@ class RegistrationNet(nn.Module):
         """Find the displacement that warps ``prediction`` onto ``cta``.
 
         Args:
-            prediction: (B, 1, *spatial) in [-1, 1], the image to move; any size (padded inside).
+            prediction: (B, 1, *spatial) in [-1, 1], the image to warp, of any size (padded internally).
             cta: the real CTA, same shape and range.
 
         Returns:
-            (B, spatial_dims, *spatial), float32, in voxels; component k points along spatial axis k. For ``warp``.
+            (B, spatial_dims, *spatial), float32, in voxels; component k points along spatial axis k. Pass it to
+            ``warp``.
         """
         inside = (..., *(slice(length) for length in prediction.shape[2:]))
         pair = pad_to_multiple(torch.cat((prediction, cta), dim=1), self.multiple)
-        # Under autocast the net answers in half precision; positions are too large for it from here on.
+        # Under autocast the network returns half precision, which is too coarse for positions.
         raw = self.net(pair)[inside].float()
         return self.max_displacement * torch.tanh(raw / self.max_displacement)
 
 
 def pad_to_multiple(image: torch.Tensor, multiple: int) -> torch.Tensor:
-    """Repeat the last voxels of each axis until its length divides by ``multiple``.
+    """Repeat the last voxels of each axis until its length is divisible by ``multiple``.
 
     Args:
         image: (B, C, *spatial).
-        multiple: what every length must divide by.
+        multiple: number by which every length must be divisible.
     """
     missing = [-length % multiple for length in image.shape[2:]]
     if not any(missing):
@@ -86,29 +87,30 @@ def pad_to_multiple(image: torch.Tensor, multiple: int) -> torch.Tensor:
 
 
 def warp(image: torch.Tensor, displacement: torch.Tensor) -> torch.Tensor:
-    """``warped(p) = image(p + displacement(p))``, linear interpolation; beyond the border the edge repeats.
+    """``warped(p) = image(p + displacement(p))``, linear interpolation; values beyond the border repeat the edge.
 
-    A field of zeros returns the image bit for bit, so that R's start does not blur.
+    A field of zeros returns the image bit for bit, so that an untrained R doesn't blur.
 
     Args:
         image: (B, C, *spatial).
-        displacement: (B, spatial_dims, *spatial) in voxels, as ``RegistrationNet`` gives it.
+        displacement: (B, spatial_dims, *spatial) in voxels, as returned by ``RegistrationNet``.
 
     Returns:
         the same shape and type as ``image``; gradients flow to both arguments.
     """
-    # MONAI scales positions to [-1, 1] and back. In float32 that misses voxel centres by up to 1e-5 of the grey range.
-    # A Warp of its own per call, because it keeps its grid for the next call on whatever device and type that has.
+    # MONAI scales positions to [-1, 1] and back. In float32 that misses voxel centres and changes values by up to 1e-5
+    # of the grey range. A Warp of its own per call, because it keeps its grid for the next call on whatever device and
+    # type that has.
     warped: torch.Tensor = Warp(mode="bilinear", padding_mode="border")(image.double(), displacement.double())
     return warped.to(image.dtype)
 
 
 class SmoothnessLoss(nn.Module):
-    """What a rough displacement field costs: MONAI's penalty, the mean over voxels and components, in voxels.
+    """The penalty on a rough displacement field: MONAI's, averaged over voxels and components, in voxels.
 
     Args:
-        penalty: ``diffusion``: squared first derivatives (VoxelMorph; shifts are free). ``bending``: squared second
-            derivatives (Rueckert et al., IEEE TMI 1999; shifts, rotations and scalings are free).
+        penalty: ``diffusion``: squared first derivatives (VoxelMorph; shifts cost nothing). ``bending``: squared second
+            derivatives (Rueckert et al., IEEE TMI 1999; shifts, rotations and scalings cost nothing).
 
     Raises:
         ValueError: if ``penalty`` is neither.
@@ -121,6 +123,6 @@ class SmoothnessLoss(nn.Module):
         self.penalty = PENALTIES[penalty]()
 
     def forward(self, displacement: torch.Tensor) -> torch.Tensor:
-        """The penalty (scalar) of ``displacement`` (B, spatial_dims, *spatial), at least 3 voxels a side."""
+        """The penalty (scalar) of ``displacement`` (B, spatial_dims, *spatial), at least 3 voxels per side."""
         penalty: torch.Tensor = self.penalty(displacement.float())
         return penalty

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..common.hu import AIR_HU
 
-# The field of view that the anatomy is drawn for; other ones scale it. In y the body needs less than in x.
+# The field of view that the anatomy is drawn for; other ones scale it. The body is smaller along y than along x.
 REFERENCE_FOV_MM = (336.0, 256.0, 256.0)
 TISSUE_HU = {
     "air": float(AIR_HU),
@@ -62,7 +62,7 @@ class Grid:
     voxel: tuple[float, float, float]
 
     def slab(self, span: slice) -> Grid:
-        """The grid of some slices."""
+        """Return the grid of a range of slices."""
         return Grid(self.x, self.y, self.z[..., span], self.voxel)
 
     def fraction(self, distance: Field) -> Field:
@@ -97,7 +97,7 @@ class Anatomy:
 
 
 def draw_anatomy(rng: np.random.Generator) -> Anatomy:
-    """Draw one patient; the variation is moderate, so that few cases suffice to learn from."""
+    """Draw one patient; the variation is moderate, so that a few cases are enough to learn from."""
 
     def around(mean: float, spread: float) -> float:
         return float(mean + spread * rng.uniform(-1, 1))
@@ -222,8 +222,8 @@ def lungs(grid: Grid, anatomy: Anatomy, inside: Field, heart: Field) -> tuple[Fi
     """Signed distance to the right and the left lung: the cavity without mediastinum, heart, spine and abdomen.
 
     Args:
-        grid: where.
-        anatomy: whose.
+        grid: the voxel centres.
+        anatomy: parameters of the case.
         inside: ``cavity(...)``.
         heart: ``heart_wall(...)``.
     """

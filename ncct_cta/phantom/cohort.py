@@ -1,7 +1,7 @@
-"""A cohort of synthetic thorax CT: NCCT, CTA, lung mask and vessel mask of patients that never existed.
+"""A cohort of synthetic chest CTs: NCCT, CTA, lung mask and vessel mask of patients that never existed.
 
-It is the data of the demo and of the tests. Only blood differs between a case's noise-free NCCT and CTA. Anatomy is
-drawn for a field of view of 336 x 256 x 256 mm and scaled to the one asked for. "Left heart" below is the blood of
+The demo and the tests run on it. Only blood differs between a case's noise-free NCCT and CTA. Anatomy is
+drawn for a field of view of 336 x 256 x 256 mm and scaled to the one requested. "Left heart" below is the blood of
 the pulmonary veins, left chambers and aorta, "right heart" that of the vena cava, right chambers and pulmonary
 arteries; the two enhance differently, and differently from case to case.
 """
@@ -31,19 +31,19 @@ NOISE_SIGMA_HU = (10.0, 15.0)
 NOISE_CORRELATION = (0.7, 0.7, 0.35)
 TEXTURE_CORRELATION_MM = 2.6
 SLAB_SLICES = 8
-# One independent random stream a purpose, so that a finer grid or motion does not change the rest of a case.
+# One independent random stream per purpose, so that a finer grid or motion doesn't change the rest of a case.
 _STREAMS = {name: number for number, name in enumerate(("anatomy", "tubes", "texture", "ncct", "cta", "motion", "air"))}
 
 
 @dataclass(frozen=True)
 class PhantomCase:
-    """One patient; all arrays lie on the NCCT's grid, whose axes point to the patient's left, back and head.
+    """One patient; all arrays are on the NCCT's grid, whose axes point to the patient's left, back and head.
 
     Args:
         ncct: (X, Y, Z) int16 HU, without contrast.
         cta: (X, Y, Z) int16 HU, with contrast, in the breathing state of the CTA.
         lung: (X, Y, Z) uint8, both lungs with the vessels inside them, without trachea, main bronchi and hila.
-        vessel: (X, Y, Z) uint8, voxels at least half full of blood, heart chambers included.
+        vessel: (X, Y, Z) uint8, voxels at least half filled with blood, heart chambers included.
         affine: (4, 4), voxel index to RAS+ mm, as NIfTI has it.
         displacement_mm: (X, Y, Z, 3) float32 or None without motion. Its vector d at voxel centre p of the NCCT, in
             LPS mm (to the left, back, head), says that what is at p in the NCCT is at p + d in the CTA:
@@ -74,8 +74,8 @@ def make_case(
     """Make one patient; the result depends on the arguments only.
 
     Args:
-        seed: of the cohort, not negative.
-        index: of the case in it.
+        seed: seed of the cohort, not negative.
+        index: index of the case in the cohort.
         shape: voxels along x, y, z.
         spacing: mm along x, y, z.
         motion_mm: largest displacement between NCCT and CTA, in mm; 0 for a perfectly aligned pair.
@@ -129,17 +129,17 @@ def write_cohort(
     Args:
         output: folder, made if missing.
         cases: how many patients; about 15 % each go to validation and testing, at least one from three cases on.
-        seed: of the cohort; a case does not depend on how many others there are.
+        seed: of the cohort; a case doesn't depend on the number of cases.
         shape: voxels along x, y, z.
         spacing: mm along x, y, z.
         motion_mm: see ``make_case``.
         air: see ``make_case``: scans differ in how much air they show around the patient.
 
     Returns:
-        The path of ``datalist.json``; the paths in it are relative to its folder.
+        The path of ``datalist.json``, whose own paths are relative to its folder.
 
     Raises:
-        InputError: if a value can't be used or the folder can't be written.
+        InputError: if a value is invalid or the folder can't be written.
     """
     if cases < 1:
         raise InputError(f"{cases} cases: a cohort needs at least 1")
@@ -166,10 +166,10 @@ def _check_request(
     if any(size < least for size, least in zip(shape, SMALLEST_SHAPE, strict=True)):
         raise InputError(f"shape {shape}: the phantom needs at least {SMALLEST_SHAPE} voxels")
     if not all(np.isfinite(size) and size > 0 for size in spacing):
-        raise InputError(f"spacing {spacing}: millimetres above 0 are needed")
+        raise InputError(f"spacing is {spacing}, expected millimetres above 0")
     limit = largest_motion(_extent(shape, spacing))
     if not 0 <= motion_mm <= limit:
-        raise InputError(f"motion of {motion_mm} mm: this field of view takes 0 to {limit:.1f} mm without folding")
+        raise InputError(f"motion of {motion_mm} mm: this field of view allows 0 to {limit:.1f} mm without folding")
 
 
 def _extent(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> tuple[float, float, float]:
@@ -241,7 +241,7 @@ def _affine(shape: tuple[int, int, int], spacing: tuple[float, float, float]) ->
 
 
 def _volumes(case: PhantomCase) -> dict[str, np.ndarray]:
-    """What is written of a case, by the end of the file's name."""
+    """The images written for a case, by file name suffix."""
     volumes = {"ncct": case.ncct, "cta": case.cta, "lung": case.lung, "vessel": case.vessel}
     if case.cta_aligned is not None and case.displacement_mm is not None:
         # NIfTI keeps vectors on the fifth axis; the fourth is time.

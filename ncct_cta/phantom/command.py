@@ -1,4 +1,4 @@
-"""``python -m ncct_cta.phantom``: write a cohort of synthetic thorax CT to try the software or test it."""
+"""``python -m ncct_cta.phantom``: write a cohort of synthetic chest CTs to try out or test the software."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output", type=Path, required=True, help="folder to write to; made if missing")
     parser.add_argument("--cases", type=int, default=8, help="number of patients; from 3 on, all three splits")
-    parser.add_argument("--seed", type=int, default=0, help="a case depends on the seed and its number only")
+    parser.add_argument("--seed", type=int, default=0, help="seed; a case depends only on the seed and its number")
     parser.add_argument(
         "--shape", type=int, nargs=3, default=DEFAULT_SHAPE, metavar=("X", "Y", "Z"), help="voxels of a volume"
     )

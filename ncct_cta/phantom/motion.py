@@ -7,7 +7,7 @@ from scipy.ndimage import map_coordinates, spline_filter
 
 from .anatomy import REFERENCE_FOV_MM, Grid
 
-# The window t^a (1 - t)^b over the height of the volume: zero at its ends, so that the truth never comes from
+# The window t^a (1 - t)^b over the height of the volume: zero at both ends, so that the ground truth never comes from
 # outside, and largest at t = a / (a + b), the diaphragm.
 _LOW_POWER, _HIGH_POWER = 1.6, 3.2
 _INVERSION_STEPS = 12
@@ -82,9 +82,9 @@ class Breathing:
 
 
 def largest_motion(fov_mm: tuple[float, float, float]) -> float:
-    """The motion (mm) up to which the field can't fold in a field of view.
+    """The largest motion (mm) for which the displacement can't fold in a field of view.
 
-    At 0.1 of the (scaled) height its steepest slope, 4.7 motions a height, leaves the Jacobian above 0.5.
+    At 0.1 of the (scaled) height its steepest slope, 4.7 times the motion per height, keeps the Jacobian above 0.5.
     """
     scale = min(extent / reference for extent, reference in zip(fov_mm, REFERENCE_FOV_MM, strict=True))
     return 0.1 * scale * REFERENCE_FOV_MM[2]

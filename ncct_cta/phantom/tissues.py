@@ -1,4 +1,4 @@
-"""Paints the phantom's tissues: each solid is laid over what lies under it, weighted by its partial volume."""
+"""Paints the phantom's tissues: each solid is painted over those below it, weighted by its partial volume."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Slab:
 
 
 class _Canvas:
-    """A volume of HU that takes one tissue after another."""
+    """A volume of HU onto which tissues are painted one after the other."""
 
     def __init__(self, grid: Grid, anatomy: Anatomy) -> None:
         self.grid, self.anatomy = grid, anatomy
@@ -57,7 +57,7 @@ def paint_slab(grid: Grid, anatomy: Anatomy, tubes: Tubes, span: slice, texture:
         grid: of the whole volume.
         anatomy: of the case.
         tubes: of the whole volume.
-        span: which slices.
+        span: the slices.
         texture: (X, Y, slices), correlated noise of unit variance: the tissues' own structure.
     """
     part = grid.slab(span)

@@ -1,4 +1,4 @@
-"""The phantom's tubes: great vessels, airways and the pulmonary trees, drawn with their partial volume kept.
+"""The phantom's tubes: great vessels, airways and the pulmonary trees, drawn with partial volume.
 
 Coordinates are those of ``phantom_anatomy``: x to the left, y to the back, z to the head, in the phantom's mm.
 """
@@ -127,7 +127,7 @@ def grow_tree(rng: np.random.Generator, root: np.ndarray, targets: np.ndarray) -
         targets: (N, 3) end points inside the lung.
 
     Returns:
-        Slightly bent polylines (N, 4), one a branch.
+        Slightly bent polylines (N, 4), one per branch.
     """
     branches: list[np.ndarray] = []
     waiting = [(np.asarray(root, float), targets)]
@@ -155,7 +155,7 @@ def draw_tubes(
 
     Args:
         rng: draws the jitter of the control points and the trees.
-        grid: where to draw.
+        grid: the voxel centres.
         sample_lung: (rng, side, count) -> (count, 3) points inside the right (-1) or left (1) lung.
     """
     shape = (grid.x.size, grid.y.size, grid.z.size)

@@ -1,4 +1,4 @@
-"""Writes a phantom cohort: NIfTI files and the datalist, byte for byte the same for the same arrays."""
+"""Write a phantom cohort (NIfTI files and the datalist), byte for byte the same for the same arrays."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write_case(folder: Path, name: str, volumes: dict[str, np.ndarray], affine: 
         affine: (4, 4), voxel index to RAS+ mm.
 
     Returns:
-        The case's entry in the datalist: its name, and a file name a kind.
+        The case's entry in the datalist: its name, and one file name per kind.
     """
     entry = {"case": name}
     for kind, volume in volumes.items():

@@ -1,4 +1,4 @@
-"""Read checkpoints safely, and say in words what is wrong with one."""
+"""Read checkpoints safely, and report clearly what is wrong with one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WRAPPERS = ("module", "_orig_mod")  # of DistributedDataParallel, of torch.compi
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint's plain data and tensors; nothing in the file is executed (``weights_only``).
 
-    All lies on the CPU, where the random states belong; ``load_state_dict`` moves the rest to its network.
+    Everything is loaded on the CPU, where the random states belong; ``load_state_dict`` moves the rest to its network.
 
     Raises:
         InputError: if the file is missing, damaged, or not a checkpoint.
@@ -32,10 +32,10 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     require_checkpoint(path)
     try:
-        if zipfile.is_zipfile(path):  # the format before PyTorch 1.6 isn't one
+        if zipfile.is_zipfile(path):  # the format before PyTorch 1.6 isn't a zip file
             _check_archive(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged bytes make the unpickler raise anything
+    except Exception as error:  # on damaged bytes the unpickler can raise anything
         reason = _reason(error)
         raise InputError(f"{path}: not a readable checkpoint, or damaged ({reason}); take another one") from error
     if not isinstance(checkpoint, Mapping):
@@ -87,9 +87,10 @@ def check_settings(
     """Compare the settings that a checkpoint was trained with to those given; a plain state dict has none.
 
     Args:
-        trained: the checkpoint's settings by section, as plain data; what an older version didn't have isn't compared.
+        trained: the checkpoint's settings by section, as plain data; settings that an older version lacked aren't
+            compared.
         given: the settings by section.
-        names: ``section.key`` of what must be equal; ``data.spacing`` beside them only gives a warning.
+        names: ``section.key`` of the settings that must be equal; a different ``data.spacing`` only gives a warning.
         path: the checkpoint.
 
     Raises:
@@ -109,17 +110,17 @@ def check_settings(
 
 
 def network_weights(checkpoint: Mapping[str, Any], path: str | Path) -> dict[str, torch.Tensor]:
-    """The cascade's weights in a checkpoint, the averaged ones if it has any; or those of a plain state dict.
+    """The cascade's weights in a checkpoint, the averaged ones if present; or those of a plain state dict.
 
-    The state dict may be the file itself or lie in it, beside counters and optimisers (``{"state_dict": ...}``).
+    The state dict may be the whole file or an entry of it, next to counters and optimisers (``{"state_dict": ...}``).
 
     Raises:
-        InputError: if there are none, or those of several networks.
+        InputError: if there are none, or several networks.
     """
     named = {str(name): value for name, value in checkpoint.items() if _is_state_dict(value)}
     weights = named.get(EMA) or named.get(NETWORK) or (checkpoint if _is_state_dict(checkpoint) else None)
     if weights is None and len(named) > 1:
-        raise InputError(f"{path}: holds several networks ({', '.join(named)}); save the one to start from alone")
+        raise InputError(f"{path}: holds several networks ({', '.join(named)}); save only the one to start from")
     if weights is None and not named:
         raise InputError(f"{path}: holds no network weights (entries: {', '.join(map(str, list(checkpoint)[:8]))})")
     return dict(weights or next(iter(named.values())))
@@ -133,7 +134,7 @@ def _is_state_dict(content: Any) -> bool:
 def part_weights(checkpoint: Mapping[str, Any], part: str, path: str | Path) -> dict[str, torch.Tensor]:
     """The weights of G (``generator``) or G2 (``refine_net``) in a checkpoint, or in a state dict of that net alone.
 
-    Prefixes that wrappers add (``module.``, ``_orig_mod.``) are taken off, in any order.
+    Prefixes added by wrappers (``module.``, ``_orig_mod.``) are removed, in any order.
     """
     weights = {
         ".".join(word for word in name.split(".") if word not in WRAPPERS): value

@@ -21,7 +21,7 @@ from .preprocessing import has_own_preprocessing
 
 LAUNCH = "# python -m monai.bundle run training --config_file <this file>\n"
 BESIDE = ("metadata.json", "logging.conf")
-# Settings that name a place: absolute in config.yaml, which may be started from anywhere.
+# Settings that are paths: made absolute in config.yaml, which may be used from any folder.
 PATHS = (
     ("data", "datalist"),
     ("data", "cache_dir"),
@@ -109,5 +109,5 @@ def read_config(folder: Path) -> dict[str, Any]:
         InputError: if it isn't there, or can't be read.
     """
     if not (folder / CONFIG).is_file():
-        raise InputError(f"{folder}: there is no {CONFIG} in it; give the folder of a run (--run)")
+        raise InputError(f"{folder}: contains no {CONFIG}; give the folder of a run (--run)")
     return read_yaml(folder / CONFIG)

@@ -29,11 +29,12 @@ HASH_BLOCK_BYTES = 2**20
 class TrainedModel:
     """The cascade with its trained weights and the inferer that fits it.
 
-    Give ``run``, ``checkpoint`` or both; neither gives the default network with random weights, for checks of shapes.
+    Pass ``run``, ``checkpoint`` or both; with neither, the default network with random weights is built, for shape
+    checks.
 
     Args:
         run: a run's folder: settings from its ``config.yaml``, the averaged weights of ``checkpoint_best.pt``.
-        checkpoint: a checkpoint; without ``run`` its own settings are taken, or the ``config.yaml`` beside it.
+        checkpoint: a checkpoint; without ``run``, its own settings or the ``config.yaml`` next to it are used.
         device: ``auto``, or PyTorch's name of a device.
         amp: mixed precision: off, bf16 or fp16; empty: as trained.
         batch_size: slices or patches per forward pass; 0: as trained.
@@ -85,7 +86,7 @@ class TrainedModel:
 
     @property
     def identity(self) -> str:
-        """The checkpoint's file name and the SHA-256 of its bytes, which ``sha256sum`` prints too."""
+        """The checkpoint's file name and SHA-256, as printed by ``sha256sum``."""
         if self.checkpoint is None:
             return "untrained"
         digest = hashlib.sha256()

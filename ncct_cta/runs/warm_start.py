@@ -17,7 +17,7 @@ from .preprocessing import PREPROCESSING
 
 logger = logging.getLogger(__name__)
 
-# Settings that weights were trained for: with others some load all the same, and give wrong images without an error.
+# Settings that weights depend on: with other values they might load anyway and silently give wrong images.
 WINDOW = ("data.window",)
 G_SETTINGS = (*WINDOW, *(f"model.{field.name}" for field in dataclasses.fields(ModelConfig)))
 REFINE_SETTINGS = ("refine.enabled", "refine.hidden_dim", "refine.num_blocks", "refine.fusion")
@@ -74,7 +74,7 @@ def start_from_other_runs(
 
 
 def _checkpoint(path: str | Path, settings: Settings, names: Sequence[str]) -> dict[str, Any]:
-    """Read a checkpoint; where it says how it was trained, the settings ``names`` must be the same."""
+    """Read a checkpoint; if it records how it was trained, the settings ``names`` must be the same."""
     checkpoint = load_checkpoint(path)
     check_settings(checkpoint.get(SETTINGS, {}), settings.as_plain(), names, path)
     return checkpoint
@@ -92,10 +92,10 @@ def _warn_of_unused(settings: Settings) -> None:
     of_g = (*(("lr",) if refine.freeze_G else ()), "lr_scheduler", "warmup_steps")
     for name in of_g:
         if refine.enabled and getattr(train, name) != getattr(default, name):
-            logger.warning("train.%s does nothing while G2 trains; set refine.%s", name, name)
+            logger.warning("train.%s has no effect while G2 trains; set refine.%s", name, name)
     if discriminator.enabled and not train.skip_warmup and discriminator.warmup_epochs >= train.num_epochs:
         logger.warning(
-            "D never joins: discriminator.warmup_epochs is %d of %d epochs; lower it, or skip_warmup",
+            "D never joins: discriminator.warmup_epochs is %d of %d epochs; lower it, or set train.skip_warmup",
             discriminator.warmup_epochs,
             train.num_epochs,
         )

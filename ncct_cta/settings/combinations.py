@@ -18,7 +18,7 @@ def smallest_side(num_scales: int) -> int:
 
 
 def check_combinations(settings: Settings) -> list[str]:
-    """List what is wrong between sections, though each value is fine alone."""
+    """List the conflicts between settings that are each valid by themselves."""
     data, model = settings.data, settings.model
     problems = _check_scales(data.patch_size, settings.discriminator)
     shortest = min(data.patch_size, default=0) // 2 ** (settings.loss.scales - 1)

@@ -32,7 +32,7 @@ def setting(
     high: float | None = None,
     choices: Sequence[Any] | None = None,
 ) -> Any:
-    """Declare a setting: its default, what it means, and what it may be (``low <= value <= high``, or a choice)."""
+    """Declare a setting: its default, meaning and allowed values (``low <= value <= high``, or a choice)."""
     metadata = {"meaning": meaning, "low": low, "high": high, "choices": choices}
     if isinstance(default, dict):
         return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
@@ -115,7 +115,7 @@ def _number(value: float) -> str:
 
 
 def nearest(name: object, valid: typing.Iterable[str], further: typing.Iterable[str] = ()) -> str:
-    """Say which name the user probably meant: a valid one, or one of ``further``, which are not listed."""
+    """Suggest the name that the user probably meant: a valid one, or one of ``further``, which are never listed."""
     close = difflib.get_close_matches(str(name)[:LONGEST_SHOWN], [*valid, *further], n=1, cutoff=0.6)
     return f" (did you mean {close[0]}?)" if close else f" (valid: {', '.join(sorted(valid))})"
 
@@ -137,7 +137,7 @@ def in_one_line(problems: Sequence[str]) -> str:
 
 
 def _convert(value: Any, hint: Any) -> Any:
-    """Give ``value`` the type ``hint``; raises ValueError with what was expected.
+    """Convert ``value`` to the type ``hint``; raises ValueError with what was expected.
 
     YAML reads ``2e-4`` as a string (YAML 1.1 wants a dot), so numbers in strings are taken where a number is meant.
     """
@@ -156,7 +156,7 @@ def _convert(value: Any, hint: Any) -> Any:
     if origin is collections.abc.Mapping:
         return _convert_mapping(value)
     if hint is bool:
-        # MONAI's command line gives `true` as a string.
+        # MONAI's command line passes `true` as a string.
         known = {True: True, False: False, "true": True, "false": False}
         if not isinstance(value, (bool, str)) or value not in known:
             raise ValueError("true or false")
@@ -191,7 +191,7 @@ def _convert_mapping(value: Any) -> dict[str, Any]:
 
 
 def _as_text(value: Any, field: dataclasses.Field) -> Any:
-    """Give back the text that YAML read as something else: ``off`` as False, ``2024`` as a number, nothing as None."""
+    """Restore text that YAML parsed as something else: ``off`` as False, ``2024`` as a number, nothing as None."""
     if value is False and "off" in (field.metadata["choices"] or ()):
         return "off"
     if value in (None, "None") and field.default == "":

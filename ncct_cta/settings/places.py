@@ -16,7 +16,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def bundle_root() -> str:
-    """The folder of the MONAI bundle, with ``configs/train.yaml`` in it."""
+    """Return the folder of the MONAI bundle, which contains ``configs/train.yaml``."""
     return str(_first_folder(_PACKAGE / "bundle", _PACKAGE.parent / "bundles" / "ncct_cta"))
 
 
@@ -31,10 +31,10 @@ def bundle_config(name: str) -> str:
 
 
 def find_config(path: str) -> str:
-    """A settings file as given, a shipped one by its name, or the ``config.yaml`` of a run's folder.
+    """Find a settings file: a path, a shipped file by its name, or the ``config.yaml`` of a run's folder.
 
     A shipped one is ``g``, ``g.yaml``, ``configs/g.yaml`` or ``bundles/ncct_cta/configs/train.yaml``, from any folder.
-    No other path falls back to it: a mistyped one would train something else.
+    No other path falls back to a shipped file: a mistyped path would train something else.
 
     Raises:
         InputError: if there is none.
@@ -44,7 +44,7 @@ def find_config(path: str) -> str:
     bundled = Path(bundle_config(name))
     presets_first = (Path(presets_root()) / name, bundled)
     folders = {"": presets_first, "configs": presets_first, "bundles/ncct_cta/configs": (bundled,)}
-    # os.path keeps what Path drops: `./g` and `g/` are no bare names.
+    # os.path keeps what Path drops: `./g` and `g/` aren't bare names.
     shipped = folders.get(os.path.dirname(path), ())
     for candidate in (given, *shipped, given / "config.yaml"):
         if candidate.is_file():
@@ -69,5 +69,5 @@ def _first_folder(*candidates: Path) -> Path:
         if candidate.is_dir():
             return candidate
     raise InputError(
-        f"neither {' nor '.join(map(str, candidates))} is there; the installation is incomplete: reinstall ncct-cta"
+        f"neither {' nor '.join(map(str, candidates))} exists; the installation is incomplete: reinstall ncct-cta"
     )

@@ -81,7 +81,7 @@ class RefineConfig(Section):
     """The refinement net G2, fed with x * |G(x)|."""
 
     enabled: bool = setting(False, "refine G's prediction with G2")
-    hidden_dim: int = setting(64, "features of every block", low=1, high=8192)
+    hidden_dim: int = setting(64, "features in each block", low=1, high=8192)
     num_blocks: int = setting(6, "number of residual blocks", low=1, high=256)
     fusion: str = setting(
         "product", "what G2 sees: x * |G|; or that, x and G as channels (concat)", choices=("product", "concat")
@@ -116,15 +116,15 @@ class DiscriminatorConfig(Section):
 class EmaConfig(Section):
     """Exponential moving average of the trained weights; validation, best checkpoint and inference use it."""
 
-    enabled: bool = setting(True, "keep the average")
+    enabled: bool = setting(True, "keep an exponential moving average of the weights")
     decay: float = setting(0.999, "share of the old average kept at each step, after a warm-up", low=0.0, high=1.0)
 
 
 @dataclass(frozen=True)
 class TrainConfig(Section):
-    """How long, how fast, where to."""
+    """Length, learning rates and output of a training."""
 
-    num_epochs: int = setting(100, "epochs in all", low=1, high=1000000)
+    num_epochs: int = setting(100, "total number of epochs", low=1, high=1000000)
     steps_per_epoch: int = setting(250, "optimiser steps an epoch", low=1, high=10000000)
     batch_size: int = setting(8, "slices or patches a step, over all processes", low=1, high=65536)
     lr: float = setting(1.0e-4, "learning rate of G at its peak; a frozen G takes no step", low=0.0, high=10.0)
@@ -168,7 +168,7 @@ class Settings:
 
     @classmethod
     def parse(cls, sections: Mapping[str, Any]) -> Settings:
-        """Build all sections from plain mappings.
+        """Build every section from plain mappings.
 
         Raises:
             InputError: one line with every problem: unknown sections and keys, wrong types, ranges and combinations.
@@ -179,7 +179,7 @@ class Settings:
         for name, kind in kinds.items():
             values = sections.get(name) or {}
             if not isinstance(values, Mapping):
-                problems.append(f"section {name} is {shown(values)}, expected settings below it (key: value)")
+                problems.append(f"section {name} is {shown(values)}, expected a mapping of settings (key: value)")
                 continue
             built[name], found = kind.check(values)
             problems += found

@@ -48,7 +48,7 @@ def build_device(train: TrainConfig) -> torch.device:
 def build_loader(
     dataset: Dataset, device: torch.device, batch_size: int = 1, sampler: Sampler | None = None, num_workers: int = 0
 ) -> DataLoader:
-    """A PyTorch loader; its workers stay between epochs, its batches are pinned for a GPU."""
+    """A PyTorch loader whose workers persist between epochs and whose batches are pinned for a GPU."""
     return DataLoader(
         dataset,
         batch_size=batch_size,
@@ -74,7 +74,8 @@ def synchronised(network: nn.Module | None) -> nn.Module | None:
     if network is None or idist.get_world_size() == 1:
         return network
     devices = [idist.device()] if idist.device().type == "cuda" else None
-    # Buffers stay each process' own: writing them in a forward pass would break the backward of an earlier one.
+    # Each process keeps its own buffers: writing them in a forward pass would break the backward pass of an earlier
+    # one.
     return DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False)
 
 
@@ -137,7 +138,7 @@ def _scaler(network: nn.Module, amp: str) -> torch.amp.GradScaler:
 def build_schedule(optimizer: Optimizer, kind: str, warmup_steps: int, total_steps: int) -> LambdaLR:
     """Linear warm-up, then cosine to zero (Loshchilov & Hutter, ICLR 2017) or constant; one step per iteration.
 
-    In closed form: a resumed run goes on at its step of the schedule that the settings say now.
+    In closed form, so that a resumed run continues at its step of the schedule in the current settings.
     """
     warmup_steps = min(warmup_steps, total_steps // 2)  # a run shorter than the warm-up would never learn
 

@@ -1,4 +1,4 @@
-"""``python -m ncct_cta.train``: train from a preset; the same run that ``monai.bundle`` starts from it."""
+"""``python -m ncct_cta.train``: train from a preset; the same run as with ``monai.bundle``."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class _LogFile(logging.FileHandler):
 @contextlib.contextmanager
 def log_file_to_come(*, debug: bool = False) -> Iterator[Callable[[Path], None]]:
     """Keep this process' log, at debug level if wanted, until the function that it yields is given the file."""
-    kept = MemoryHandler(capacity=1)  # without a target it keeps all, with one it passes all on
+    kept = MemoryHandler(capacity=1)  # without a target it buffers everything; with one it passes everything on
 
     def write_to(path: Path) -> None:
         drop_link(path)

@@ -15,15 +15,15 @@ from ..runs.files import LAST, require_checkpoint
 from ..settings.quoting import WORKFLOW_ARGUMENTS
 from ..settings.sections import DataConfig, Settings, TrainConfig, section_types, settings_of
 
-# MONAI's own arguments of a workflow; everything else that is given must be a setting.
+# MONAI's own arguments of a workflow; every other argument must be a setting.
 PLACES = ("bundle_root", "dataset_dir")
 
 
 def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
-    """``--train::lr 1e-4 --train::seed=3`` -> settings; values are read as YAML, texts taken as typed.
+    """``--train::lr 1e-4 --train::seed=3`` -> settings; values are parsed as YAML, text is taken as typed.
 
     Raises:
-        InputError: if a word is no ``--section::key``, or has no value or none that YAML can read.
+        InputError: if an argument isn't ``--section::key``, or its value is missing or not valid YAML.
     """
     overrides: dict[str, Any] = {}
     queue = list(words)
@@ -41,12 +41,12 @@ def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
         try:
             overrides[key] = value if is_text(key, value) else yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise InputError(f"{name} is {value!r}, which is no YAML: {error}") from error
+            raise InputError(f"{name} is {value!r}, which isn't valid YAML: {error}") from error
     return overrides
 
 
 def is_text(key: str, word: str) -> bool:
-    """Say whether ``word`` is meant as it is: YAML would read a folder ``007`` as 7 and cut ``runs/a #2`` short."""
+    """Whether ``word`` is to be taken literally: YAML would read a folder ``007`` as 7 and cut ``runs/a #2`` short."""
     section, _, name = key.partition("::")
     kind = section_types().get(section)
     written_as_yaml = word in ("null", "None") or word.startswith(("'", '"'))
@@ -74,7 +74,7 @@ def merged(bundle: Mapping[str, Any], flat: Mapping[str, Any]) -> dict[str, Any]
         name, _, inner = key.partition("::")
         if name in PLACES:
             continue
-        if not inner:  # no settings below it: `parse` says so
+        if not inner:  # not a mapping: `parse` reports it
             sections[name] = value
         elif isinstance(sections.setdefault(name, {}), dict):
             sections[name][inner] = value

@@ -1,4 +1,4 @@
-"""A training from folder to finish."""
+"""A complete training run."""
 
 from __future__ import annotations
 
@@ -28,21 +28,22 @@ from ..settings.combinations import check_combinations
 from .log_file import log_file_to_come
 
 logger = logging.getLogger(__name__)
-logger.addFilter(lambda record: idist.get_rank() == 0)  # every process would say the same
+logger.addFilter(lambda record: idist.get_rank() == 0)  # otherwise every process would log the same
 
 REMEDY = "set another train.output_dir"
 
 
 class TrainingRun:
-    """A training from folder to finish: the ``train`` section of the bundle's YAML becomes this.
+    """A complete training run, built from the ``train`` section of the bundle's YAML.
 
     Args:
         sections: the other sections of the settings.
         wiring: the YAML, or several merged, whose sections the settings fill: it becomes the run's ``config.yaml``.
         dataset: the training patches.
         trainer: the engine.
-        cascade: the plain cascade, for warm starts.
-        settings: the settings of ``TrainConfig``, and MONAI's further parts (dataloader, inferer, handlers).
+        cascade: the unwrapped cascade, for warm starts.
+        settings: the settings of ``TrainConfig``, and the other parts that MONAI expects (dataloader, inferer,
+            handlers).
     """
 
     @one_line_errors()
@@ -70,11 +71,11 @@ class TrainingRun:
 
     @one_line_errors()
     def run(self) -> None:
-        """Prepare the folder and the data, go on from the last checkpoint if wanted, train."""
+        """Prepare the folder and the data, resume from the last checkpoint if requested, and train."""
         first = idist.get_rank() == 0
         with contextlib.ExitStack() as closing:
             write_log = closing.enter_context(log_file_to_come(debug=self.settings.train.debug)) if first else None
-            # Whatever can be wrong is found before the folder is touched.
+            # Find everything that can be wrong before touching the folder.
             self._check_processes()
             wiring = checked_wiring(self.wiring, self.settings.data, self.dataset.cases.preprocessing)
             self.checkpoints.settings = self.settings.as_plain() | own_preprocessing(wiring)
@@ -104,7 +105,7 @@ class TrainingRun:
         return f"--resume goes on with epoch {epoch + 1}, from {self.folder / LAST}"
 
     def _load(self) -> None:
-        """Go on from the last checkpoint, or start from pretrained weights, or from scratch."""
+        """Resume from the last checkpoint, or start from pretrained weights or from scratch."""
         last = self.folder / LAST
         if self.settings.train.resume and last.is_file():
             self.checkpoints.restore(self.trainer, own_checkpoint(last, self.settings, self.checkpoints.settings))
@@ -122,7 +123,7 @@ class TrainingRun:
         require_no_others_files(self.folder)
         if (self.folder / LAST).exists() and not self.settings.train.resume:
             writable_folder(self.folder.parent, REMEDY)
-            with locked_folder(self.folder, REMEDY):  # a run that still goes on would write into this one's folder
+            with locked_folder(self.folder, REMEDY):  # a run still in progress would write into this one's folder
                 moved = next(p for n in range(1, 10**6) if not (p := Path(f"{self.folder}.{n}")).exists())
             self.folder.rename(moved)
             logger.warning("%s held an earlier run, which is now in %s", self.folder, moved)

@@ -1,4 +1,4 @@
-"""The workflow that ``monai.bundle`` runs from a preset: settings merged key by key and checked first."""
+"""The workflow that ``monai.bundle`` runs from a preset: merges settings key by key and checks them first."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SynthesisWorkflow(ConfigWorkflow):
     a section of the preset replace the bundle's whole section, takes unknown keys silently, and evaluates values.
 
     Args:
-        config_file: the bundle's YAML, or several; the shipped one of that name if there is none at that path. Empty:
+        config_file: the bundle's YAML, or several; falls back to the shipped file of that name. Empty:
             the shipped ``train.yaml``, whatever lies where the command is typed.
         overrides: sections (``{"train": {"lr": 1.0e-4}}``), single settings (``train::lr``), and what MONAI's
             ``ConfigWorkflow`` takes.
@@ -42,7 +42,7 @@ class SynthesisWorkflow(ConfigWorkflow):
 
 
 def check_overrides(bundle: Mapping[str, Any], flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Check settings together with those that the bundle's YAML gives.
+    """Check settings together with those in the bundle's YAML.
 
     Args:
         bundle: the YAML's content.

@@ -11,7 +11,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform, RandAffined, RandomizableTransform
 from monai.utils import ensure_tuple
 
-ROTATION_RAD = 0.09  # about 5 degrees: how differently patients lie
+ROTATION_RAD = 0.09  # about 5 degrees: how much the position of patients varies
 SCALING = 0.1
 SHIFT_VOXELS = 8.0
 CTS, MASKS = "cts", "masks"  # what is interpolated alike, as the channels of one image
@@ -20,7 +20,7 @@ CTS, MASKS = "cts", "masks"  # what is interpolated alike, as the channels of on
 class RandPairedAffined(RandomizableTransform, MapTransform):
     """Rotate, scale and shift at random, the same for all images of a sample; CTs linearly, masks by their nearest.
 
-    HU are left alone: they are what the network has to learn. Flips are left out: the heart lies on the left. Volumes
+    HU are not augmented: they are what the network has to learn. Nor are there flips: the heart is on the left. Volumes
     are turned about the body's axis only.
 
     Args:

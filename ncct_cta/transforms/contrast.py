@@ -14,11 +14,11 @@ from ..volumes.orientation import spacing_to_ras, to_ras
 from .lung_mask import compute_lung_mask
 
 GRID_MM = 3.0
-FRONT_OF_LUNGS = 0.6  # of the lungs' depth: heart and ascending aorta lie in front of it, the spine behind
-CENTRE_OF_LUNGS = 0.25  # of the lungs' width, to either side of their middle
+FRONT_OF_LUNGS = 0.6  # fraction of the lungs' depth: heart and ascending aorta lie in front of it, the spine behind it
+CENTRE_OF_LUNGS = 0.25  # fraction of the lungs' width, to either side of their middle
 SURFACE_MM = 9.0  # distance from lung and chest wall
 SMOOTHING_MM = 3.0
-BRIGHT = 90  # percentile: a phase that fills one half of the heart only still shows
+BRIGHT = 90  # percentile: a phase that fills only one half of the heart must still show
 MIN_BLOOD_ML = 20.0
 
 
@@ -26,7 +26,7 @@ def blood_hu(hu: np.ndarray, spacing: Sequence[float], lung: np.ndarray | None =
     """HU of the brightest tenth of heart and great vessels: near 50 without contrast, from about 150 to 500 with.
 
     The place is found from the lungs: between them, in the front of the chest, away from their surface. Smoothing
-    and the percentile leave noise, calcifications and pacemaker leads without influence.
+    Smoothing and the percentile suppress noise, calcifications and pacemaker leads.
 
     Args:
         hu: (X, Y, Z) HU, axes towards right, anterior and superior.
@@ -34,7 +34,7 @@ def blood_hu(hu: np.ndarray, spacing: Sequence[float], lung: np.ndarray | None =
         lung: the lung mask, if it is known; otherwise it is computed on the coarse grid.
 
     Returns:
-        The HU; None where no lungs or no blood between them can be found, as in an abdominal CT.
+        The HU; None if no lungs or no blood between them are found, as in an abdominal CT.
     """
     steps = [max(1, round(GRID_MM / edge)) for edge in spacing]
     every_nth = tuple(slice(None, None, step) for step in steps)
@@ -46,7 +46,7 @@ def blood_hu(hu: np.ndarray, spacing: Sequence[float], lung: np.ndarray | None =
         return None
     place = _between(lungs) & (ndimage.distance_transform_edt(~lungs, mm) > SURFACE_MM)
     smooth = ndimage.gaussian_filter(coarse.astype(np.float32), np.divide(SMOOTHING_MM, mm))
-    blood = smooth[place & (smooth > WATER_HU)]  # fat lies below water
+    blood = smooth[place & (smooth > WATER_HU)]  # fat is below water
     if blood.size * np.prod(mm) / 1000 < MIN_BLOOD_ML:
         return None
     return float(np.percentile(blood, BRIGHT))
@@ -65,7 +65,7 @@ def is_enhanced(blood: float | None) -> bool | None:
 
 
 def _between(lungs: np.ndarray) -> np.ndarray:
-    """The voxels between the lungs, seen from left to right, in the front and centre of the chest, slice by slice."""
+    """Return the voxels between the left and the right lung, in the front and centre of the chest, slice by slice."""
     left_of = np.logical_or.accumulate(lungs, axis=0)
     right_of = np.logical_or.accumulate(lungs[::-1], axis=0)[::-1]
     x, y = (np.flatnonzero(lungs.any(axis=axes)) for axes in ((1, 2), (0, 2)))

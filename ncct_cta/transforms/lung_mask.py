@@ -17,19 +17,19 @@ from ..common.errors import InputError
 from ..common.hu import AIRWAY_THRESHOLDS_HU, GAS_UPPER_HU, LUNG_UPPER_HU, TRACHEA_UPPER_HU
 
 WORKING_SPACING_MM = 1.7
-TABLE_MM = 4.0  # a table's shell and a blanket are thinner
-THIN_WALL_MM = 15.0  # how far from thicker tissue a chest wall as thin as that is still taken for the body
+TABLE_MM = 4.0  # the shell of a table and a blanket are thinner than this
+THIN_WALL_MM = 15.0  # distance from thicker tissue within which such a thin chest wall still counts as body
 CLOSING_MM = 8.0  # radius; fills vessels and nodules at the pleura, but not the aorta's or the heart's impression
-MIN_LUNG_OF_BODY = 0.01  # bowel that holds air stays below, the lung bases in an abdominal CT reach it
+MIN_LUNG_OF_BODY = 0.01  # air-filled bowel stays below it; the lung bases in an abdominal CT reach it
 MIN_OF_LARGEST_LUNG = 0.1
 # The trachea on an axial slice: a wider range than the adult's 100..400 mm2, for children and thick slices.
 TRACHEA_AREA_MM2 = (25.0, 900.0)
 TRACHEA_LENGTH_MM = 15.0
-MAX_AIRWAY_OF_AIR = 0.04  # a region grown beyond it has leaked into the lung
+MAX_AIRWAY_OF_AIR = 0.04  # a region larger than this has leaked into the lung
 MAIN_BRONCHUS_MM = 6.0  # thinner branches belong to the lung
-BRONCHI_FROM_TRACHEA_MM = (60.0, 60.0, 80.0)  # how far to the side, to front and back, and down main bronchi reach
-SEPARATION_MM = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0)  # how far lungs that touch are eroded until they come apart
-# Neighbours within the axial slice only.
+BRONCHI_FROM_TRACHEA_MM = (60.0, 60.0, 80.0)  # how far the main bronchi reach sideways, to front and back, and down
+SEPARATION_MM = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0)  # largest erosion tried to separate touching lungs
+# Connectivity within the axial slice only.
 AXIAL = np.pad(ndimage.generate_binary_structure(2, 1)[:, :, None], ((0, 0), (0, 0), (1, 1)))
 
 
@@ -78,9 +78,9 @@ def _block_mean(hu: np.ndarray, factors: Sequence[int]) -> np.ndarray:
 
 
 def _body(hu: np.ndarray, mm: np.ndarray) -> np.ndarray:
-    """The patient with everything inside, without table, clothes and the air around."""
+    """The filled patient, without table, clothes and surrounding air."""
     tissue = hu >= LUNG_UPPER_HU
-    # Opened by a box, which is separable and so fast.
+    # Opening with a box is separable and therefore fast.
     size = _odd(TABLE_MM, mm)
     opened = ndimage.maximum_filter(ndimage.minimum_filter(tissue, size), size)
     labels, n = ndimage.label(opened)
@@ -89,7 +89,7 @@ def _body(hu: np.ndarray, mm: np.ndarray) -> np.ndarray:
     trunk = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
     # Opening may break a child's chest wall, and the lung behind it would count as outside.
     trunk |= tissue & ndimage.maximum_filter(trunk, _odd(2 * THIN_WALL_MM, mm))
-    # Where the image cuts the lung at its side, the body goes on between the two ends of the chest wall.
+    # Where the edge of the image cuts through the lung, the body is closed between the two ends of the chest wall.
     for border in (trunk[0], trunk[-1], trunk[:, 0], trunk[:, -1]):
         border |= np.logical_or.accumulate(border) & np.logical_or.accumulate(border[::-1])[::-1]
     return trunk | _holes(trunk, axes=(0, 1))
@@ -102,9 +102,9 @@ def _odd(width: float, mm: np.ndarray) -> tuple[int, int, int]:
 
 
 def _airway(hu: np.ndarray, air: np.ndarray, mm: np.ndarray) -> np.ndarray:
-    """Trachea and main bronchi with their wall; empty where no trachea is found.
+    """Trachea and main bronchi with their walls; empty if no trachea is found.
 
-    The region grows from the trachea under ever higher thresholds until it leaks into the lung (Hu et al. 2001).
+    The region grows from the trachea with increasing thresholds until it leaks into the lung (Hu et al. 2001).
     """
     seed = _trachea(hu, air, mm)
     if not seed.any():
@@ -152,7 +152,7 @@ def _trachea(hu: np.ndarray, air: np.ndarray, mm: np.ndarray) -> np.ndarray:
 def _is_round(box: tuple[slice, ...], voxels: int, mm: np.ndarray) -> bool:
     sides = [(box[axis].stop - box[axis].start) * mm[axis] for axis in (0, 1)]
     area = voxels * mm[0] * mm[1]
-    # A disc fills 0.79 of its box; a sabre-sheath trachea is up to twice as deep as wide.
+    # A disc fills 0.79 of its box; a sabre-sheath trachea is up to twice as deep as it is wide.
     return bool(
         TRACHEA_AREA_MM2[0] <= area <= TRACHEA_AREA_MM2[1]
         and max(sides) <= 2.5 * min(sides)
@@ -193,7 +193,7 @@ def _separate(lungs: np.ndarray, mm: np.ndarray) -> list[np.ndarray]:
     """The lungs one by one, so that closing can't bridge the mediastinum; one mask where they can't be told apart."""
     depth = lungs.astype(np.float32)
     for erosion in SEPARATION_MM:
-        if erosion == SEPARATION_MM[1]:  # distances are slow, and most pairs of lungs lie apart as they are
+        if erosion == SEPARATION_MM[1]:  # distance transforms are slow, and most lungs are already separate
             depth = ndimage.distance_transform_edt(lungs, mm)
         labels, n = ndimage.label(depth > erosion)
         counts = np.bincount(labels.ravel(), minlength=n + 1)[1:]
@@ -210,14 +210,14 @@ def _separate(lungs: np.ndarray, mm: np.ndarray) -> list[np.ndarray]:
 
 
 def _box(mask: np.ndarray, margin: np.ndarray) -> tuple[slice, ...]:
-    """The mask's bounding box with a margin in voxels, for slicing; what lies outside costs time only."""
+    """The mask's bounding box with a margin in voxels, for slicing; everything outside it would only cost time."""
     sides = ndimage.find_objects(mask.view(np.uint8))[0]
     margin = margin.astype(int) + 2
     return tuple(slice(max(0, s.start - m), s.stop + m) for s, m in zip(sides, margin, strict=True))
 
 
 def _close(lung: np.ndarray, mm: np.ndarray) -> np.ndarray:
-    """Close by a ball of ``CLOSING_MM`` and fill what is then enclosed."""
+    """Close with a ball of ``CLOSING_MM`` and fill enclosed holes."""
     dilated = ndimage.distance_transform_edt(~lung, mm) <= CLOSING_MM
     closed = lung | (ndimage.distance_transform_edt(dilated, mm) > CLOSING_MM)
     # Enclosed in 3-D only: on axial slices the liver's dome is a hole in the lung too.
@@ -235,7 +235,7 @@ def _holes(mask: np.ndarray, axes: Sequence[int]) -> np.ndarray:
 
 
 def _refine(hu: np.ndarray, coarse: np.ndarray, factors: Sequence[int]) -> np.ndarray:
-    """The coarse mask on the CT's own grid: its inside as it is, its border wherever the CT is lung there."""
+    """Refine the coarse mask on the CT's own grid: its interior is kept, its border follows the CT's lung voxels."""
     inside = ndimage.binary_erosion(coarse, border_value=1)
     reach = ndimage.binary_dilation(coarse)
     x, y, z = (np.arange(n) // f for n, f in zip(hu.shape, factors, strict=True))

@@ -46,7 +46,7 @@ def require_affine(path: Path, header: NiftiHeader) -> None:
     affine = affine_mm(header)
     edges = nib.affines.voxel_sizes(affine)
     if np.isfinite(affine).all() and edges.min() >= EDGES_MM[0] and edges.max() <= EDGES_MM[1]:
-        # A rank test would depend on the units; the voxel's volume against its edges doesn't.
+        # A rank test would depend on the units; comparing the voxel's volume with its edges doesn't.
         if abs(np.linalg.det(affine[:3, :3])) > 1e-6 * np.prod(edges):
             return
         fault = "its axes lie in one plane, so that it can't be inverted"

@@ -27,16 +27,16 @@ RIGHT_ANGLE = 1e-3
 
 
 def to_sitk(volume: Volume) -> sitk.Image:
-    """The volume as SimpleITK has it: LPS mm, the same voxels.
+    """Return the volume as a SimpleITK image: LPS mm, the same voxels.
 
     Raises:
-        InputError: if the grid's axes don't stand at right angles.
+        InputError: if the grid's axes aren't at right angles.
     """
     lps = RAS_FROM_LPS @ volume.affine
     direction = lps[:3, :3] / np.linalg.norm(lps[:3, :3], axis=0)
     if not np.allclose(direction.T @ direction, np.eye(3), atol=RIGHT_ANGLE):
         raise InputError(
-            f"{volume.path}: the axes of its affine don't stand at right angles, which registration needs; resample it "
+            f"{volume.path}: the axes of its affine aren't at right angles, which registration needs; resample it "
             "onto a grid that does (3D Slicer: Resample Scalar/Vector/DWI Volume)"
         )
     image = sitk.GetImageFromArray(volume.array.transpose(2, 1, 0))

@@ -1,4 +1,4 @@
-"""CT volumes in NIfTI files: read with every check (``nifti_write`` writes them)."""
+"""CT volumes in NIfTI files: reading, with all checks (``nifti_write`` writes them)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from .nifti_file import GZIP_ERROR, MIN_SLICES, NiftiHeader, open_nifti, read_vo
 SUFFIXES = (".nii.gz", ".nii", ".img.gz", ".img")  # the last two with their .hdr beside them
 # Names of files that say what they hold and not of whom.
 KINDS_OF_IMAGE = ("ncct", "ct", "native", "noncontrast", "non_contrast", "image", "img", "volume", "scan", "series")
-# Two grids are one when no corner of the volume moves by more than this part of a voxel: far above what float32
-# headers and quaternions round off, far below what matters anatomically.
+# Two grids count as equal if no corner of the volume moves by more than this fraction of a voxel: far above what
+# float32 headers and quaternions lose to rounding, far below what matters anatomically.
 GRID_TOLERANCE_VOXELS = 0.01
 READ_ERRORS = (HeaderDataError, OSError, EOFError, GZIP_ERROR, ValueError, OverflowError)
 MOST_OF_A_REASON = 120  # characters
@@ -82,7 +82,7 @@ def volume_from(hu: np.ndarray, affine: np.ndarray, path: str | Path) -> Volume:
     Args:
         hu: (X, Y, Z) int16 HU.
         affine: (4, 4), voxel indices to RAS+ mm.
-        path: what messages call it.
+        path: name of the volume in messages.
     """
     return Volume(hu, header_from_affine(affine, hu.shape), Path(path), hu.shape)
 
@@ -91,7 +91,7 @@ def read_ct(path: str | Path) -> Volume:
     """Read a CT in HU.
 
     Raises:
-        InputError: if the file is missing, damaged or no NIfTI, if it holds no single 3-D channel of at least
+        InputError: if the file is missing, damaged or not NIfTI, if it isn't a single 3-D channel of at least
             ``MIN_SLICES`` slices, if voxels are NaN or infinite, or if the values can't be HU.
     """
     volume = _read(Path(path))
@@ -127,7 +127,7 @@ def read_mask(path: str | Path, like: Volume | None = None) -> np.ndarray:
 
 
 def read_shape(path: str | Path) -> tuple[int, ...]:
-    """The shape of a NIfTI file by its header alone.
+    """Return the shape of a NIfTI file from its header alone.
 
     Raises:
         InputError: if there is no readable header.
@@ -146,7 +146,7 @@ def require_same_grid(a: Volume, b: Volume, *, names: Sequence[str] = ("NCCT", "
         case: the case's name, for the error.
 
     Raises:
-        InputError: if the shapes differ, or if any corner of the two lies apart.
+        InputError: if the shapes differ, or if any corner of one lies away from that of the other.
     """
     prefix = f"case {case}: " if case is not None else ""
     remedy = "resample them onto one grid (python -m ncct_cta.prepare does)"
@@ -155,13 +155,13 @@ def require_same_grid(a: Volume, b: Volume, *, names: Sequence[str] = ("NCCT", "
     distance = corners_apart(a.affine, b.affine, a.shape)
     if distance > GRID_TOLERANCE_VOXELS * min(a.spacing):
         raise InputError(
-            f"{prefix}{names[0]} and {names[1]} have one shape {a.shape}, but their affines place a corner "
+            f"{prefix}{names[0]} and {names[1]} have the same shape {a.shape}, but their affines place a corner "
             f"{distance:.3g} mm apart, expected 0; {remedy}"
         )
 
 
 def case_name(path: str | Path) -> str:
-    """The case that a file belongs to: its name without .nii or .nii.gz and without a trailing _ncct.
+    """Return the case that a file belongs to: its name without .nii or .nii.gz and without a trailing _ncct.
 
     Where that is the kind of image alone, as in ``P003/NCCT.nii.gz``, it is the folder's name.
 

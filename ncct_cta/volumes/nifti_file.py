@@ -94,7 +94,7 @@ def open_nifti(path: Path) -> NiftiFile:
 def read_voxels(file: NiftiFile) -> np.ndarray:
     """(X, Y, Z) of all voxels, scaled: int16 where that holds every value, else float32.
 
-    They are read slab by slab: beside the result no more than ``SLAB_BYTES`` are held at a time.
+    They are read slab by slab: besides the result, at most ``SLAB_BYTES`` are held at a time.
 
     Raises:
         InputError: if voxels are NaN or infinite.

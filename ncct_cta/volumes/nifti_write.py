@@ -1,4 +1,4 @@
-"""CT volumes into NIfTI files, with exactly the geometry of the scan that they belong to."""
+"""Write CT volumes as NIfTI with exactly the geometry of the scan that they belong to."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .nifti_file import NiftiHeader
 
 WRITTEN_SUFFIXES = (".nii.gz", ".nii")
 SYNTHETIC_NOTE = "synthetic CTA, not for diagnosis"  # NIfTI's descrip field holds 79 characters
-# ISA-L (isal): a quarter of the time of zlib at its fastest level, for files 3 % larger.
+# ISA-L (isal): takes a quarter of the time of zlib's fastest level, for files that are 3 % larger.
 GZIP_LEVEL = 1
 
 
@@ -30,14 +30,14 @@ def write_like(hu: np.ndarray, reference: Volume, path: str | Path, *, descripti
     Args:
         hu: (X, Y, Z) int16 HU.
         reference: the volume whose geometry the file gets.
-        path: ends in .nii or .nii.gz; its folder is made. The file appears whole or not at all.
+        path: ends in .nii or .nii.gz; its folder is created. The file is written completely or not at all.
         description: the header's descrip field.
 
     Raises:
         InputError: if the file can't be written.
     """
     if hu.dtype != np.int16:
-        raise TypeError(f"HU to be written are {hu.dtype}, expected int16; use hu.to_int16_hu")
+        raise TypeError(f"the HU to write are {hu.dtype}, expected int16; use hu.to_int16_hu")
     _write(hu, reference, Path(path), description)
 
 
@@ -54,7 +54,7 @@ def _write(array: np.ndarray, reference: Volume, path: Path, description: str) -
         raise InputError(f"{path}: expected a name that ends in .nii or .nii.gz")
     # The header's fields are copied as they are: setting an affine would re-derive the quaternion and reset the codes.
     header = reference.header.copy()
-    header.extensions.clear()  # they describe the acquisition, which the written values no longer are
+    header.extensions.clear()  # they describe the acquisition, not the values written here
     header.set_data_offset(0)
     header.set_data_dtype(array.dtype)
     header["cal_min"], header["cal_max"] = 0, 0
@@ -62,7 +62,7 @@ def _write(array: np.ndarray, reference: Volume, path: Path, description: str) -
     header["descrip"] = description.encode()[:79]
     image_class = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     image = image_class(array.reshape(reference.stored_shape), None, header)
-    image.header.set_slope_inter(1, 0)  # making the image has cleared it, and nibabel would choose one
+    image.header.set_slope_inter(1, 0)  # creating the image cleared it, and nibabel would otherwise choose its own
     with _atomic(path, suffix) as file:
         image.to_file_map({"image": FileHolder(fileobj=file)})
 
@@ -76,7 +76,7 @@ def _clear_text(header: NiftiHeader) -> None:
 
 @contextlib.contextmanager
 def _atomic(path: Path, suffix: str) -> Iterator[io.IOBase]:
-    """A file open for writing that takes ``path``'s name once it is whole and on disk."""
+    """Open a file for writing that is renamed to ``path`` once it is complete and on disk."""
     with written_whole(path, suffix) as temporary, open(temporary, "xb") as raw:
         if suffix == ".nii.gz":
             with igzip.IGzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) as packed:

@@ -1,4 +1,4 @@
-"""CT volumes in any of the formats that researchers get: NIfTI, NRRD, MHA, DICOM series."""
+"""CT volumes in any of the formats that researchers receive: NIfTI, NRRD, MHA, DICOM series."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read_volume(path: str | Path, *, series: Series | None = None) -> Volume:
             default the only CT volume in it.
 
     Returns:
-        The volume. Of a DICOM series ``path`` is a label such as ``DICOM series 3``, not the folder: folders often
+        The volume. For a DICOM series, ``path`` is a label such as ``DICOM series 3``, not the folder: folders often
         carry the patient's name, and ``path`` ends up in messages.
 
     Raises:
@@ -39,12 +39,12 @@ def read_volume(path: str | Path, *, series: Series | None = None) -> Volume:
         return read_itk(path)
     if path.is_dir() or (path.is_file() and is_dicom(path)):
         return _read_dicom(choose_series(path))
-    problem = "this is none of them" if path.exists() else "there is no such file or folder"
+    problem = "it is none of these" if path.exists() else "there is no such file or folder"
     raise InputError(f"{path}: expected NIfTI, {', '.join(ITK_SUFFIXES)} or a DICOM folder, but {problem}")
 
 
 def is_volume_file(path: Path) -> bool:
-    """Whether a name is that of a volume in one file: NIfTI, NRRD, MHA or MHD."""
+    """Whether a path's name is that of a single-file volume: NIfTI, NRRD, MHA or MHD."""
     return bool(nifti_suffix(path)) or path.suffix.lower() in ITK_SUFFIXES
 
 

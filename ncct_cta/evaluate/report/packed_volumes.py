@@ -22,12 +22,12 @@ from ...volumes.orientation import spacing_to_ras, to_ras
 from ..prediction_files import read_prediction
 from ..results import IDENTITY, Method
 
-FINE_STEP_HU, COARSE_STEP_HU = 4, 8  # half of it is the largest error that packing adds; noise is above both
-MARGIN_MM = 10.0  # of air around the body that stays
+FINE_STEP_HU, COARSE_STEP_HU = 4, 8  # packing adds at most half of it; noise is above both
+MARGIN_MM = 10.0  # of air kept around the body
 GZIP_LEVEL = 2
-# No packed CT is smaller: a first guess of the voxel size that is never too coarse.
+# Lower limit for a packed CT: gives a first guess of the voxel size that is never too coarse.
 LEAST_BYTES_PER_VOXEL = 0.1
-# A coarsening below this isn't worth another pass.
+# A smaller gain than this isn't worth another pass.
 LEAST_COARSENING = 1.04
 
 
@@ -38,9 +38,9 @@ class CaseVolumes:
     Args:
         images_hu: int16: the NCCT, the methods without the identity (it is the NCCT) in their order, the CTA; air
             outside the body.
-        mip_region: boolean: where a maximum intensity projection looks.
+        mip_region: boolean: voxels that the maximum intensity projection covers.
         spacing: voxel edges in mm.
-        picture_slice: the axial slice that holds most of the lungs' vessels.
+        picture_slice: the axial slice with most of the lungs' vessels.
     """
 
     images_hu: tuple[np.ndarray, ...]
@@ -70,7 +70,7 @@ class PackedCase:
         volumes: in the order of ``CaseVolumes.images_hu``; the first stands alone.
         region: base64 of gzip of the MIP's region, one byte per voxel.
         shape: (X, Y, Z) voxels.
-        spacing: their edges in mm.
+        spacing: voxel edges in mm.
         step_hu: HU between two neighbouring values; 4 or 8.
     """
 
@@ -82,15 +82,15 @@ class PackedCase:
 
     @property
     def size(self) -> int:
-        """Bytes of text."""
+        """Total length of the text in bytes."""
         return len(self.region) + sum(len(volume.text) for volume in self.volumes)
 
 
 def read_case(case: Case, methods: Sequence[Method]) -> CaseVolumes:
-    """Read what the viewer shows of a case.
+    """Read the volumes that the viewer shows of a case.
 
     Args:
-        case: with CTA; without masks the MIP looks at all of the body.
+        case: with CTA; without masks the MIP covers the whole body.
         methods: with a prediction of the case.
 
     Raises:
@@ -119,7 +119,7 @@ def read_case(case: Case, methods: Sequence[Method]) -> CaseVolumes:
 
 
 def fit_case(volumes: CaseVolumes, limit: int) -> PackedCase:
-    """Pack a case as finely as a limit of bytes allows.
+    """Pack a case as finely as the byte limit allows.
 
     The file's own voxels with steps of 4 HU if they fit, else with 8 HU, else coarser voxels with 8 HU, the same along
     every axis that isn't coarser already.
@@ -143,15 +143,15 @@ def fit_case(volumes: CaseVolumes, limit: int) -> PackedCase:
 
 
 def pack_volume(steps: np.ndarray, reference: np.ndarray | None) -> PackedVolume:
-    """Pack a volume of small whole numbers as text.
+    """Pack a volume of small integers as text.
 
-    Neighbours and methods resemble each other, so only differences are written: zigzag codes (0, -1, 1, -2 become
+    Neighbouring voxels and methods are similar, so only differences are stored: zigzag codes (0, -1, 1, -2 become
     0, 1, 2, 3) of 16 bits, x fastest, all low bytes before all high bytes, gzip, base64.
 
     Args:
         steps: (X, Y, Z) int16.
-        reference: of the same shape; the differences are taken from it where that is shorter than from the slice
-            below (the first slice: from 0).
+        reference: of the same shape; differences are taken from it if that gives a shorter text than taking them from
+            the slice below (the first slice: from 0).
     """
     candidates = [PackedVolume(_text(_zigzag(np.diff(steps, axis=2, prepend=np.int16(0)))), False)]
     if reference is not None:
@@ -182,7 +182,7 @@ def _coarse_grid(
 
 
 def _resampled(image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """Blurred before it is made coarser, so that nothing aliases; float32."""
+    """Blur a volume before it is coarsened, to avoid aliasing; float32."""
     image = image.astype(np.float32)
     if image.shape == shape:
         return image
@@ -203,18 +203,18 @@ def _base64_gzip(data: np.ndarray) -> str:
 
 
 def _read_mask(path: Path | None, like: Volume) -> np.ndarray:
-    """A boolean mask in RAS+ order, empty where there is none."""
+    """Read a boolean mask in RAS+ order; all False if there is none."""
     mask = read_mask(path, like) > 0 if path is not None else np.zeros(like.shape, bool)
     return to_ras(mask, like.affine)[0]
 
 
 def _grown(mask: np.ndarray, distance_mm: float, spacing: tuple[float, float, float]) -> np.ndarray:
-    """A mask and all around it up to a distance, along each axis on its own."""
+    """Dilate a mask by a distance along each axis separately."""
     size = [1 + 2 * round(distance_mm / edge) for edge in spacing]
     return ndimage.maximum_filter(mask, size=size, mode="constant")
 
 
 def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
-    """The part of the grid that holds a mask; all of it if the mask is empty."""
+    """Return the bounding box of a mask; the whole grid if it is empty."""
     found = ndimage.find_objects(mask.astype(np.uint8))
     return found[0] if found else tuple(slice(None) for _ in mask.shape)

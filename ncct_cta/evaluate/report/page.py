@@ -34,8 +34,8 @@ WINDOWS = {
 ERROR_COLOURS = "RdBu_r"  # as in the previews
 OUTLINE = 0xFF666666  # opaque grey
 GRADIENT_STOPS = 11
-SHOWN_METHODS = 3  # beside NCCT and CTA when the page opens: more would be small
-# What JSON and markup add to the volumes' text.
+SHOWN_METHODS = 3  # methods shown next to NCCT and CTA when the page opens; with more, the pictures would be too small
+# Bytes that JSON and markup add to the volumes' text.
 MARKUP_BYTES = 60_000
 
 
@@ -43,9 +43,9 @@ def write_report(evaluation: Evaluation, path: Path, *, limit_bytes: int = LIMIT
     """Write one file that opens from disk in a browser, without a network.
 
     Args:
-        evaluation: what was found; every method has a prediction of every case.
-        path: of the HTML file; its folder exists. The file appears whole or not at all.
-        limit_bytes: the file's size is kept below it by coarser voxels in the viewer; the page says how coarse.
+        evaluation: the result; every method has a prediction of every case.
+        path: of the HTML file; its folder exists. The file is written completely or not at all.
+        limit_bytes: upper limit of the file's size, kept by coarser voxels in the viewer; the page states their size.
 
     Raises:
         InputError: if a file can't be read or written.
@@ -58,7 +58,7 @@ def write_report(evaluation: Evaluation, path: Path, *, limit_bytes: int = LIMIT
 
 
 def _render(page: Mapping[str, Any]) -> str:
-    """The page; what isn't marked as safe is escaped."""
+    """Render the page; whatever isn't marked as safe is escaped."""
     environment = Environment(
         loader=PackageLoader(__package__, ASSETS), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -110,7 +110,7 @@ def _plots(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _curves(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
-    """The curves of the methods that we trained and whose log is still there."""
+    """Return the curves of those methods that are runs whose log still exists."""
     for method in evaluation.methods:
         curves = plots.read_curves(method.run) if method.run is not None else {}
         if method.run is None or not curves:
@@ -128,7 +128,7 @@ def _curves(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
 
 
 def _adversarial_loss(run: Path) -> str:
-    """The run's ``discriminator.mode``; least squares where its settings are gone."""
+    """The run's ``discriminator.mode``; least squares if its settings no longer exist."""
     settings = run / "config.yaml"
     content = ConfigParser.load_config_file(str(settings)) if settings.is_file() else {}
     return str(content.get("discriminator", {}).get("mode", plots.LEAST_SQUARES))

@@ -32,11 +32,11 @@ SVG_STYLE: dict[Any, Any] = {  # matplotlib types the keys one by one
     "svg.hashsalt": "report",
     "font.family": "sans-serif",
     "font.size": 9,
-    "text.parse_math": False,  # a method's name is no formula
+    "text.parse_math": False,  # a method's name isn't a formula
 }
 STRIP_DOTS_PER_INCH, STRIP_JPEG = 75, {"quality": 80}
 NAME_WIDTH = 28
-LAST_ROWS = 3  # epochs at the end of a training that tell D's state
+LAST_ROWS = 3  # last epochs of a training, from which D's state is judged
 MARKED = "0.75"  # grey of the lines that join a case's dots
 VALIDATION_ERRORS = {
     "vessels": (keys.VAL_VESSEL_MAE_HU, keys.IDENTITY_VESSEL_MAE_HU),
@@ -47,7 +47,7 @@ VALIDATION_ERRORS = {
 
 @rc_context(SVG_STYLE)
 def distribution(evaluation: Evaluation, column: Column) -> str:
-    """One score of every case and method, a line for every case, as an SVG's data URI."""
+    """Plot one score of every case and method, with a line for each case, as the data URI of an SVG."""
     names = [method.name for method in evaluation.methods]
     scores = {(row["case"], row["method"]): float(row.get(column.name, math.nan)) for row in evaluation.rows}
     values = _finite([[scores[case.name, name] for name in names] for case in evaluation.cases])
@@ -59,9 +59,9 @@ def distribution(evaluation: Evaluation, column: Column) -> str:
     axis.plot(values, np.broadcast_to(rows, values.shape), "o", color="#2b6cb0", markersize=4.5, alpha=0.75, zorder=2)
     means = _finite([evaluation.summary[name][column.name].mean for name in names])
     axis.plot(means, rows, "|", color="black", markersize=15, markeredgewidth=2, zorder=3)
-    axis.axvline(means[0], color="0.4", linestyle="--", linewidth=1, zorder=0)  # doing nothing
+    axis.axvline(means[0], color="0.4", linestyle="--", linewidth=1, zorder=0)  # the identity: doing nothing
     axis.set_yticks(rows, [shortened(shown_name(name), NAME_WIDTH) for name in names])
-    axis.set_ylim(len(names) - 0.4, -0.6)  # the first on top, with room for its dots
+    axis.set_ylim(len(names) - 0.4, -0.6)  # the first method on top, with room for its dots
     axis.locator_params(axis="x", nbins=5)
     unit = f" [{column.metric.unit}]" if column.metric.unit else ""
     axis.set_xlabel(f"{column.title}{unit} ({column.metric.direction.words})", wrap=True)
@@ -85,15 +85,15 @@ def training_curves(curves: Mapping[str, np.ndarray], mode: str = LEAST_SQUARES)
     """Losses, validation errors beside the identity's, and D's scores if there is a D, as an SVG's data URI.
 
     Args:
-        curves: what ``read_curves`` gives, with an ``epoch``.
-        mode: the adversarial loss; where D ends when it is blind is known for least squares.
+        curves: the result of ``read_curves``, with an ``epoch`` column.
+        mode: the adversarial loss; the value at which a blind D settles is only known for least squares.
     """
     adversarial = keys.D_REAL in curves and keys.D_FAKE in curves
     figure = Figure(figsize=(13 if adversarial else 8.7, 3.4), layout="constrained")
     loss, error, *rest = figure.subplots(1, 3 if adversarial else 2)
     epochs = curves["epoch"]
     _lines(loss, epochs, {name: curves.get(name) for name in (keys.LOSS, keys.VAL_LOSS)})
-    loss.set_ylabel("loss (training's terms and weights)")
+    loss.set_ylabel("loss (terms and weights of training)")
     for (region, names), colour in zip(VALIDATION_ERRORS.items(), ("C3", "C0", "C7"), strict=True):
         for name, style, label in zip(names, ("o-", "--"), (region, f"{region}, identity"), strict=True):
             _lines(error, epochs, {label: curves.get(name)}, style, colour)
@@ -109,7 +109,7 @@ def training_curves(curves: Mapping[str, np.ndarray], mode: str = LEAST_SQUARES)
 
 
 def health(curves: Mapping[str, np.ndarray], mode: str = LEAST_SQUARES) -> str:
-    """What D's last scores say, in a sentence; empty without a D.
+    """Summarise D's last scores in a sentence; empty without D.
 
     Args:
         curves: what ``read_curves`` gives.
@@ -125,7 +125,7 @@ def health(curves: Mapping[str, np.ndarray], mode: str = LEAST_SQUARES) -> str:
     settled = np.flatnonzero(steps > SETTLING)[-LAST_ROWS:]
     real, fake = (torch.from_numpy(curves[name][known][settled]) for name in (keys.D_REAL, keys.D_FAKE))
     state = diagnose(real, fake, mode)
-    words = REMEDIES[state] if state else "the discriminator tells real from synthetic CTAs, and can still be fooled"
+    words = REMEDIES[state] if state else "the discriminator tells real from synthetic CTAs, but can still be fooled"
     epochs = f"the last {len(settled)} epochs" if len(settled) > 1 else "the last epoch"
     return f"{words[0].upper()}{words[1:]}. D_real {real.mean():.3f}, D_fake {fake.mean():.3f}, means of {epochs}."
 
@@ -134,11 +134,11 @@ def strip(ncct: np.ndarray, prediction: np.ndarray, cta: np.ndarray, *, title: s
     """A case's picture as a JPEG's data URI.
 
     Args:
-        ncct: one slice in HU as ``previews.axial`` gives it.
+        ncct: one slice in HU as returned by ``previews.axial``.
         prediction: of the same slice.
         cta: the truth.
         title: above the picture.
-        name: of the prediction.
+        name: name of the prediction.
         aspect: height of a pixel over its width.
     """
     figure = panel_figure({"NCCT": ncct, name: prediction}, cta, title=title, aspect=aspect)
@@ -174,7 +174,7 @@ def _plain(axis: Axes) -> None:
 
 
 def _finite(values: Sequence[object]) -> np.ndarray:
-    """The infinite PSNR of equal images has no place on an axis."""
+    """Drop the infinite PSNR of equal images, which no axis can show."""
     array = np.array(values, float)
     return np.where(np.isfinite(array), array, np.nan)
 

@@ -1,4 +1,4 @@
-"""The report's cases: in which order, how many of them, and what the page says and holds of each."""
+"""The report's cases: their order and number, and what the page shows of each."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from . import plots
 from .packed_volumes import CaseVolumes, PackedCase, fit_case, read_case
 from .tables import figure, first_trained, shown_name
 
-# More in the viewer would leave each too few bytes; more pictures nobody opens.
+# With more cases in the viewer each would get too few bytes; more pictures nobody would open.
 MOST_VIEWED, MOST_PICTURED = 8, 24
-# What a picture takes at most, so that the viewer's share is known before all are drawn.
+# Upper limit of a picture's bytes, so that the viewer's share is known before all pictures are drawn.
 PICTURE_BYTES = 200_000
 LEAST_CASE_BYTES = 2**14
 
 
 @dataclass(frozen=True)
 class RankedCase:
-    """A case and what it is called on the page.
+    """A case and its label on the page.
 
     Args:
         case: its files.
@@ -41,12 +41,12 @@ class RankedCase:
 
 @dataclass(frozen=True)
 class ShownCase:
-    """What the page holds of a case.
+    """What the page contains for a case.
 
     Args:
         ranked: the case.
         picture: a JPEG's data URI.
-        packed: the volumes for the viewer; None where only the picture is shown.
+        packed: the volumes for the viewer; None if only the picture is shown.
         first_slice: of the packed volumes: where the viewer opens.
     """
 
@@ -57,7 +57,7 @@ class ShownCase:
 
 
 def rank_cases(evaluation: Evaluation) -> list[RankedCase]:
-    """All cases from the first trained method's worst in the vessels to its best; those without a figure last."""
+    """All cases from the first trained method's worst in the vessels to its best; cases without a score last."""
     method = first_trained(evaluation.methods).name
     errors = {
         str(row["case"]): float(row.get(VESSEL_ERROR, math.nan)) for row in evaluation.rows if row["method"] == method
@@ -73,7 +73,7 @@ def rank_cases(evaluation: Evaluation) -> list[RankedCase]:
 
 
 def viewed_cases(ranked: Sequence[RankedCase]) -> list[RankedCase]:
-    """The worst, the median, then others spread evenly over the ranks, at most ``MOST_VIEWED``."""
+    """The worst, the median, then others, evenly spread over the ranks, at most ``MOST_VIEWED``."""
     # One place is the median's, which an even spread may pass over.
     count = len(ranked) if len(ranked) <= MOST_VIEWED else MOST_VIEWED - 1
     spread = {round(rank) for rank in np.linspace(0, len(ranked) - 1, count)}
@@ -82,11 +82,11 @@ def viewed_cases(ranked: Sequence[RankedCase]) -> list[RankedCase]:
 
 
 def show_cases(evaluation: Evaluation, room: int) -> Iterator[ShownCase]:
-    """Read, draw and pack one case after the other; those of the viewer first.
+    """Read, draw and pack the cases one by one, those of the viewer first.
 
     Args:
         evaluation: what was found.
-        room: bytes for all of them.
+        room: bytes available for all cases.
 
     Raises:
         ValueError: if the room is too small.
@@ -114,7 +114,7 @@ def show_cases(evaluation: Evaluation, room: int) -> Iterator[ShownCase]:
 
 
 def _share(room: int, viewed: int, pictured: int) -> int:
-    """Bytes for the volumes of one of the cases that are left."""
+    """Return the bytes available for the volumes of each remaining case."""
     return (room - PICTURE_BYTES * pictured) // viewed
 
 

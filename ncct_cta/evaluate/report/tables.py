@@ -1,4 +1,4 @@
-"""The report's tables: every figure as the words that stand in a cell."""
+"""The report's tables: every number as the text of a cell."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ NOT_AVAILABLE = "n/a"
 
 @dataclass(frozen=True)
 class Cell:
-    """One statistic as words.
+    """One statistic as text.
 
     Args:
         mean: or ``n/a``.
         interval: the 95 % interval in brackets, or empty.
         best: whether no other method's mean is better.
         p_identity: p-value against the identity, or ``n/a``.
-        p_first: against the first method that is no baseline.
+        p_first: p-value against the first method that isn't a baseline.
         tests: cases, standard deviation and p-values in a sentence.
     """
 
@@ -37,7 +37,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class TableRow:
-    """A method in the table of headline scores."""
+    """A method's row in the table of headline scores."""
 
     name: str
     baseline: bool
@@ -45,12 +45,12 @@ class TableRow:
 
 
 def shown_name(method: str) -> str:
-    """A method's name as tables and pictures show it."""
+    """Return a method's name as shown in tables and pictures."""
     return SHOWN_NAMES.get(method, method)
 
 
 def first_trained(methods: Sequence[Method]) -> Method:
-    """The first method that is no baseline; the identity if all are."""
+    """Return the first method that isn't a baseline; the identity if all are."""
     first = first_method([method.name for method in methods])
     return next((method for method in methods if method.name == first), methods[0])
 
@@ -68,14 +68,14 @@ def table(evaluation: Evaluation, columns: Sequence[Column]) -> tuple[TableRow, 
 
 
 def heading(column: Column) -> str:
-    """A column's title with its unit and its direction, for people who see it the first time."""
+    """A column's title with its unit and its direction, for readers who see it for the first time."""
     metric = column.metric
     unit = f" in {metric.unit}" if metric.unit else ""
     return f"{column.title}{unit}: {metric.meaning}. {metric.direction.words.capitalize()}."
 
 
 def figure(value: float, decimals: int) -> str:
-    """A number with a real minus sign, ``∞``, or ``n/a``.
+    """Format a number with a true minus sign, as ``∞`` or as ``n/a``.
 
     >>> figure(-0.25, 1), figure(float("inf"), 1), figure(float("nan"), 1)
     ('−0.2', '∞', 'n/a')
@@ -84,9 +84,9 @@ def figure(value: float, decimals: int) -> str:
 
 
 def _best(evaluation: Evaluation, column: Column) -> set[str]:
-    """The methods whose means none is better than: several that agree, none if there is no figure.
+    """Return the methods with the best mean: several if they tie, none if there is no value.
 
-    A mean over fewer cases than another method's isn't compared: what it leaves out may be the hard ones.
+    A mean over fewer cases than another method's isn't compared: the missing cases may be the hard ones.
     """
     distance = column.metric.direction.distance
     if distance is None:

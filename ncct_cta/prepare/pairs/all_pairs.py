@@ -1,4 +1,4 @@
-"""All pairs of a list: prepared in bulk, and what is written of them together."""
+"""Prepare all pairs of a list, and write their common results."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ logger = logging.getLogger(__name__)
 
 FAILURES_FILE, REPORT_FILE, TABLE_FILE = "failures.csv", "qc.html", "qc.csv"
 FAILURE_COLUMNS = ("case", "reason", "remedy")
-# Peak of a case, measured: so much for the libraries, and so many bytes for each voxel of NCCT and CTA.
+# Measured peak memory of a case: a base for the libraries, plus bytes per voxel of NCCT and CTA.
 BASE_GB, BYTES_A_VOXEL = 0.9, 40.0
-# Voxels behind a byte on disk: int16 in a file that may be compressed.
+# Voxels per byte on disk: int16, in a file that may be compressed.
 VOXELS_A_BYTE = 1.0
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How many cases are worked on at a time.
+    """How many cases are processed at a time.
 
     Args:
-        jobs: processes at most.
-        memory_gb: what all may take together.
+        jobs: largest number of processes.
+        memory_gb: memory for all of them together.
     """
 
     jobs: int
@@ -55,12 +55,12 @@ class Budget:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a list.
+    """The outcome of a list.
 
     Args:
         records: of the finished cases.
-        failures: why the others failed.
-        skipped: how many were finished before.
+        failures: by case, why it failed.
+        skipped: number of cases finished earlier.
     """
 
     records: tuple[Record, ...]
@@ -91,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def prepare_all(pairs: PairList, output: Path, settings: PreparationSettings, budget: Budget) -> Outcome:
-    """Prepare every pair that isn't finished with these settings and sources; one that fails stops no other."""
+    """Prepare every pair that isn't finished with these settings and sources; a failure doesn't stop the others."""
     tasks, failures = _tasks(pairs, output, settings)
     done: dict[str, dict[str, Any]] = {}
     waiting: list[Task] = []
@@ -154,7 +154,7 @@ def write_outcome(outcome: Outcome, output: Path, *, shares: Sequence[float], se
 def datalist(records: Sequence[Record], *, shares: Sequence[float], seed: int) -> dict[str, list[dict[str, str]]]:
     """MONAI's case list of the cases that aren't flagged, or are accepted; paths are relative to it.
 
-    All cases of a patient stand in one split, see ``splits.split_patients``.
+    All cases of a patient are in the same split, see ``splits.split_patients``.
     """
     used = sorted((record for record in records if record.state != FLAGGED), key=lambda record: record.case)
     split_of = split_patients([record.patient for record in used], shares=shares, seed=seed)
@@ -166,7 +166,7 @@ def datalist(records: Sequence[Record], *, shares: Sequence[float], seed: int) -
 
 
 def summary(outcome: Outcome, pairs: PairList, output: Path) -> str:
-    """What the user is told in the end."""
+    """Return the final summary for the user."""
     flagged = [record for record in outcome.records if record.state == FLAGGED]
     listed = len(outcome.records) - len(flagged)
     lines = [
@@ -177,7 +177,7 @@ def summary(outcome: Outcome, pairs: PairList, output: Path) -> str:
         f"quality: {output / REPORT_FILE}, {output / TABLE_FILE}",
     ]
     if flagged:
-        lines.append("a flagged pair that looks right can be taken with --accept CASE")
+        lines.append("to use a flagged pair that looks right, add --accept CASE")
     if outcome.failures:
         lines.append(f"failures: {output / FAILURES_FILE}")
     return "\n".join(lines)
@@ -192,12 +192,12 @@ def _task(pair: Pair, finder: ScanFinder, output: Path, settings: PreparationSet
 
 
 def _estimate_gb(task: Task) -> float:
-    """What a case takes at most."""
+    """Estimate the peak memory of a case."""
     return BASE_GB + BYTES_A_VOXEL * sum(_most_voxels(source) for source in (task.ncct, task.cta)) / GIB
 
 
 def _most_voxels(source: ScanSource) -> float:
-    """Of a series as its headers say, of another file from its size."""
+    """Return the largest possible number of voxels: of a series from its headers, of a file from its size."""
     if source.series is not None:
         return sum(file.number("Rows") * file.number("Columns") for file in source.series.slices)
     return source.path.stat().st_size * (0.5 if nifti_suffix(source.path) == ".nii" else VOXELS_A_BYTE)

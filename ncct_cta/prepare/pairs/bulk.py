@@ -1,4 +1,4 @@
-"""Many cases side by side, each in a process of its own, within a budget of memory."""
+"""Process many cases in parallel, each in its own process, within a memory budget."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Job:
     Args:
         name: the case.
         argument: what the worker is called with; it must be picklable.
-        memory_gb: what it will need at most.
+        memory_gb: its estimated peak memory.
     """
 
     name: str
@@ -76,7 +76,7 @@ class _Running:
 
 @dataclass
 class _Pool:
-    """The processes that run, and what came out of those that have ended."""
+    """The running processes, and the failures of those that have ended."""
 
     worker: Worker
     context: BaseContext
@@ -126,19 +126,19 @@ def run_jobs(jobs: Sequence[Job], worker: Worker, *, processes: int, memory_gb: 
     """Work on all cases; one that fails, crashes or is killed never stops the others.
 
     Args:
-        jobs: the cases; the largest are begun first.
+        jobs: the cases; the largest are started first.
         worker: called in a new process with a job's argument and with what tells the step that it is at; an
             ``InputError`` tells why a case can't be done. It ends with this process, however this one ends.
-        processes: how many at a time, at most.
-        memory_gb: how much their estimates may add up to.
+        processes: largest number of processes at a time.
+        memory_gb: limit for the sum of their estimates.
 
     Returns:
-        Why a case failed, for those that did.
+        The reason for each case that failed.
     """
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if hasattr(context, "set_forkserver_preload"):
-        context.set_forkserver_preload([worker.__module__])  # imports take seconds, and a fork has them already
+        context.set_forkserver_preload([worker.__module__])  # imports take seconds; a forked process has them already
     pool = _Pool(worker, context)
     waiting = sorted(jobs, key=lambda job: -job.memory_gb)
     with closing(pool), tqdm(total=len(jobs), desc="cases", unit="case") as bar:
@@ -159,7 +159,7 @@ def run_jobs(jobs: Sequence[Job], worker: Worker, *, processes: int, memory_gb: 
 
 
 def machine_memory_gb() -> float:
-    """The part of the machine's memory that is taken without being told otherwise, GiB; 4 where it isn't known."""
+    """Return the default share of the machine's memory in GiB; 4 if it isn't known."""
     try:
         return DEFAULT_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIB
     except (AttributeError, ValueError, OSError):  # Windows
@@ -210,7 +210,7 @@ def _end_with_parent() -> None:
 
 
 def _fault_words(error: Exception) -> str:
-    # SimpleITK has no other type for it.
+    # SimpleITK has no specific exception for it.
     if isinstance(error, MemoryError) or any(words in str(error) for words in ("allocate memory", "bad_alloc")):
         return "the memory was not enough; give fewer --jobs or a coarser --spacing"
     return fault_in_words(error)
@@ -219,7 +219,7 @@ def _fault_words(error: Exception) -> str:
 def _exit_reason(process: BaseProcess) -> str:
     code = process.exitcode or 0
     if code == -signal.SIGKILL:
-        return "its process was killed (SIGKILL), probably for want of memory; run again with fewer --jobs"
+        return "its process was killed (SIGKILL), probably because memory ran out; run again with fewer --jobs"
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
     return f"its process {how} and gave no reason; run again, and report it if it comes again"
 

@@ -70,7 +70,7 @@ def _digest(path: Path) -> str:
 
 
 def write_case(task: Task, digest: str, prepared: PreparedPair) -> None:
-    """Write a case's files beside their places, then rename them, the record last.
+    """Write a case's files to a temporary folder, then rename them, the record last.
 
     A process that is killed leaves a folder ``.{case}.partial``, which the next one replaces, and only whole files.
 
@@ -83,7 +83,7 @@ def write_case(task: Task, digest: str, prepared: PreparedPair) -> None:
         beside.mkdir(parents=True)
         task.record.parent.mkdir(exist_ok=True)
         _write_files(replace(task, output=beside), digest, prepared)
-        task.record.unlink(missing_ok=True)  # from here on the case isn't done, until the new record lies there
+        task.record.unlink(missing_ok=True)  # from here on the case isn't done until the new record is in place
         for path in task.files:
             os.replace(beside / path.relative_to(task.output), path)
     except OSError as error:

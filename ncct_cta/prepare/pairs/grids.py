@@ -1,4 +1,4 @@
-"""Grids: the coarse ones that registration and quality control work on, and the one that a pair is written on."""
+"""Grids: the coarse ones used by registration and quality control, and the one on which a pair is written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...volumes.nifti import Volume, volume_from
 from ...volumes.orientation import from_ras, spacing_to_ras, to_ras
 
 COVERAGE_MM = 4.0  # the common field of view is found on voxels of about this size
-MIN_COMMON_MM = 50.0  # less of any axis holds nothing to train on
+MIN_COMMON_MM = 50.0  # less than this along an axis isn't enough to train on
 
 
 def lung_mask_of(volume: Volume) -> np.ndarray:
@@ -37,7 +37,7 @@ def mask_image(mask: np.ndarray, ct: sitk.Image) -> sitk.Image:
 
 
 def isotropic_grid(image: sitk.Image, mm: float, margin_mm: float = 0.0) -> sitk.Image:
-    """An empty uint8 image of cubic voxels along the patient's axes (LPS): an image's voxels and a margin around."""
+    """An empty uint8 image of cubic voxels along the patient's axes (LPS): covering an image and a margin around it."""
     ends = [(-0.5, n - 0.5) for n in image.GetSize()]
     corners = np.array([image.TransformContinuousIndexToPhysicalPoint(corner) for corner in itertools.product(*ends)])
     low, high = corners.min(axis=0) - margin_mm, corners.max(axis=0) + margin_mm
@@ -56,14 +56,14 @@ def coarse_hu(ct: sitk.Image, mm: float, margin_mm: float = 0.0) -> sitk.Image:
 
 
 def on_grid(mask: sitk.Image, grid: sitk.Image, transform: sitk.Transform | None = None) -> sitk.Image:
-    """A mask on another grid: 1 where it is interpolated (linearly) to a half or more; 0 outside.
+    """A mask on another grid: 1 where linear interpolation gives at least one half; 0 outside.
 
-    The nearest voxel would do too, but on coarse voxels a shift of a hair can move a whole row of it.
+    Nearest-neighbour interpolation would work too, but on coarse voxels a tiny shift can move a whole row.
 
     Args:
         mask: 0 and 1.
         grid: gives shape and geometry.
-        transform: from points of the grid to points of the mask; by default none.
+        transform: from points of the grid to points of the mask; by default the identity.
     """
     share = sitk.Resample(mask, grid, transform or sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32)
     return share >= 0.5
@@ -82,15 +82,15 @@ def mask_array(mask: sitk.Image) -> np.ndarray:
 
 
 def common_box(ncct: sitk.Image, cta: sitk.Image, transform: sitk.Transform) -> tuple[slice, slice, slice]:
-    """The voxels of the NCCT that lie in the bounding box of what the CTA covers too.
+    """Return the bounding box, in the NCCT's voxels, of the region that both scans cover.
 
     Args:
         ncct: gives the grid.
-        cta: whose field of view counts.
+        cta: the scan whose field of view counts.
         transform: from the NCCT to the CTA.
 
     Raises:
-        InputError: if the two have less than ``MIN_COMMON_MM`` along an axis in common.
+        InputError: if they share less than ``MIN_COMMON_MM`` along an axis.
     """
     factors = [min(n, max(1, int(COVERAGE_MM / mm))) for n, mm in zip(ncct.GetSize(), ncct.GetSpacing(), strict=True)]
     covered = on_grid(full_mask(cta), sitk.Shrink(full_mask(ncct), factors), transform)
@@ -100,27 +100,27 @@ def common_box(ncct: sitk.Image, cta: sitk.Image, transform: sitk.Transform) -> 
     box, common = [], []
     for axis, factor in enumerate(factors):
         n, first, count = ncct.GetSize()[axis], bounds[axis] * factor, bounds[axis + 3] * factor
-        # The last coarse voxel may stand for more than its own: sizes are seldom multiples.
+        # The last coarse voxel may extend beyond the image: sizes are seldom multiples.
         last = n if first + count + factor > n else first + count
         box.append(slice(first, last))
         common.append((last - first) * ncct.GetSpacing()[axis] if count else 0.0)
     if min(common) < MIN_COMMON_MM:
         raise InputError(
             f"NCCT and CTA have {' x '.join(f'{mm:.0f}' for mm in common)} mm in common, expected {MIN_COMMON_MM:g} mm "
-            "or more along each axis; give two scans of the same part of the patient"
+            "or more along each axis; use two scans of the same part of the patient"
         )
     return box[0], box[1], box[2]
 
 
 def crop(volume: Volume, box: Sequence[slice]) -> Volume:
-    """A part of a volume, its voxels as they are."""
+    """Crop a volume without changing its voxels."""
     affine = volume.affine.copy()
     affine[:3, 3] = (affine @ [*(side.start for side in box), 1])[:3]
     return volume_from(volume.array[tuple(box)], affine, volume.path)
 
 
 def with_spacing(volume: Volume, spacing: Sequence[float]) -> Volume:
-    """A volume resampled to this spacing in mm along its own axes; its outer edges stay where they are.
+    """A volume resampled to this spacing in mm along its own axes; its outer edges stay in place.
 
     Args:
         volume: the CT.
@@ -140,7 +140,7 @@ def resample_hu(ct: sitk.Image, grid: sitk.Image, transform: sitk.Transform) -> 
     """A CT on another grid, int16 HU, air outside.
 
     By cubic B-splines: linear interpolation would blur the CTA and not the NCCT beside it, and a network would learn
-    that. What a spline overshoots at an edge is cut off at the CT's own range.
+    that. Overshoot of the spline at edges is clipped to the CT's own range.
 
     Args:
         ct: in HU.

@@ -1,6 +1,6 @@
-"""A known displacement put on a real CT: what registration is measured against.
+"""A known displacement applied to a real CT, to measure registration against.
 
-A rigid motion of the patient between two scans, and a breath: a smooth displacement, largest at the diaphragm and
+A rigid motion of the patient between two scans, and breathing: a smooth displacement, largest at the diaphragm and
 mostly along the patient's length, that fades towards the chest wall and the apices. All points are LPS mm.
 """
 
@@ -12,10 +12,11 @@ from scipy.spatial.transform import Rotation
 
 from ...common.hu import AIR_HU
 
-# Directions, scaled by what is asked for: none runs along an axis, so that no axis is the easy one.
+# Directions, scaled by what is asked for: none is parallel to an axis, so that no axis is easier than the others.
 SHIFT, ROTATION, BREATH = (3.0, -2.4, 3.2), (1.0, 0.6, -0.8), (0.1, -0.3, 0.95)
-DIAPHRAGM_PERCENTILE = 10  # of the lungs' heights
-# Standard deviations, times the square root of 2, of the breath's bell: to the side, to front and back, up, down.
+DIAPHRAGM_PERCENTILE = 10  # fraction of the lungs' height
+# Standard deviations, times the square root of 2, of the bell-shaped breathing motion: sideways, to front and back, up,
+# down.
 SIDE_MM, DEPTH_MM, UP_MM, DOWN_MM = 130.0, 100.0, 80.0, 60.0
 FIELD_MM = 4.0  # grid of the dense field; the bell is far wider
 INVERSION_STEPS = 40
@@ -30,8 +31,8 @@ class KnownMotion:
     Args:
         lung: the lung mask of the CT.
         shift_mm: length of the rigid shift.
-        degrees: of the rigid rotation, about the lungs' centroid.
-        breath_mm: largest displacement of the breath; folds from about 50 on.
+        degrees: rigid rotation about the lungs' centroid.
+        breath_mm: largest displacement by breathing; it folds from about 50 mm on.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class KnownMotion:
         self.breath = _unit(BREATH) * breath_mm
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
-        """The original places of points of the displaced CT, (N, 3)."""
+        """Return the original positions of points of the displaced CT, (N, 3)."""
         moved = (points - self.centre) @ self.rotation.T + self.centre + self.shift
         x, y, _ = (moved - self.centre).T
         z = moved[:, 2] - self.diaphragm

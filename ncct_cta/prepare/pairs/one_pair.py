@@ -26,14 +26,14 @@ Report = Callable[[str], None]
 
 
 def prepare_case(task: Task, report: Report = lambda _: None) -> None:
-    """Prepare a pair: write its four images, its picture, and last its record.
+    """Prepare a pair: write its four images, its picture and, last, its record.
 
     Args:
         task: which pair, and where to.
         report: is told the step that comes next.
 
     Raises:
-        InputError: if a scan can't be used; the message names no path.
+        InputError: if a scan can't be used; the message contains no path.
     """
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)  # cases run side by side, and one thread sums in one order
     digest = task.digest()
@@ -59,7 +59,7 @@ def prepare_pair(
         report: is told the step that comes next.
 
     Raises:
-        InputError: if there are no lungs in one of the two, or nothing that they have in common.
+        InputError: if one of them shows no lungs, or they have nothing in common.
     """
     if settings.spacing is not None:
         ncct = with_spacing(ncct, settings.spacing)
@@ -71,7 +71,7 @@ def prepare_pair(
     transform = sitk.Transform() if alignment is None else alignment.transform
     report("resampling")
     common = common_box(fixed, moving, transform)  # checked with keep_grid too
-    # A crop to everything keeps the grid and leaves behind what else the header says, a patient's name perhaps.
+    # Cropping to the whole grid keeps the grid but drops the rest of the header, which may contain a patient's name.
     cropped = crop(ncct, tuple(slice(0, n) for n in ncct.shape) if settings.keep_grid else common)
     grid = to_sitk(cropped)
     ncct_hu, cta_hu = to_int16_hu(cropped.array), resample_hu(moving, grid, transform)
@@ -91,7 +91,7 @@ def _align_if_it_helps(
 ) -> tuple[Alignment | None, dict[str, float]]:
     """The alignment and its scores; None where registration brings nothing: the scanner's coordinates then count.
 
-    Of scans that lie right already it would move noise against noise, by parts of a voxel.
+    For scans that are already aligned it would only fit noise, by fractions of a voxel.
 
     Args:
         images: NCCT, CTA and their lung masks.
@@ -103,7 +103,7 @@ def _align_if_it_helps(
     report("measuring")
     scores = measure(*images, alignment)
     before, after = (scores[f"{MUTUAL_INFORMATION}_{stage}"] for stage in (BEFORE, AFTER))
-    # Where the two didn't overlap before there was nothing to measure, and nothing to leave.
+    # If they didn't overlap before, there was nothing to measure and no position to keep.
     if after > before or math.isnan(before):
         return alignment, scores
     return None, as_it_came(scores)

@@ -24,15 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         nargs=3,
         metavar=("X", "Y", "Z"),
-        help="resample to this voxel size in mm (default: NCCT's)",
+        help="resample to this voxel size in mm (default: that of the NCCT)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the registration and of the split (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the registration and of the split (default: 0)")
     parser.add_argument(
         "--split", type=float, nargs=3, default=DEFAULT_SHARES, metavar=("TRAINING", "VALIDATION", "TESTING"),
-        help="shares of the patients (default: 0.7 0.15 0.15)",
+        help="fractions of the patients (default: 0.7 0.15 0.15)",
     )  # fmt: skip
     parser.add_argument(
-        "--accept", nargs="+", default=[], metavar="CASE", help="take these cases although quality control flags them"
+        "--accept", nargs="+", default=[], metavar="CASE", help="accept these cases although quality control flags them"
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="cases at a time (default: processors)")
     parser.add_argument(

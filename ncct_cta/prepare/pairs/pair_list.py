@@ -18,7 +18,7 @@ from ...dicom.series import Inventory, Series, find_series
 
 REQUIRED = CASE, NCCT, CTA = ("case", "ncct", "cta")
 PATIENT, STATUS, WHY, ACCEPT = "patient", "status", "why", "accept"
-USED = ("ok", "")  # what the status says of a pair that is to be prepared
+USED = ("ok", "")  # status of a pair to prepare
 YES, NO = ("yes", "true", "1", "x"), ("no", "false", "0", "")
 CASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -29,10 +29,10 @@ class Pair:
 
     Args:
         case: names the output files.
-        patient: all pairs of a patient go to one split.
-        ncct: what the row says: a series' pseudonym or a path.
+        patient: all pairs of a patient go into the same split.
+        ncct: as given in the row: a series' pseudonym or a path.
         cta: likewise.
-        accepted: take the pair into the case list although quality control flags it.
+        accepted: include the pair in the case list even if quality control flags it.
     """
 
     case: str
@@ -48,8 +48,8 @@ class PairList:
 
     Args:
         pairs: to prepare.
-        unused: by the case's name, why a row isn't used: its status and its remark.
-        folder: what relative paths are relative to.
+        unused: by the case's name, status and remark of each unused row.
+        folder: base of relative paths.
     """
 
     pairs: tuple[Pair, ...]
@@ -59,12 +59,12 @@ class PairList:
 
 @dataclass(frozen=True)
 class ScanSource:
-    """Where a scan lies.
+    """The location of a scan.
 
     Args:
         path: file or folder.
         key: of the DICOM series in the folder, as the key table has it; None where the list gives a path.
-        label: how outputs and messages call it; the path may hold a patient's name.
+        label: its name in outputs and messages; the path may contain a patient's name.
         series: the DICOM series, with the headers of its files; the folder may hold other patients' too.
     """
 
@@ -88,9 +88,9 @@ class ScanSource:
         return states
 
     def hide(self, message: str) -> str:
-        """A message with the label in place of the path and of the file's name."""
+        """Replace the path and the file's name in a message by the label."""
         spellings = [str(self.path.resolve()), str(self.path.absolute()), str(self.path)]
-        if self.path.suffix:  # a folder's name may be a common word, and messages name folders by their path
+        if self.path.suffix:  # a folder's name may be a common word, and messages give the full path of folders
             spellings.append(self.path.name)
         for spelling in spellings:
             message = message.replace(spelling, self.label)
@@ -101,12 +101,13 @@ def read_pairs(path: Path, accept: Sequence[str] = ()) -> PairList:
     """Read the list.
 
     Args:
-        path: a CSV file with the columns case, ncct and cta, and if need be patient (by default the case), status
+        path: a CSV file with the columns case, ncct and cta, and optionally patient (by default the case), status
             (rows other than ok are not used), why, and accept (yes or no).
-        accept: cases to accept beside those that the list accepts.
+        accept: cases to accept in addition to those accepted in the list.
 
     Raises:
-        InputError: if it can't be read, lacks a column, or has a case twice or one that can't name a file.
+        InputError: if it can't be read, lacks a column, lists a case twice, or has a case name that can't be used in a
+            file name.
     """
     rows = _rows(path)
     used = [row for row in rows if row[STATUS].lower() in USED]
@@ -131,7 +132,7 @@ def read_pairs(path: Path, accept: Sequence[str] = ()) -> PairList:
 def _rows(path: Path) -> list[dict[str, str]]:
     try:
         with io.StringIO(_text(path), newline="") as file:
-            # Spreadsheets of some countries write semicolons.
+            # Spreadsheet programs write semicolons in some locales.
             separator = ";" if ";" in file.readline() else ","
             file.seek(0)
             reader = csv.DictReader(file, delimiter=separator, restval="")
@@ -158,7 +159,7 @@ def _text(path: Path) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return content.decode("cp1252")  # as Excel saves "CSV" in western Europe and America
+        return content.decode("cp1252")  # the encoding in which Excel saves "CSV" in western locales
 
 
 def _pair(path: Path, row: Mapping[str, str], accept: Sequence[str]) -> Pair:
@@ -167,7 +168,7 @@ def _pair(path: Path, row: Mapping[str, str], accept: Sequence[str]) -> Pair:
         raise InputError(f"{path}: the case {name!r} can't name files; expected letters, digits, dots, - and _")
     for column in (NCCT, CTA):
         if not row[column]:
-            raise InputError(f"{path}: case {name} has no {column}; give a series of keys.csv or a path")
+            raise InputError(f"{path}: case {name} has no {column}; give a series from keys.csv or a path")
     answer = row[ACCEPT].lower()
     if answer not in YES + NO:
         raise InputError(f"{path}: case {name}: accept is {row[ACCEPT]!r}, expected yes or no")
@@ -175,10 +176,10 @@ def _pair(path: Path, row: Mapping[str, str], accept: Sequence[str]) -> Pair:
 
 
 class ScanFinder:
-    """Finds the scans of a list: paths that are there, else series of the key table beside the list.
+    """Find the scans of a list: existing paths, otherwise series of the key table next to the list.
 
     Args:
-        folder: of the list.
+        folder: folder of the list.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -217,7 +218,7 @@ class ScanFinder:
         if self._keys is None or not re.fullmatch(r"s[0-9a-f]+", given):
             raise InputError(
                 f"{case} {kind}: what the list gives is neither a file or folder nor a series of {KEY_FILE} beside it; "
-                "correct the path (relative ones count from the list's folder)"
+                "correct the path (relative paths start at the list's folder)"
             )
         path, key = self._keys.source_of(given)
         return ScanSource(path, key, given)

@@ -15,10 +15,10 @@ class PreparedPair:
     """A case on its final grid.
 
     Args:
-        ncct: gives the grid; its header holds the geometry and nothing else.
+        ncct: defines the grid; its header contains only the geometry.
         images: by kind, (X, Y, Z): int16 HU of ncct and cta, uint8 masks of lung and vessel.
-        before: int16 HU of the CTA as it lay before registration, by the scanner's coordinates.
-        scores: what ``quality.measure`` and ``quality.contrast_scores`` give.
+        before: int16 HU of the CTA before registration, positioned by the scanner's coordinates.
+        scores: results of ``quality.measure`` and ``quality.contrast_scores``.
     """
 
     ncct: Volume

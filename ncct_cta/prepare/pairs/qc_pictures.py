@@ -1,4 +1,4 @@
-"""The picture that shows whether a CTA lies on its NCCT: checkerboard and lung outline, before and after."""
+"""The picture that shows whether a CTA is aligned with its NCCT: checkerboard and lung outline, before and after."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ WORDS, SMALL_WORDS = 13, 11
 PLANES = {2: ("axial", "R", "A"), 1: ("coronal", "R", "S"), 0: ("sagittal", "A", "S")}
 OUTLINE = "#ffd400"
 CAPTION = (
-    "Checkerboard: tiles of NCCT and CTA in turn ({tile:g} mm), HU {low} to {high}; edges of lungs, ribs and heart "
-    "must run on over the tiles' borders.\n"
+    "Checkerboard: alternating tiles of NCCT and CTA ({tile:g} mm), HU {low} to {high}; edges of lungs, ribs and heart "
+    "must continue across the borders of the tiles.\n"
     "Outline: the NCCT's lungs on the CTA, HU {lung_low} to {lung_high}; it must follow the CTA's lungs. Before: as "
     "the scanner's coordinates have it."
 )
@@ -35,7 +35,7 @@ def plane(volume: np.ndarray, axis: int, index: int) -> np.ndarray:
 
 
 def checkerboard(first: np.ndarray, second: np.ndarray, tile: Sequence[float]) -> np.ndarray:
-    """Tiles of two pictures of one shape in turn; ``tile`` is (rows, columns) of one in pixels."""
+    """Alternate tiles of two pictures of the same shape; ``tile`` is the (rows, columns) of a tile in pixels."""
     rows, columns = np.ogrid[: first.shape[0], : first.shape[1]]
     odd = ((rows // max(tile[0], 1)).astype(int) + (columns // max(tile[1], 1)).astype(int)) % 2
     return np.where(odd, second, first)
@@ -52,10 +52,10 @@ def draw_pair(
     """Draw a pair and write it as PNG.
 
     Args:
-        path: of the picture.
+        path: path of the picture.
         case: for the title.
         ncct_hu: (X, Y, Z) RAS+, in HU.
-        ctas_hu: the CTA before and after registration, by these words; same shape.
+        ctas_hu: the CTA under the keys "before" and "after" (registration); same shape.
         lung: the NCCT's lung mask, same shape.
         spacing: voxel edges in mm.
     """
@@ -102,13 +102,13 @@ def _extent(shape: Sequence[int], spacing: Sequence[float], axis: int) -> tuple[
 
 
 def _richest(mask: np.ndarray, axis: int) -> int:
-    """The slice that holds most of a mask; the middle one if it is empty."""
+    """Return the slice with most of a mask; the middle one if it is empty."""
     counts = np.count_nonzero(mask, axis=tuple(other for other in range(3) if other != axis))
     return int(counts.argmax()) if counts.any() else mask.shape[axis] // 2
 
 
 def _grid(extents_mm: Sequence[tuple[float, float]], columns: int) -> tuple[Figure, list[list[Axes]]]:
-    """Rows of panels of one width, each as high as its plane."""
+    """Lay out rows of panels of equal width, each as high as its plane."""
     heights = [PANEL_INCHES * height / width for width, height in extents_mm]
     total_width = LABEL_INCHES + columns * (PANEL_INCHES + GAP_INCHES)
     total_height = HEAD_INCHES + FOOT_INCHES + sum(heights) + GAP_INCHES * len(heights)

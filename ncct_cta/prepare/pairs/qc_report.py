@@ -1,4 +1,4 @@
-"""What quality control found: ``qc.html`` with every case's picture, worst first, and ``qc.csv``."""
+"""The results of quality control: ``qc.html`` with every case's picture, worst first, and ``qc.csv``."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from .quality import (
 )
 from .records import ACCEPTED, FLAGGED, Record
 
-# Title and digits of each score, in the order of the tables.
+# Title and number of digits of each score, in the order of the tables.
 TITLES: Mapping[str, tuple[str, int]] = {
     **{f"{LUNG_DICE}_{stage}": (f"lung Dice {stage}", 3) for stage in STAGES},
     **{f"{SURFACE_MEAN}_{stage}": (f"lung surface, mean {stage} [mm]", 1) for stage in STAGES},
     **{f"{SURFACE_P95}_{stage}": (f"lung surface, 95 % {stage} [mm]", 1) for stage in STAGES},
     **{f"{MUTUAL_INFORMATION}_{stage}": (f"mutual information {stage} [nats]", 2) for stage in STAGES},
-    FOLDED: ("folded share of the body", 4),
+    FOLDED: ("folded fraction of the body", 4),
     STRETCH: ("stretch (SD of the log Jacobian)", 3),
-    COVERED: ("share of the NCCT's body covered", 2),
+    COVERED: ("fraction of the NCCT's body covered", 2),
     BLOOD_NCCT: ("blood, NCCT [HU]", 0),
     BLOOD_CTA: ("blood, CTA [HU]", 0),
     VESSEL_ML: ("vessels [ml]", 0),
@@ -44,7 +44,7 @@ MISSING = "–"
 
 
 def worst_first(records: Iterable[Record]) -> list[Record]:
-    """Flagged cases before the others, most flags first, and among equals the smaller overlap of the lungs."""
+    """Sort key: flagged cases first, most flags first, then by increasing overlap of the lungs."""
     return sorted(records, key=lambda record: (-len(record.flags), record.score(f"{LUNG_DICE}_{AFTER}"), record.case))
 
 
@@ -61,7 +61,7 @@ def write_csv(records: Sequence[Record], path: Path) -> None:
 def write_html(
     records: Sequence[Record], failures: Mapping[str, str], pictures: Mapping[str, Path], path: Path
 ) -> None:
-    """Write the page: it holds its pictures and opens from a disk without a network.
+    """Write the page, which contains its pictures and opens from disk without a network.
 
     Args:
         records: of the finished cases.

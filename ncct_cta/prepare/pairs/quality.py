@@ -1,4 +1,4 @@
-"""How well a CTA lies on its NCCT, before and after registration, and what is wrong with a pair that isn't good."""
+"""How well a CTA is aligned with its NCCT before and after registration, and what is wrong with a bad pair."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .grids import coarse_hu, full_mask, mask_array, on_grid
 
 QUALITY_MM = 2.8
 BINS = 32
-SMALLEST_DETERMINANT = 1e-3  # smaller ones, and those of folds, count as this: their logarithm has no end
+SMALLEST_DETERMINANT = 1e-3  # smaller values, and those of folds, are raised to this: their logarithm is unbounded
 STAGES = BEFORE, AFTER = ("before", "after")
 LUNG_DICE, SURFACE_MEAN, SURFACE_P95 = "lung_dice", "surface_mean_mm", "surface_p95_mm"
 MUTUAL_INFORMATION = "mutual_information"
@@ -30,14 +30,14 @@ BLOOD_NCCT, BLOOD_CTA, VESSEL_ML = "blood_ncct_hu", "blood_cta_hu", "vessel_ml"
 
 @dataclass(frozen=True)
 class Limit:
-    """A bound that a case's score must keep.
+    """A limit that a case's score must meet.
 
     Args:
         score: its name in ``measure``'s result.
-        bound: the value that is still good.
+        bound: the last acceptable value.
         at_least: whether scores below the bound are bad; otherwise those above.
-        words: what the score is.
-        hint: what a bad one means, and what to do.
+        words: description of the score.
+        hint: what a bad value means, and what to do.
     """
 
     score: str
@@ -47,29 +47,30 @@ class Limit:
     hint: str
 
     def broken_by(self, value: float) -> bool:
-        """Whether a value is beyond the bound; NaN, which nothing could be measured for, is."""
+        """Whether a value breaks the limit; so does NaN, a score that couldn't be measured."""
         return math.isnan(value) or (value < self.bound if self.at_least else value > self.bound)
 
 
-# Two real pairs, displaced by 5 mm, 3 degrees and 8 mm of breath, reach an overlap of 0.99 and surfaces 3 mm apart;
-# each with the other's CTA 0.88 and 16 mm. Such a mix-up has a mutual information of 0.55 and a stretch of 0.15: these
-# two limits are for what is far worse, so that anatomy and dose don't flag good pairs.
+# Two real pairs, displaced by 5 mm, 3 degrees and 8 mm of breath, reach an overlap of 0.99 and a surface distance of 3
+# mm; each with the other's CTA 0.88 and 16 mm. Such a mix-up has a mutual information of 0.55 and a stretch of 0.15:
+# these (these two limits ->) the limits of these two are set for much worse cases, so that differences in anatomy and
+# dose don't flag good pairs.
 LIMITS = (
     Limit(f"{LUNG_DICE}_{AFTER}", 0.95, True, "the lungs' overlap (Dice)",
-          "the registration failed or the lung masks are wrong; look at the picture"),
+          "the registration failed or the lung masks are wrong; check the picture"),
     Limit(f"{SURFACE_P95}_{AFTER}", 10.0, False, "the distance of the lungs' surfaces in mm (95th percentile)",
           "a part of the lungs isn't aligned; look at the picture"),
     Limit(f"{MUTUAL_INFORMATION}_{AFTER}", 0.4, True, "the mutual information in nats",
-          "the two show little of the same; check that they are of one patient"),
+          "the scans have little in common; check that they are of the same patient"),
     Limit(FOLDED, 0.0, False, "the share of the body where the field folds",
-          "the deformation is impossible; prepare the case with --no-deformable"),
+          "the deformation is physically impossible; prepare the case with --no-deformable"),
     Limit(STRETCH, 0.3, False, "the field's stretch (SD of the log Jacobian determinant)",
-          "bodies don't deform as much; check that the two are of one patient"),
-    Limit(COVERED, 0.5, True, "the share of the NCCT's body that the CTA covers",
+          "bodies don't deform that much; check that both scans are of the same patient"),
+    Limit(COVERED, 0.5, True, "the fraction of the NCCT's body that the CTA covers",
           "the CTA shows another part of the patient; choose another one"),
 )  # fmt: skip
-# Registration can't tell a pair from the same two scans swapped, or from one scan twice. Chests with contrast show
-# 450 to 700 ml of vessels; a short overlap shows less.
+# Registration can't distinguish a pair from the same two scans swapped, or from one scan given twice. Chests with
+# contrast show 450 to 700 ml of vessels; with little overlap there is less.
 CONTRAST_LIMITS = (
     Limit(BLOOD_NCCT, CONTRAST_BLOOD_HU, False, "the NCCT's blood in HU",
           "the NCCT shows contrast; check that it isn't a CTA, or swapped with it"),
@@ -84,7 +85,7 @@ ALL_LIMITS = LIMITS + CONTRAST_LIMITS
 def measure(
     ncct: sitk.Image, cta: sitk.Image, ncct_lung: sitk.Image, cta_lung: sitk.Image, alignment: Alignment
 ) -> dict[str, float]:
-    """Score a pair as it came (by the two headers) and as it is aligned.
+    """Score a pair as given by the two headers, and as aligned.
 
     Args:
         ncct: in HU.
@@ -119,7 +120,7 @@ def measure(
 
 
 def as_it_came(scores: Mapping[str, float]) -> dict[str, float]:
-    """What ``measure`` would give for the same pair unmoved."""
+    """Return what ``measure`` would return for the same pair without registration."""
     after = {name: scores[name.replace(AFTER, BEFORE)] for name in scores if name.endswith(AFTER)}
     return {**scores, **after, COVERED: scores[COVERED_BEFORE], FOLDED: 0.0, STRETCH: 0.0}
 
@@ -129,7 +130,7 @@ def contrast_scores(scans: Sequence[tuple[Volume, np.ndarray]], vessel: np.ndarr
 
     Args:
         scans: NCCT and CTA in HU, each with its lung mask (X, Y, Z) on its own grid.
-        vessel: (X, Y, Z) mask of what the CTA shows brighter.
+        vessel: (X, Y, Z) mask of the voxels that are brighter in the CTA.
         grid: the mask's.
     """
     blood = [blood_of(volume, lung) for volume, lung in scans]
@@ -180,7 +181,7 @@ def _array(image: sitk.Image) -> np.ndarray:
 
 
 def flags(scores: Mapping[str, float], limits: tuple[Limit, ...]) -> list[str]:
-    """What is wrong with a case: a sentence for every limit that its scores break."""
+    """Return what is wrong with a case: one sentence for each limit that its scores break."""
     return [
         f"{limit.words} {_in_words(scores[limit.score])}, expected {'at least' if limit.at_least else 'at most'} "
         f"{limit.bound:g}: {limit.hint}"

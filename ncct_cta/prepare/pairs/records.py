@@ -1,4 +1,4 @@
-"""What is known of a prepared case, as its record file has it."""
+"""The record of a prepared case, as stored in its file."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Record:
     Args:
         case: its name.
         patient: whom it belongs to.
-        scores: what ``quality.measure`` and ``quality.contrast_scores`` gave; None where there was nothing to measure.
+        scores: what ``quality.measure`` and ``quality.contrast_scores`` gave; None if there was nothing to measure.
         flags: what is wrong with it.
-        accepted: the user takes it although it is flagged.
+        accepted: whether the user accepts it although it is flagged.
     """
 
     case: str
@@ -35,7 +35,7 @@ class Record:
 
     @property
     def state(self) -> str:
-        """good; flagged: left out of the case list; or accepted: flagged, and in the case list."""
+        """``good``; ``flagged`` (not in the case list); or ``accepted`` (flagged, but in the case list)."""
         if not self.flags:
             return GOOD
         return ACCEPTED if self.accepted else FLAGGED

@@ -1,4 +1,4 @@
-"""Which patient goes to which split: by patient, never by scan, from a seed and the patients' names alone."""
+"""Split patients (never single scans) by a seed and the patients' names alone."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ def check_shares(shares: Sequence[float]) -> None:
     good = len(shares) == len(SPLITS) and min(shares) >= 0 and shares[0] > 0 and abs(sum(shares) - 1) < SUM_TOLERANCE
     if not good:
         raise InputError(
-            f"the split {' '.join(f'{share:g}' for share in shares)}: expected a share for {', '.join(SPLITS)} that "
+            f"the split {' '.join(f'{share:g}' for share in shares)}: expected fractions for {', '.join(SPLITS)} that "
             "add up to 1, the first above 0, for example 0.7 0.15 0.15"
         )
 
 
 def split_patients(patients: Iterable[str], *, shares: Sequence[float], seed: int) -> dict[str, str]:
-    """Give every patient a split.
+    """Assign a split to every patient.
 
-    Patients stand in the order of a hash of the seed and their name, and the order is cut in three: a patient more
-    moves nobody else in it, and so at most one patient over each of the two cuts. Sizes are the shares, rounded; from
-    three patients on, a split whose share isn't 0 has at least one, and training always has.
+    Patients are sorted by a hash of the seed and their name, and the order is cut in three: adding a patient doesn't
+    reorder the others, and so moves at most one patient across each of the two cuts. Sizes are the shares, rounded;
+    from three patients on, a split whose share isn't 0 has at least one, and training always has.
 
     Args:
-        patients: names; one that comes twice is one patient.
+        patients: names; duplicates are one patient.
         shares: of training, validation and testing, which add up to 1.
-        seed: another one gives another order.
+        seed: seed of the order.
 
     Returns:
         The split of each patient, a name in ``data.cases.SPLITS``.
@@ -45,8 +45,9 @@ def split_patients(patients: Iterable[str], *, shares: Sequence[float], seed: in
     """
     check_shares(shares)
     ordered = sorted(set(patients), key=lambda name: (_rank(name, seed), name))
-    # Held out from the front, and cut by cumulative shares: then a patient more moves each cut by one place at most.
-    most = max(len(ordered) - 1, 0)  # someone must be left to train on
+    # Held-out patients come first, cut at cumulative shares, so that adding a patient moves each cut by at most one
+    # place.
+    most = max(len(ordered) - 1, 0)  # at least one must be left to train on
     first_cut = min(_size(shares[1], len(ordered)), most)
     least_testing = 1 if shares[2] > 0 else 0
     second_cut = min(max(_size(shares[1] + shares[2], len(ordered)), first_cut + least_testing), most)

@@ -19,13 +19,13 @@ IMAGES = (NCCT, CTA, LUNG, VESSEL)
 
 @dataclass(frozen=True)
 class PreparationSettings:
-    """What shapes a case's files.
+    """The settings that determine a case's files.
 
     Args:
-        deformable: let a deformable registration follow the rigid one.
-        keep_grid: write the NCCT's own grid, whole; otherwise it is cropped to the common field of view.
+        deformable: follow the rigid registration by a deformable one.
+        keep_grid: keep the NCCT's whole grid; otherwise it is cropped to the common field of view.
         spacing: resample to this voxel size in mm (right-left, front-back, feet-head); None: the NCCT's own.
-        seed: of the registration's samples.
+        seed: seed of the registration's samples.
     """
 
     deformable: bool = True
@@ -35,13 +35,11 @@ class PreparationSettings:
 
     def __post_init__(self) -> None:
         if self.keep_grid and self.spacing is not None:
-            raise InputError(
-                "both --keep-grid and --spacing are given; the NCCT's own grid has its own spacing: give one"
-            )
+            raise InputError("both --keep-grid and --spacing are given; they exclude each other: give only one")
         if self.spacing is not None and not all(0.1 <= mm <= 20 for mm in self.spacing):
             raise InputError(f"--spacing {' '.join(f'{mm:g}' for mm in self.spacing)}: expected 0.1 to 20 mm")
         if self.seed < 0:
-            raise InputError(f"--seed {self.seed}: it must not be negative")
+            raise InputError(f"--seed {self.seed}: expected 0 or more")
 
 
 @dataclass(frozen=True)
@@ -49,12 +47,12 @@ class Task:
     """A pair to prepare.
 
     Args:
-        case: names its files.
+        case: its name, used for the files.
         patient: whom it belongs to.
         ncct: the scan without contrast.
         cta: the scan with contrast.
         output: the folder of all cases.
-        settings: what shapes the files.
+        settings: how to prepare it.
     """
 
     case: str
@@ -66,7 +64,7 @@ class Task:
 
     @property
     def record(self) -> Path:
-        """The file that says that the case is done; it is written last."""
+        """The file that marks the case as done; it is written last."""
         return self.output / QC_FOLDER / f"{self.case}.json"
 
     @property
@@ -85,11 +83,11 @@ class Task:
 
     @property
     def files(self) -> list[Path]:
-        """All that is written, the record last."""
+        """All files written, the record last."""
         return [*(self.image(kind) for kind in IMAGES), self.picture, self.record]
 
     def digest(self) -> str:
-        """Of the settings, and of the sources' names, sizes and times: other sources or settings, another digest."""
+        """Return a digest of the settings and of the sources' names, sizes and times."""
         content = [PREPARATION_VERSION, self.case, self.patient, asdict(self.settings)]
         content += [source.file_states() for source in (self.ncct, self.cta)]
         return hashlib.blake2b(json.dumps(content).encode(), digest_size=16).hexdigest()

@@ -38,19 +38,19 @@ class Finding:
     Args:
         patient: pseudonym.
         series: pseudonym.
-        status: ok (a CT volume that can be used), ignored (none) or error (one that can't be used).
-        remark: why it isn't ok, or what the user should know.
+        status: ok (a usable CT volume), ignored (not a CT volume) or error (a CT volume that can't be used).
+        remark: why it isn't usable, or what the user should know.
         format: DICOM, NIfTI, ...
-        study: number of the study among the patient's, in order of time; 0 where there is none.
+        study: number of the study among the patient's studies, in chronological order; 0 if there is none.
         number: SeriesNumber, as text.
-        slices: images.
+        slices: number of images.
         spacing: voxel edges in mm.
-        plane: of DICOM slices: axial, coronal or sagittal.
-        kernel: the reconstruction's.
-        tag: whether the header names a contrast agent; None where there is no header.
+        plane: for DICOM, axial, coronal or sagittal.
+        kernel: reconstruction kernel.
+        tag: whether the header names a contrast agent; None if there is no header.
         blood: HU measured in heart and great vessels; None if not measurable.
-        frame: the frame of reference, to compare only: it must not be written.
-        taken: when, to compare only: it must not be written.
+        frame: the frame of reference, for comparison only; it must not be written.
+        taken: acquisition time, for comparison only; it must not be written.
         doubtful: whether the patient's ID comes with several birth dates, or clearly different names.
     """
 
@@ -79,7 +79,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Findings:
-    """All of a folder's findings, and how many files are neither DICOM nor a volume, or damaged."""
+    """All findings of a folder, and the number of files that are damaged or neither DICOM nor a volume."""
 
     findings: tuple[Finding, ...]
     other_files: int
@@ -87,13 +87,13 @@ class Findings:
 
 
 def find_scans(folder: Path, keys: KeyTable, *, leave_out: Path | None = None) -> Findings:
-    """Look at everything in a folder and below it.
+    """Examine everything in and below a folder.
 
     Args:
         folder: DICOM files under any names, and NIfTI, NRRD, MHA or MHD files; patients may be mixed.
-        keys: takes up every patient and series.
-        leave_out: a folder below ``folder`` whose files don't count: where results are written. Another one, or
-            ``folder`` itself, leaves nothing out.
+        keys: key table to which every patient and series is added.
+        leave_out: a folder below ``folder`` to skip because results are written there. Any other folder, or
+            ``folder`` itself, skips nothing.
 
     Raises:
         InputError: if the folder is missing or can't be read.
@@ -177,17 +177,17 @@ def _remarks(finding: Finding, grid: SeriesGrid | None = None) -> Iterator[str]:
     if finding.plane not in ("", AXIAL):
         yield f"{finding.plane} slices"
     if finding.blood is None:
-        yield "no lungs and heart found: contrast not measured"
+        yield "no lungs or heart found: contrast not measured"
     elif finding.tag is not None and finding.tag != finding.enhanced:
         said, seen = ("contrast", "none") if finding.tag else ("no contrast", "contrast")
         yield f"the header says {said}, the blood shows {seen} ({finding.blood:.0f} HU)"
 
 
 def _of_files(files: Sequence[Path], folder: Path, keys: KeyTable) -> Iterator[Finding]:
-    """Findings of volumes in single files.
+    """Examine volumes stored as single files.
 
     A folder below the scanned one is a patient; of files that lie in the scanned one, the name without _ncct or _cta.
-    A patient's {name}_ncct and {name}_cta are a study.
+    A patient's {name}_ncct and {name}_cta form a study.
     """
     names = {path: re.sub("_(ncct|cta)$", "", _stem(path), flags=re.IGNORECASE) for path in files}
     places = {path: path.relative_to(folder) for path in files}
@@ -209,7 +209,7 @@ def _of_file(path: Path, finding: Finding) -> Finding:
     finding = replace(finding, format="NIfTI" if nifti_suffix(path) else path.suffix[1:].upper())
     kind = _stem(path).rpartition("_")[2].lower()
     if kind in MASKS_AND_OUTPUTS:
-        return replace(finding, status=IGNORED, remark=f"no CT by its name (_{kind})")
+        return replace(finding, status=IGNORED, remark=f"not a CT by its name (_{kind})")
     try:
         volume = read_volume(path)
         finding = replace(finding, slices=volume.shape[2], spacing=volume.spacing, blood=blood_of(volume))

@@ -1,4 +1,4 @@
-"""``prepare scan``: list what a folder holds and propose NCCT/CTA pairs for the user to edit."""
+"""``prepare scan``: list the contents of a folder and propose NCCT/CTA pairs for the user to edit."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         InputError: if the folder can't be read, holds nothing to list, or the output can't be written.
     """
-    # Nothing is made yet: a scan that finds nothing leaves nothing.
+    # Nothing is created yet: a scan that finds nothing leaves nothing behind.
     writable_folder(next(place for place in (options.output, *options.output.absolute().parents) if place.exists()))
     key_file = options.output / KEY_FILE
     keys = KeyTable.read(options.keys) if options.keys else KeyTable.open(key_file)
@@ -61,16 +61,16 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _write_pairs(path: Path, proposals: Sequence[Proposal]) -> Path | None:
-    """Write the proposals; a file that is there, perhaps edited, is moved aside. Returns where to.
+    """Write the proposals; an existing file, which may have been edited, is moved aside. Return its new path.
 
     Raises:
-        InputError: if it can't be moved, or the proposals not be written.
+        InputError: if it can't be moved, or the proposals can't be written.
     """
     rows = [asdict(proposal) for proposal in proposals]
     columns = [field.name for field in fields(Proposal)]
     moved = None
     try:
-        # Bytes: spreadsheets save in whatever encoding they like.
+        # Compare bytes: spreadsheet programs save in all kinds of encodings.
         if path.exists() and path.read_bytes() != table_text(rows, columns).encode():
             aside = (path.with_name(f"{path.stem}.{number}{path.suffix}") for number in count(1))
             moved = path.rename(next(name for name in aside if not name.exists()))
@@ -84,7 +84,7 @@ def _write_pairs(path: Path, proposals: Sequence[Proposal]) -> Path | None:
 
 
 def _row(finding: Finding) -> dict[str, str]:
-    """A row of ``series.csv``: nothing in it identifies a patient."""
+    """Return a row of ``series.csv``, in which nothing identifies a patient."""
     return {
         "patient": finding.patient,
         "series": finding.series,
@@ -152,7 +152,7 @@ def _summary(proposals: Sequence[Proposal], unpaired: Sequence[str]) -> list[str
 
 
 def _files(output: Path, moved: Path | None) -> list[str]:
-    lines = [f"{output / SERIES_FILE}: all series and what was found in them"]
+    lines = [f"{output / SERIES_FILE}: all series, with what was found in them"]
     lines.append(
         f"{output / PAIRS_FILE}: the pairs, for you to edit" + (f"; yours is now {moved.name}" if moved else "")
     )

@@ -18,11 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("prepared"),
         metavar="DIR",
-        help=f"gets {SERIES_FILE}, {PAIRS_FILE} and {KEY_FILE} (default: ./prepared)",
+        help=f"folder for {SERIES_FILE}, {PAIRS_FILE} and {KEY_FILE} (default: ./prepared)",
     )
     parser.add_argument(
         "--keys",
         type=Path,
         metavar="FILE",
-        help=f"an earlier {KEY_FILE}: the same patients keep their pseudonyms (default: DIR/{KEY_FILE} if it is there)",
+        help=f"an earlier {KEY_FILE}: the same patients keep their pseudonyms (default: DIR/{KEY_FILE} if it exists)",
     )

@@ -1,4 +1,4 @@
-"""Which NCCT and which CTA could make a pair; where there is more than one answer, the user's choice."""
+"""Which NCCT and which CTA could make a pair; if there are several possibilities, the user chooses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itertools import product
 from .findings import AXIAL, OK, Finding
 
 CHOOSE = "choose"
-DOUBT = "one patient ID, several names or birth dates: see in keys.csv whether both scans are of one person"
+DOUBT = "one patient ID, several names or birth dates: check in keys.csv whether both scans are of the same person"
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,12 @@ class Proposal:
     """One row of ``pairs.csv``.
 
     Args:
-        case: unique: the patient's pseudonym, with ``_2``, ``_3`` for further rows.
+        case: unique name: the patient's pseudonym, with ``_2``, ``_3`` for further rows.
         patient: pseudonym.
         ncct: the series' pseudonym; a user may write a path instead.
         cta: the same.
-        status: ``ok``: used; ``choose``: one of several candidates or of doubtful ones, not used until the user says
-            ok.
+        status: ``ok``: used; ``choose``: one of several candidates, or a doubtful one; not used until the user sets it
+            to ok.
         why: in plain words.
     """
 
@@ -38,9 +38,10 @@ class Proposal:
 def propose(findings: Sequence[Finding]) -> tuple[list[Proposal], list[str]]:
     """Propose pairs of axial chest CTs without and with contrast in the blood, as measured, patient by patient.
 
-    Within a study the only NCCT and the only CTA are a pair. What is left over of a patient is matched across
-    studies. Where several are possible all are given, best first, with the status ``choose``; it has too what may be
-    of several people under one ID.
+    Within a study the only NCCT and the only CTA are a pair. What is left over of a patient is matched across studies.
+    Where several are possible all are given, best first, with the status ``choose``; it has too what may be If several
+    are possible, all are listed, best first, with the status ``choose``, and so are scans that may belong to several
+    people under one ID.
 
     Returns:
         The pairs, and a sentence for every patient with usable series but no pair.
@@ -80,7 +81,7 @@ def _combine(members: Sequence[Finding], where: str) -> list[tuple[Finding, Find
     doubt = f"{DOUBT}; " if any(finding.doubtful for finding in members) else ""
     if len(candidates) == 1 and not doubt:
         return [(*candidates[0], OK, _description(*candidates[0]))]
-    choice = f"{doubt}{_counted(members)} in {where}: set status to ok where you want the pair; "
+    choice = f"{doubt}{_counted(members)} in {where}: set status to ok for the pair that you want; "
     return [(ncct, cta, CHOOSE, choice + _description(ncct, cta)) for ncct, cta in candidates]
 
 
