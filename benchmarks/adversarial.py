@@ -23,7 +23,7 @@ from ncct_cta.engines.inference import OUTPUT_SUFFIX
 from ncct_cta.evaluate.comparison import evaluate
 from ncct_cta.evaluate.results import Method
 from ncct_cta.phantom.cohort import write_cohort
-from ncct_cta.runs.files import BEST, LAST
+from ncct_cta.runs.names import BEST, LAST
 
 COLUMNS = ("body_mae_hu", "lung_mae_hu", "vessel_mae_hu", "nonvessel_mae_hu", "lung_vessel_sharpness")
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ncct_cta.phantom.cohort import write_cohort
-from ncct_cta.runs.files import LAST
+from ncct_cta.runs.names import LAST
 from ncct_cta.train.command import main as train
 
 COLUMNS = {"mae_hu": "body", "lung_mae_hu": "lung", "vessel_mae_hu": "vessels"}

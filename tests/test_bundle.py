@@ -20,7 +20,7 @@ from monai.bundle import ConfigWorkflow, verify_metadata, verify_net_in_out
 from ncct_cta.common import keys
 from ncct_cta.common.hu import HUWindow
 from ncct_cta.infer.command import main as infer
-from ncct_cta.runs.files import BEST, LAST, SETTINGS
+from ncct_cta.runs.names import BEST, LAST, SETTINGS
 from ncct_cta.runs.trained_model import TrainedModel
 from ncct_cta.settings.places import bundle_config
 from ncct_cta.train.workflow import SynthesisWorkflow

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from ncct_cta.phantom.cohort import write_cohort
-from ncct_cta.runs.files import LAST
+from ncct_cta.runs.names import LAST
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()

@@ -24,7 +24,7 @@ from ncct_cta.common.hu import HUWindow
 from ncct_cta.handlers import CheckpointHandler
 from ncct_cta.infer.command import main as infer
 from ncct_cta.losses.reconstruction import ReconstructionLoss
-from ncct_cta.runs.files import BEST, LAST, PROGRESS, RANDOM, SETTINGS
+from ncct_cta.runs.names import BEST, LAST, PROGRESS, RANDOM, SETTINGS
 from ncct_cta.runs.trained_model import TrainedModel
 from ncct_cta.train.command import main as train
 

@@ -14,7 +14,7 @@ import ncct_cta
 from ncct_cta.__main__ import COMMANDS, main
 from ncct_cta.common.command_line import program
 from ncct_cta.common.errors import InputError
-from ncct_cta.runs.files import LAST
+from ncct_cta.runs.names import LAST
 from ncct_cta.settings.places import presets
 from ncct_cta.train.overrides import check_at_once
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ncct_cta.common import keys
-from ncct_cta.runs.files import BEST, LAST
+from ncct_cta.runs.names import BEST, LAST
 from ncct_cta.settings.places import bundle_config
 from ncct_cta.train.command import main as train
 

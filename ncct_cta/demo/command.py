@@ -18,7 +18,7 @@ from typing import Any
 from .. import infer, train
 from ..common.command_line import command_parser
 from ..common.errors import InputError, one_line_errors
-from ..runs.files import BEST
+from ..runs.names import BEST
 from .plan import COHORT, EVALUATION, PREDICTIONS, PREVIEW, REPORT, STAGES, SUMMARY, TABLE, Stage
 
 AIR = 16  # voxels at most: without it a network could lean on how much air there is, and no figure would show it

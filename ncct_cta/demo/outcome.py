@@ -10,9 +10,9 @@ from ..common.files import to_json, write_text
 from ..data import Case
 from ..engines.inference import OUTPUT_SUFFIX
 from ..evaluate.comparison import evaluate
+from ..evaluate.evaluation import require_all_scored
 from ..evaluate.report.page import write_report
 from ..evaluate.results import Evaluation, Method
-from ..evaluate.running import require_all_scored
 from ..evaluate.score_files import format_table
 from .plan import COHORT, EVALUATION, PREDICTIONS, PREVIEW, REPORT, STAGES, SUMMARY, TABLE
 from .summary import verdict, write_preview

@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     sources = [parse_source(word, is_run=is_run) for is_run, word in arguments.sources]
     if arguments.datalist:
         require_path(arguments.datalist)
-    from .running import (  # PyTorch, MONAI and Ignite: what is wrong by now is said by now
+    from .evaluation import (  # PyTorch, MONAI and Ignite: what is wrong by now is said by now
         require_all_scored,
         run_evaluation,
         show,

@@ -15,7 +15,7 @@ from ..engines.inference import FAILURE, OUTPUT_SUFFIX
 from ..infer.options import RunningOptions
 from ..infer.running import engine_of, trained_model
 from ..metrics import HURemap
-from ..runs.files import BEST, CONFIG, LAST
+from ..runs.names import BEST, CONFIG, LAST
 from ..settings.sections import Settings
 from ..volumes.nifti import read_ct, require_same_grid
 from ..volumes.nifti_write import write_like

@@ -22,7 +22,7 @@ from ..common.errors import InputError, reason_of
 from ..common.files import to_disk
 from ..common.keys import VAL_LOSS
 from ..runs.checkpoints import require_finite
-from ..runs.files import BEST, BEST_VAL_LOSS, LAST, PROGRESS, RANDOM, SETTINGS
+from ..runs.names import BEST, BEST_VAL_LOSS, LAST, PROGRESS, RANDOM, SETTINGS
 
 
 class CheckpointHandler:

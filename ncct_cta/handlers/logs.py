@@ -21,7 +21,7 @@ from ..common import keys
 from ..common.errors import InputError, reason_of
 from ..common.files import table_text, write_table
 from ..metrics.term_mean import TermMean
-from ..runs.files import METRICS
+from ..runs.names import METRICS
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from ..common.command_line import command_parser, require_path
 from ..common.errors import InputError, one_line_errors
-from ..runs.files import checkpoint_of, require_checkpoint
+from ..runs.names import checkpoint_of, require_checkpoint
 from .options import InferenceOptions, add_options, parse_options
 
 

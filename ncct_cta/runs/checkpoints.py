@@ -14,7 +14,7 @@ from torch import nn
 
 from ..common.errors import InputError
 from ..common.keys import EMA, NETWORK
-from .files import require_checkpoint
+from .names import require_checkpoint
 
 logger = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from ..settings import Settings, section_types, settings_of
 from ..settings.places import bundle_config
 from ..settings.quoting import quoted
 from ..settings.yaml_file import read_yaml
-from .files import CONFIG, LAST, METRICS
-from .preprocessing import has_own_preprocessing
+from .names import CONFIG, LAST, METRICS
+from .recorded_preprocessing import has_own_preprocessing
 
 LAUNCH = "# python -m monai.bundle run training --config_file <this file>\n"
 BESIDE = ("metadata.json", "logging.conf")

@@ -19,9 +19,9 @@ from ..networks.builders import build_cascade, build_generator, build_refine_net
 from ..settings import ModelConfig, RefineConfig, Settings, settings_of
 from ..settings.declaration import Section, in_one_line
 from .checkpoints import load_checkpoint, load_weights, network_weights
-from .files import SETTINGS, checkpoint_of
-from .preprocessing import has_own_preprocessing, recorded_preprocessing
+from .names import SETTINGS, checkpoint_of
 from .record import read_config
+from .recorded_preprocessing import has_own_preprocessing, recorded_preprocessing
 
 HASH_BLOCK_BYTES = 2**20
 

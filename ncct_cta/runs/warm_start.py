@@ -12,8 +12,8 @@ from ..common.errors import InputError
 from ..networks import SynthesisCascade
 from ..settings import ModelConfig, Settings, TrainConfig
 from .checkpoints import check_settings, load_checkpoint, load_weights, part_weights
-from .files import SETTINGS
-from .preprocessing import PREPROCESSING
+from .names import SETTINGS
+from .recorded_preprocessing import PREPROCESSING
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import yaml
 
 from ..common.command_line import require_path
 from ..common.errors import InputError
-from ..runs.files import LAST, require_checkpoint
+from ..runs.names import LAST, require_checkpoint
 from ..settings.quoting import WORKFLOW_ARGUMENTS
 from ..settings.sections import DataConfig, Settings, TrainConfig, section_types, settings_of
 

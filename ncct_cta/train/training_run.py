@@ -19,9 +19,9 @@ from ..engines import AdversarialSynthesisTrainer, SynthesisTrainer
 from ..handlers import CheckpointHandler
 from ..networks import SynthesisCascade
 from ..networks.architectures import architecture_problems
-from ..runs.files import LAST, LOG
-from ..runs.preprocessing import checked_wiring, own_preprocessing
+from ..runs.names import LAST, LOG
 from ..runs.record import require_no_others_files, write_record
+from ..runs.recorded_preprocessing import checked_wiring, own_preprocessing
 from ..runs.warm_start import own_checkpoint, start_from_other_runs
 from ..settings import Section, Settings, TrainConfig
 from ..settings.combinations import check_combinations

@@ -81,21 +81,21 @@ def _body(hu: np.ndarray, mm: np.ndarray) -> np.ndarray:
     """The filled patient, without table, clothes and surrounding air."""
     tissue = hu >= LUNG_UPPER_HU
     # Opening with a box is separable and therefore fast.
-    size = _odd(TABLE_MM, mm)
+    size = _filter_size(TABLE_MM, mm)
     opened = ndimage.maximum_filter(ndimage.minimum_filter(tissue, size), size)
     labels, n = ndimage.label(opened)
     if n == 0:
         raise InputError(f"no lungs found: nothing above {LUNG_UPPER_HU} HU, expected a body; give a chest CT in HU")
     trunk = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
     # Opening may break a child's chest wall, and the lung behind it would count as outside.
-    trunk |= tissue & ndimage.maximum_filter(trunk, _odd(2 * THIN_WALL_MM, mm))
+    trunk |= tissue & ndimage.maximum_filter(trunk, _filter_size(2 * THIN_WALL_MM, mm))
     # Where the edge of the image cuts through the lung, the body is closed between the two ends of the chest wall.
     for border in (trunk[0], trunk[-1], trunk[:, 0], trunk[:, -1]):
         border |= np.logical_or.accumulate(border) & np.logical_or.accumulate(border[::-1])[::-1]
     return trunk | _holes(trunk, axes=(0, 1))
 
 
-def _odd(width: float, mm: np.ndarray) -> tuple[int, int, int]:
+def _filter_size(width: float, mm: np.ndarray) -> tuple[int, int, int]:
     """A width in mm, within the axial slice, as the largest odd number of voxels in it: a filter's size."""
     x, y = (2 * int(width / mm[axis] / 2) + 1 for axis in (0, 1))
     return x, y, 1
@@ -120,7 +120,7 @@ def _airway(hu: np.ndarray, air: np.ndarray, mm: np.ndarray) -> np.ndarray:
         if np.count_nonzero(grown) > limit:
             break
         airway = grown | seed
-    size = _odd(MAIN_BRONCHUS_MM, mm)
+    size = _filter_size(MAIN_BRONCHUS_MM, mm)
     wide = ndimage.maximum_filter(ndimage.minimum_filter(airway, size), size)
     wide &= airway & near
     return ndimage.binary_dilation(wide | seed, iterations=1)

@@ -22,7 +22,7 @@ CHUNK_BYTES = 2**20
 META_NEEDS = ("ndims", "dimsize", "elementtype", "elementdatafile")
 
 
-class DamagedFileError(ValueError):
+class DamagedImageError(ValueError):
     """A header that lacks what a volume needs, or data that isn't what was written."""
 
 
@@ -30,7 +30,7 @@ def held_bytes(path: Path) -> int | None:
     """The bytes of voxels that follow a header in the same file, unpacked; None where they are kept in another way.
 
     Raises:
-        DamagedFileError: if the header lacks what a volume needs, or the compressed data is damaged.
+        DamagedImageError: if the header lacks what a volume needs, or the compressed data is damaged.
     """
     with open(path, "rb") as file:
         fields = _fields(file, meta=path.suffix.lower() in META)
@@ -51,7 +51,7 @@ def held_bytes(path: Path) -> int | None:
                 with igzip.IGzipFile(fileobj=file, mode="rb") as unpacked:
                     return sum(len(chunk) for chunk in iter(lambda: unpacked.read(CHUNK_BYTES), b""))
         except (OSError, EOFError, zlib.error, GZIP_ERROR) as error:
-            raise DamagedFileError(str(error)) from error
+            raise DamagedImageError(str(error)) from error
         return path.stat().st_size - file.tell() if encoding == "raw" else None
 
 
@@ -71,7 +71,7 @@ def _require_fields(fields: dict[str, str]) -> None:
     if not fields.get("elementspacing") and not fields.get("elementsize"):
         missing.append("elementspacing")
     if missing:
-        raise DamagedFileError(f"the header lacks {', '.join(missing)}")
+        raise DamagedImageError(f"the header lacks {', '.join(missing)}")
 
 
 def _inflated_bytes(file: BinaryIO) -> int:

@@ -14,7 +14,7 @@ from ..dicom.slice_pixels import quiet_itk
 from .affines import require_affine
 from .detached import META_SUFFIXES, NRRD_SUFFIXES, require_voxels_beside
 from .hu_check import require_hu
-from .itk_headers import DamagedFileError, held_bytes
+from .itk_headers import DamagedImageError, held_bytes
 from .nifti import Volume, volume_from
 from .nifti_file import MIN_SLICES
 
@@ -64,16 +64,16 @@ def read_itk(path: Path) -> Volume:
             _require_one_volume(path, reader)
             voxels = math.prod(reader.GetSize())
             if held is not None and voxels > held:  # found before ITK takes memory for them
-                raise DamagedFileError(f"the header says {voxels} voxels, the file holds {held} bytes")
+                raise DamagedImageError(f"the header says {voxels} voxels, the file holds {held} bytes")
             image = reader.Execute()
         array = sitk.GetArrayFromImage(image).transpose(2, 1, 0)
         row = array.shape[0] * array.itemsize
         if held is not None and not 0 <= held - array.nbytes < row:  # less than a row may be a line's end
-            raise DamagedFileError(f"the header says {array.nbytes} bytes of voxels, the file holds {held}")
+            raise DamagedImageError(f"the header says {array.nbytes} bytes of voxels, the file holds {held}")
     except OSError as error:
         raise InputError(f"{path}: can't be read ({reason_of(error)}); check its permissions and the disk") from error
-    except (RuntimeError, MemoryError, OverflowError, DamagedFileError) as error:
-        reason = f" ({error})" if isinstance(error, DamagedFileError) else ""
+    except (RuntimeError, MemoryError, OverflowError, DamagedImageError) as error:
+        reason = f" ({error})" if isinstance(error, DamagedImageError) else ""
         raise InputError(f"{path}: not readable, damaged or cut short{reason}; copy it again") from error
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise InputError(f"{path}: some voxels are NaN or infinite, expected HU; fill them (air is -1000)")

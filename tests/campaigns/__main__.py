@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 import ncct_cta.demo.outcome
-import ncct_cta.evaluate.running
+import ncct_cta.evaluate.evaluation
 import ncct_cta.infer.running
 import ncct_cta.prepare.pairs.all_pairs
 import ncct_cta.prepare.scan.listing

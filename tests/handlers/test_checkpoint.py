@@ -17,7 +17,7 @@ from ncct_cta.common.errors import InputError
 from ncct_cta.common.keys import EMA, NETWORK, VAL_LOSS
 from ncct_cta.handlers import CheckpointHandler
 from ncct_cta.handlers.checkpoint import load_progress, random_state, set_random_state
-from ncct_cta.runs.files import BEST, BEST_VAL_LOSS, LAST, PROGRESS, RANDOM, SETTINGS
+from ncct_cta.runs.names import BEST, BEST_VAL_LOSS, LAST, PROGRESS, RANDOM, SETTINGS
 from ncct_cta.train.builders import build_schedule
 
 SETTINGS_PLAIN = {"model": {"channels": [4, 8], "residual_output": True}, "data": {"spacing": None}}

@@ -18,8 +18,8 @@ from ncct_cta.common.errors import InputError
 from ncct_cta.common.hu import to_int16_hu
 from ncct_cta.common.keys import NCCT
 from ncct_cta.engines.synthesis import synthesise
-from ncct_cta.runs.files import BEST, CONFIG, LAST, SETTINGS
-from ncct_cta.runs.preprocessing import checked_wiring, has_own_preprocessing, recorded_preprocessing
+from ncct_cta.runs.names import BEST, CONFIG, LAST, SETTINGS
+from ncct_cta.runs.recorded_preprocessing import checked_wiring, has_own_preprocessing, recorded_preprocessing
 from ncct_cta.runs.trained_model import TrainedModel
 from ncct_cta.settings import DataConfig
 from ncct_cta.settings.places import bundle_config

@@ -14,7 +14,7 @@ import yaml
 
 from ncct_cta.evaluate import main as evaluate
 from ncct_cta.infer import main as infer
-from ncct_cta.runs.files import BEST, LAST, SETTINGS
+from ncct_cta.runs.names import BEST, LAST, SETTINGS
 from ncct_cta.runs.record import own_wiring
 from ncct_cta.settings.places import bundle_config
 from ncct_cta.settings.yaml_file import read_yaml

@@ -17,7 +17,7 @@ from same_tree import assert_same_tree
 
 from ncct_cta.common import folders
 from ncct_cta.common.folders import locked_folder
-from ncct_cta.runs.files import BEST, LAST
+from ncct_cta.runs.names import BEST, LAST
 from ncct_cta.train import builders
 from ncct_cta.train.command import main
 

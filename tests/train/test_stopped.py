@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ncct_cta.runs.files import LAST
+from ncct_cta.runs.names import LAST
 from ncct_cta.train.command import main
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals to the own process")
