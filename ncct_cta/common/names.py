@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
-
 from .errors import InputError
+from .terminal import CONTROL
 
 # File systems allow 255 bytes, and the longest ending, _intermediate.nii.gz behind a hidden file's prefix, needs 50.
 LONGEST_NAME_BYTES = 200
 LONGEST_SHOWN = 120
 LONGEST_QUOTED = 60
-CONTROL = "Cc"  # Unicode's category
 
 
 def require_file_name(name: str, whose: str) -> None:
@@ -35,7 +33,7 @@ def _problem(name: str) -> str:
         return "it isn't UTF-8 text"
     if name in ("", ".", "..") or "/" in name or "\\" in name:
         return "leave out slashes"
-    if any(unicodedata.category(letter) == CONTROL for letter in name):
+    if CONTROL.search(name):
         return "leave out control characters"
     if size > LONGEST_NAME_BYTES:
         return f"it has {size} bytes, expected at most {LONGEST_NAME_BYTES}"

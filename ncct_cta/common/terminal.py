@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+# Control characters, line ends, and marks that turn the direction of writing: a stranger's name with them would rewrite
+# the screen or the window's title.
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def say(line: str) -> None:
@@ -14,7 +19,7 @@ def say(line: str) -> None:
     for bar in list(getattr(tqdm.tqdm, "_instances", ()) if tqdm else ()):
         bar.close()
     # A single write, newline included, so that lines from several processes don't mix.
-    sys.stderr.write(f"{' '.join(line.split())}\n")
+    sys.stderr.write(f"{CONTROL.sub('?', ' '.join(line.split()))}\n")
     sys.stderr.flush()
 
 

@@ -73,8 +73,10 @@ def test_contrast_that_was_cut_off_is_remarked(cohort: Path, tmp_path: Path, cap
 
 
 def test_a_poor_prediction_is_not_called_cut_off(cohort: Path, tmp_path: Path, capsys) -> None:
-    half = 0.5 * noisy(cohort) + 0.5 * hu(cohort / f"{CASE}_ncct.nii.gz")
-    evaluate(cohort, tmp_path / "out", "--pred", written(cohort, tmp_path / "p", half.round()))
+    array = noisy(cohort)
+    weak = np.where(array > 100, 100 + 0.4 * (array - 100), array).round()
+    assert (hu(cohort / f"{CASE}_cta.nii.gz") > weak.max()).sum() > 100
+    evaluate(cohort, tmp_path / "out", "--pred", written(cohort, tmp_path / "p", weak))
     assert "is cut off" not in capsys.readouterr().out
 
 
