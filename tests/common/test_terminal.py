@@ -15,7 +15,7 @@ UNPRINTABLE = ["a\x1b]0;title\x07", "a\x9b2J", "a\u202egnp.exe", "a\u2028b", "a\
 def test_nothing_in_a_line_rewrites_the_terminal(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     say(f"error: {text}")
     line = capsys.readouterr().err
-    assert line.startswith("error: a?")
+    assert line.startswith(("error: a?", "error: a b"))
     assert line.removesuffix("\n").isprintable()
 
 
