@@ -53,7 +53,7 @@ class RunningOptions(Section):
     device_name: str = option("auto", "cpu, cuda, cuda:1; auto: cuda if there is one", flag="--device")
     amp: str = option("", "off, bf16 or fp16; empty: as trained", choices=("", "off", "bf16", "fp16"))
     batch_size: int = option(0, "slices or patches a forward pass; 0: as trained", metavar="N", low=0)
-    trust: bool = option(False, "also run the code of a network that isn't this package's")
+    trust: bool = option(False, "also run a network or preprocessing that isn't this package's, which is code")
 
     @classmethod
     def name_in_errors(cls, key: str) -> str:

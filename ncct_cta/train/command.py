@@ -26,7 +26,7 @@ every setting can be given as --section::key value, for example
   %(prog)s g_small --data::datalist phantom --train::num_epochs 5 --train::output_dir runs/g
 settings of `train` need no section: --num_epochs 5 is --train::num_epochs 5, and G and G2 start from other runs by
   --pretrained_G runs/g/checkpoint_best.pt --pretrained_G2 runs/g2/checkpoint_best.pt
-the settings, their defaults and ranges are in the README and in ncct_cta/settings/sections.py
+python -m ncct_cta.settings lists every setting with its default, range and meaning
 """
 
 
