@@ -21,8 +21,8 @@ ERROR_RANGE_HU = 300
 PANEL, GAP, LABEL, TITLE, FOOT, BAR = 3.0, 0.06, 0.55, 0.35, 0.62, 0.8
 WORDS, SMALL_WORDS = 15, 13
 CAPTION = (
-    "Heart, aorta and lung vessels should show contrast as in the CTA; everything else should look as in the NCCT.\n"
-    "Errors: blue is too dark, red too bright; in the NCCT's errors, blue is the missing contrast."
+    "Look for contrast in heart, aorta and lung vessels as in the CTA, and for all else as in the NCCT.\n"
+    "Errors: blue is too dark, red too bright; in the NCCT's, blue is the contrast that has to be found."
 )
 DOTS_PER_INCH = 100
 FEWEST_PIXELS = 256  # smaller images are drawn smoothly, as CT viewers do; larger ones are averaged down

@@ -66,14 +66,14 @@ def require_unique(splits: Mapping[str, list[Case]]) -> None:
             if case.name in names:
                 other_split, other = names[case.name]
                 raise InputError(
-                    f"case {case.name} is listed twice: {other.ncct} ({other_split}) and {case.ncct} ({split}); "
+                    f"case {case.name} stands twice: {other.ncct} ({other_split}) and {case.ncct} ({split}); "
                     "give each scan one name and one split"
                 )
             resolved = case.ncct.resolve()
             if resolved in files:
                 other_split, other = files[resolved]
                 raise InputError(
-                    f"{case.ncct} is listed twice, as {other.name} ({other_split}) and {case.name} ({split}); keep one"
+                    f"{case.ncct} stands twice: as {other.name} ({other_split}) and {case.name} ({split}); keep one"
                 )
             names[case.name] = files[resolved] = (split, case)
 

@@ -33,7 +33,7 @@ def read_datalist(path: Path, required: Iterable[str]) -> dict[str, list[Case]]:
             raise InputError(f"{path}: unknown split {shown(key)}; {expected(key, SPLITS)}")
     splits = {split: _read_split(path, split, content.get(split, []), required) for split in SPLITS}
     if not any(splits.values()):
-        raise InputError(f"{path}: lists no cases; expected entries under {listed(SPLITS)}")
+        raise InputError(f"{path}: names no case, expected entries under {listed(SPLITS)}")
     require_unique(splits)
     return splits
 

@@ -29,8 +29,8 @@ Written by python -m ncct_cta.demo; another demo with the same --output replaces
 phantom/          the synthetic patients: NCCT, CTA, lung and vessel masks as NIfTI, and datalist.json
 {runs}
 evaluation/       scores of every held-out patient, their statistics, and what the HU remap baseline predicts
-report.html       everything, to look at in a browser: tables, a viewer of the volumes, the training's curves
-summary.json      means over the held-out patients; table.txt: the same as printed
+report.html       all of it to look at, in a browser: tables, a viewer of the volumes, the training's curves
+summary.json      means over the held-out patients; table.txt: the same as it was printed
 preview.png       a held-out patient
 """
 
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     datalist = write_cohort(output / COHORT, cases=options.cases, seed=options.seed, air=AIR)
     for stage in STAGES:
         run_stage(stage, output, datalist, seed=options.seed, steps=options.steps or stage.steps)
-    say("scoring the saved files")
+    say("comparing the saved files")
     splits = read_case_list(datalist)
     evaluation = compare(splits["training"], splits["testing"], output)
     summary = {

@@ -40,7 +40,7 @@ def verdict(methods: Means, trained: Sequence[str]) -> str:
         beats_remap = methods[name]["vessel_mae_hu"] < remap["vessel_mae_hu"]
         reached = share <= VESSEL_SHARE and beats_remap and excess <= NONVESSEL_EXCESS_HU
         text = (
-            f"{name} {'reaches its target' if reached else 'MISSES its target'}: its error in the "
+            f"{name} {'reaches what it should' if reached else 'DOES NOT REACH what it should'}: its error in the "
             f"vessels is {share:.0%} of the identity's (at most {VESSEL_SHARE:.0%}) and "
             f"{'below' if beats_remap else 'not below'} the HU remap's; in the body without vessels it is "
             f"{abs(excess):.1f} HU {'above' if excess > 0 else 'below'} the identity's (at most "

@@ -89,7 +89,7 @@ class DicomFile:
         """A required element as (count,) float64."""
         numbers = self.numbers(keyword, count)
         if numbers is None:
-            raise ValueError(f"{keyword} is missing; only the images of a volume are sure to have it")
+            raise ValueError(f"{keyword} is missing; only images of a volume have it for certain")
         return numbers
 
     def number(self, keyword: str, default: float = 0.0) -> float:

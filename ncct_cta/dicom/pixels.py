@@ -14,7 +14,7 @@ from .headers import DicomFile, unreadable_number
 from .series import Series
 from .slice_pixels import UnreadablePixelsError, read_slice
 
-UNREADABLE = "its pixels are damaged, truncated or compressed in a way that GDCM can't read; export the series again"
+UNREADABLE = "its pixels are damaged, cut short or compressed in a way that GDCM can't read; export the series again"
 
 
 @dataclass(frozen=True)

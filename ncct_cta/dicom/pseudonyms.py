@@ -75,7 +75,7 @@ class KeyTable:
             with open(path, newline="", encoding="utf-8") as file:
                 reader = csv.DictReader(file)
                 if reader.fieldnames is None or not {*COLUMNS} <= {*reader.fieldnames}:
-                    raise InputError(f"{path}: not a key table, expected the columns {', '.join(COLUMNS)}")
+                    raise InputError(f"{path}: no key table, expected the columns {', '.join(COLUMNS)}")
                 keys = [Key(**{name: without_apostrophe(row[name] or "") for name in COLUMNS}) for row in reader]
         except (OSError, ValueError) as error:
             if isinstance(error, InputError):
@@ -137,7 +137,7 @@ class KeyTable:
         """
         key = self._keys.get(series)
         if key is None or key.kind != SERIES:
-            raise InputError(f"series {series!r} is not in the key table; expected a name assigned by scan")
+            raise InputError(f"series {series!r} is not in the key table; expected a name that scan gave")
         source = Path(key.source)
         return source, (None if source.is_file() else key.identity)
 

@@ -69,7 +69,7 @@ def files_below(folder: Path) -> Iterator[Path]:
         yield folder
         return
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; check the path")
+        raise InputError(f"{folder}: there is no such folder; check the path")
 
     def refuse(error: OSError) -> None:
         raise InputError(f"a folder can't be read ({error.strerror}); check its permissions") from error

@@ -67,7 +67,7 @@ class Series:
         """That images are left out, or may be missing; empty if nothing says so."""
         remarks = [f"left out of the series: {self.listed_left_out}"] if self.left_out else []
         if self.damaged_beside:
-            remarks.append(f"{DAMAGED} next to its images: {self.damaged_beside}; slices may be missing")
+            remarks.append(f"{DAMAGED} beside its images: {self.damaged_beside}; slices may be missing")
         return "; ".join(remarks)
 
     @property
@@ -128,7 +128,7 @@ class Inventory:
                 "own"
             )
         if key is not None:
-            raise InputError("the folder no longer contains the requested DICOM series; scan it again")
+            raise InputError("the folder no longer holds the DICOM series that was asked for; scan it again")
         raise InputError(f"the folder holds no CT volume, expected a DICOM series: {self.why_none}")
 
 

@@ -94,7 +94,7 @@ def _no_slice(file: DicomFile) -> str:
         if value in NO_SLICE:
             return NO_SLICE[value]
     if file.number("SamplesPerPixel", 1) != 1:
-        return "colour image"
+        return "colour picture"
     if file.text("PhotometricInterpretation").upper() == "MONOCHROME1":
         return "inverted values (MONOCHROME1), which aren't read: export it as MONOCHROME2"  # GDCM would give 2047 - HU
     if file.number("NumberOfFrames", 1) != 1:

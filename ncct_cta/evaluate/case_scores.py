@@ -138,7 +138,7 @@ def _check_prediction(images: ComparedImages, method: Method, case: Case) -> lis
     if np.array_equal(prediction, ncct):
         if method.made_elsewhere:
             raise InputError(
-                f"{path}: is the NCCT of {case.name}, voxel for voxel; give a prediction (the NCCT is in the table "
+                f"{path}: is the NCCT of {case.name}, voxel for voxel; give its prediction (the NCCT is in the table "
                 "as the identity anyway)"
             )
         return [f"{method.name} changes nothing in {case.name}: its prediction is the NCCT."]
@@ -149,7 +149,7 @@ def _check_prediction(images: ComparedImages, method: Method, case: Case) -> lis
     if overlap < SAME_ANATOMY_DICE:
         return [
             f"{method.name}'s prediction of {case.name} shows another anatomy than the NCCT (Dice of their tissue "
-            f"{overlap:.2f}): does it belong to another patient, or is it mirrored?"
+            f"{overlap:.2f}): is it another patient's, or mirrored?"
         ]
     return _on_clipping(images, method, case)
 

@@ -42,7 +42,7 @@ def run_bundle(
         if word
     ]
     if not sources:  # MONAI silently drops keys that the YAML doesn't use, such as the command's --run
-        raise InputError("neither pred nor run_dir is given; give folders of predictions, of runs, or both")
+        raise InputError("neither pred nor run_dir is given; give folders of predictions, of trainings, or both")
     evaluation = run_evaluation(sources, running=RunningOptions.parse(running), **options)
     show(evaluation, options["output"], report=options["report"])
     require_all_scored(evaluation)

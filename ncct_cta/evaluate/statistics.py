@@ -60,7 +60,7 @@ def conclusion(cases: int, figures: Mapping[str, int] | None = None) -> str | No
     if not few:
         return None
     return (
-        f"{'; '.join(few)}: too few for a conclusion. With fewer than {LEAST_CASES_TO_CONCLUDE}, a "
+        f"{'; '.join(few)}: too few to conclude. With fewer than {LEAST_CASES_TO_CONCLUDE}, a "
         "two-sided Wilcoxon test can't reach p < 0.05, however large the difference."
     )
 

@@ -141,7 +141,7 @@ class CheckpointHandler:
                 reason = str(error).splitlines()[0]
                 raise InputError(
                     f"{self.folder / LAST}: {name} doesn't fit the settings ({reason}); resume with the run's own "
-                    "settings, or start a new run from its weights with train.pretrained_G and train.pretrained_G2"
+                    "settings, or start a new one from its weights with train.pretrained_G and train.pretrained_G2"
                 ) from error
         engine.state.epoch = self.saved_epoch = checkpoint[PROGRESS]["epoch"]
         engine.state.iteration = checkpoint[PROGRESS]["iteration"]

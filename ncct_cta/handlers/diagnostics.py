@@ -43,7 +43,7 @@ class DiagnosticsHandler:
             cases = ", ".join(dict.fromkeys(engine.state.output[keys.CASE]))
             raise InputError(
                 f"the loss is {float(loss)} at iteration {engine.state.iteration} (cases {cases}); stopped before the "
-                "weights changed: check these cases, lower train.lr or set train.amp to off, then resume"
+                "weights changed: look at these cases, lower train.lr or set train.amp off, then resume"
             )
 
     def __call__(self, engine: Any) -> None:

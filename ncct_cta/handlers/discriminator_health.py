@@ -102,7 +102,7 @@ REMEDIES = {
     "leak": (
         "the discriminator is blind and sits near 3/4, where least squares settles when the generator's gradient leaks "
         "into it: D is being trained to please the generator. Freeze D in the generator's step and zero its gradients "
-        "before its own (AdversarialSynthesisTrainer does both; check whether the training loop was changed)"
+        "before its own (AdversarialSynthesisTrainer does both; look for a changed training loop)"
     ),
     "unsettled": (
         "the discriminator gives real and synthetic CTAs one score, far from 1/2, where even a blind one settles with "

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parse_options(InferenceOptions, build_parser().parse_args(argv))
     checkpoint = checkpoint_of(options.run_dir, options.checkpoint)
     if checkpoint is None:
-        raise InputError("neither --run nor --checkpoint is given; choose a trained model")
+        raise InputError("neither --run nor --checkpoint is given; say which trained model to use")
     require_checkpoint(checkpoint)
     require_path(options.input)
     from . import running  # PyTorch and MONAI take seconds, which a usage error or --help needn't wait for

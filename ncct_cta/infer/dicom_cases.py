@@ -63,7 +63,7 @@ def read_dicom_inputs(folder: Path, key_file: Path, names: Sequence[str] = ()) -
         patient, name = add_to_keys(series, keys)
         cases[name], found[name] = Case(f"{patient}_{name}", folder, series=series), series
     keys.write(key_file)
-    logger.info("%s links pseudonyms to patients, and is the only file that does: keep it safe", key_file)
+    logger.info("%s says which patient is which: the only file that does, keep it safe", key_file)
     chosen = _chosen(found, names)
     for name in chosen:
         if found[name].names_contrast:
@@ -82,7 +82,7 @@ def _chosen(found: Mapping[str, Series], names: Sequence[str]) -> list[str]:
             summaries += "; and others, listed above"
             for name, series in found.items():
                 logger.info("%s: %s", name, series.summary)
-        problem = f"no such series: {', '.join(unknown)}" if unknown else f"there are {len(found)} CT series"
+        problem = f"there is no series {', '.join(unknown)}" if unknown else f"there are {len(found)} CT series"
         raise InputError(
             f"{problem} in the input folder; choose by --series NAME [NAME ...] or --series {ALL}: {summaries}"
         )

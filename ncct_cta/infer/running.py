@@ -116,7 +116,7 @@ def run_inference(engine: InferenceEngine, model: TrainedModel) -> None:
         InputError: if the output folder can't be written, or with the summary of the cases that failed.
     """
     if model.untrained:
-        raise InputError("no trained weights given; set run_dir to a run's folder, or checkpoint to a checkpoint")
+        raise InputError("there are no trained weights; give a run's folder (run_dir) or a checkpoint")
     writable_folder(engine.output_dir)
     with one_line_interrupts(f"{AGAIN}: what is written is not done again"):
         engine.run()

@@ -47,7 +47,7 @@ def read_inputs(source: str | Path, *, split: str | None = None) -> list[Case]:
     elif source.is_dir():
         cases = _cases_of_folder(source)
     elif not source.exists():
-        raise InputError(f"{source}: no such file or folder; check the path")
+        raise InputError(f"{source}: there is no such file or folder; check the path")
     elif not nifti_suffix(source):
         raise InputError(
             f"{source}: expected a NIfTI file (.nii or .nii.gz), a folder of them, a datalist (.json) or a DICOM folder"

@@ -177,7 +177,7 @@ METRICS = (
         limits=(-1, 1),
         better="higher",
         meaning="structural similarity, in the range given",
-        missing=f"there are fewer than {TAPS} slices, or the body is narrower than that",
+        missing=f"there are fewer than {TAPS} slices, or the body is as small",
     ),
     Metric(
         name="body_msssim_{range}",

@@ -95,7 +95,7 @@ METRICS = (
         unit="",
         limits=(0, 1),
         better="higher",
-        meaning="overlap of the vessels found by one threshold in prediction and CTA",
+        meaning="overlap of the vessels that one threshold finds in prediction and CTA",
         missing=NO_VESSEL,
         where="vessels",
     ),

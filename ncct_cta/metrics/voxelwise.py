@@ -104,7 +104,7 @@ METRICS = (
         unit="HU",
         limits=(0, math.inf),
         better="lower",
-        meaning="root mean square error against the CTA: large errors count more",
+        meaning="root mean square error against the CTA: large errors weigh more",
         missing=EMPTY_REGION,
     ),
     Metric(

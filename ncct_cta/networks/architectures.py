@@ -162,8 +162,8 @@ def architecture_problems(architecture: str, channels: Sequence[int], norm: str,
     problems = []
     if norm == "instance" and all(side <= multiple for side in sides):
         problems.append(
-            f"data.patch_size is {list(sides)}, expected more than {multiple} voxels along at least one axis: the "
-            f"{levels} levels of model.channels would leave a single voxel, which instance norm can't normalise"
+            f"data.patch_size is {list(sides)}, expected more than {multiple} one way: the "
+            f"{levels} levels of model.channels leave one voxel, which instance norm can't normalise"
         )
     if any(side % multiple for side in sides):
         problems.append(

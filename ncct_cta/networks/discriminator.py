@@ -111,7 +111,7 @@ class MultiScaleDiscriminator(nn.Module):
         if min(image.shape[2:]) < self.minimum_size:
             raise ValueError(
                 f"the discriminator was given images of {tuple(image.shape[2:])} voxels, expected at least "
-                f"{self.minimum_size} per side for {len(self.scales)} scales; use larger patches or fewer scales"
+                f"{self.minimum_size} a side for {len(self.scales)} scales; use larger patches or fewer scales"
             )
         pair = torch.cat((condition, self.contrast_gain * (image - condition)), dim=1)
         judgement = Judgement([], [])

@@ -166,10 +166,10 @@ def _check_request(
     if any(size < least for size, least in zip(shape, SMALLEST_SHAPE, strict=True)):
         raise InputError(f"shape {shape}: the phantom needs at least {SMALLEST_SHAPE} voxels")
     if not all(np.isfinite(size) and size > 0 for size in spacing):
-        raise InputError(f"spacing is {spacing}, expected millimetres above 0")
+        raise InputError(f"spacing {spacing}: millimetres above 0 are needed")
     limit = largest_motion(_extent(shape, spacing))
     if not 0 <= motion_mm <= limit:
-        raise InputError(f"motion of {motion_mm} mm: this field of view allows 0 to {limit:.1f} mm without folding")
+        raise InputError(f"motion of {motion_mm} mm: this field of view takes 0 to {limit:.1f} mm without folding")
 
 
 def _extent(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> tuple[float, float, float]:

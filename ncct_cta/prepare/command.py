@@ -21,14 +21,14 @@ SCAN_HELP = "List what a folder holds, and propose NCCT/CTA pairs to edit."
 PAIRS_HELP = """\
 Each CTA is registered with its NCCT, rigidly and then by a deformable field, and resampled once, from its own voxels,
 onto the NCCT's grid; where that doesn't raise their mutual information, the CTA stays where the scanner's coordinates
-put it. The output is {case}_{ncct,cta,lung,vessel}.nii.gz, the case list datalist.json, qc.html and qc.csv
-(how well each pair is aligned), and failures.csv.
+put it. Written are {case}_{ncct,cta,lung,vessel}.nii.gz, the case list datalist.json, qc.html and qc.csv
+(how well each pair lies), and failures.csv.
 
-The columns ncct and cta of PAIRS_CSV are series named by scan, or paths relative to the file. A pair that quality
+The columns ncct and cta of PAIRS_CSV are series that scan has named, or paths relative to it. A pair that quality
 control flags is left out of the case list unless you accept it: --accept CASE, or yes in a column accept.
 
 The split goes by patient and depends on the seed and the patients' names: the same patient is never in two splits, and
-adding a patient moves at most two others. Run the same command again to continue where it stopped.
+a patient more moves at most two others. Run the same command again to go on where it stopped.
 """
 
 

@@ -120,7 +120,7 @@ def network_weights(checkpoint: Mapping[str, Any], path: str | Path) -> dict[str
     named = {str(name): value for name, value in checkpoint.items() if _is_state_dict(value)}
     weights = named.get(EMA) or named.get(NETWORK) or (checkpoint if _is_state_dict(checkpoint) else None)
     if weights is None and len(named) > 1:
-        raise InputError(f"{path}: holds several networks ({', '.join(named)}); save only the one to start from")
+        raise InputError(f"{path}: holds several networks ({', '.join(named)}); save the one to start from alone")
     if weights is None and not named:
         raise InputError(f"{path}: holds no network weights (entries: {', '.join(map(str, list(checkpoint)[:8]))})")
     return dict(weights or next(iter(named.values())))

@@ -28,7 +28,7 @@ def require_checkpoint(path: str | Path) -> None:
     if os.path.isdir(path):
         raise InputError(f"{path} is a folder, expected a checkpoint; of a run give {Path(path) / BEST}")
     if not os.path.isfile(path):
-        raise InputError(f"{path}: no such checkpoint; check the path")
+        raise InputError(f"{path}: there is no such checkpoint; check the path")
 
 
 def checkpoint_of(run: str, checkpoint: str = "") -> Path | None:
@@ -43,4 +43,4 @@ def checkpoint_of(run: str, checkpoint: str = "") -> Path | None:
     for name in (BEST, LAST):
         if os.path.isfile(os.path.join(run, name)):
             return Path(run) / name
-    raise InputError(f"{run}: contains neither {BEST} nor {LAST}; train first, or give --checkpoint")
+    raise InputError(f"{run}: there is neither {BEST} nor {LAST} in it; train first, or give --checkpoint")

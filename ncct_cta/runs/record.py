@@ -109,5 +109,5 @@ def read_config(folder: Path) -> dict[str, Any]:
         InputError: if it isn't there, or can't be read.
     """
     if not (folder / CONFIG).is_file():
-        raise InputError(f"{folder}: contains no {CONFIG}; give the folder of a run (--run)")
+        raise InputError(f"{folder}: there is no {CONFIG} in it; give the folder of a run (--run)")
     return read_yaml(folder / CONFIG)

@@ -92,10 +92,10 @@ def _warn_of_unused(settings: Settings) -> None:
     of_g = (*(("lr",) if refine.freeze_G else ()), "lr_scheduler", "warmup_steps")
     for name in of_g:
         if refine.enabled and getattr(train, name) != getattr(default, name):
-            logger.warning("train.%s has no effect while G2 trains; set refine.%s", name, name)
+            logger.warning("train.%s does nothing while G2 trains; set refine.%s", name, name)
     if discriminator.enabled and not train.skip_warmup and discriminator.warmup_epochs >= train.num_epochs:
         logger.warning(
-            "D never joins: discriminator.warmup_epochs is %d of %d epochs; lower it, or set train.skip_warmup",
+            "D never joins: discriminator.warmup_epochs is %d of %d epochs; lower it, or skip_warmup",
             discriminator.warmup_epochs,
             train.num_epochs,
         )

@@ -69,5 +69,5 @@ def _first_folder(*candidates: Path) -> Path:
         if candidate.is_dir():
             return candidate
     raise InputError(
-        f"neither {' nor '.join(map(str, candidates))} exists; the installation is incomplete: reinstall ncct-cta"
+        f"neither {' nor '.join(map(str, candidates))} is there; the installation is incomplete: reinstall ncct-cta"
     )

@@ -27,7 +27,7 @@ class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  
         keys = [key.value for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
-                raise yaml.YAMLError(f"Duplicate key: `{key}`, expected each section once; merge its settings")
+                raise yaml.YAMLError(f"Duplicate key: `{key}`, expected each once; put its settings together")
         return super().construct_mapping(node, deep)
 
 

@@ -41,7 +41,7 @@ def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
         try:
             overrides[key] = value if is_text(key, value) else yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise InputError(f"{name} is {value!r}, which isn't valid YAML: {error}") from error
+            raise InputError(f"{name} is {value!r}, which is no YAML: {error}") from error
     return overrides
 
 

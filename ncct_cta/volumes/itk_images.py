@@ -36,7 +36,7 @@ def to_sitk(volume: Volume) -> sitk.Image:
     direction = lps[:3, :3] / np.linalg.norm(lps[:3, :3], axis=0)
     if not np.allclose(direction.T @ direction, np.eye(3), atol=RIGHT_ANGLE):
         raise InputError(
-            f"{volume.path}: the axes of its affine aren't at right angles, which registration needs; resample it "
+            f"{volume.path}: the axes of its affine don't stand at right angles, which registration needs; resample it "
             "onto a grid that does (3D Slicer: Resample Scalar/Vector/DWI Volume)"
         )
     image = sitk.GetImageFromArray(volume.array.transpose(2, 1, 0))

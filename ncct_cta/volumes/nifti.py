@@ -155,7 +155,7 @@ def require_same_grid(a: Volume, b: Volume, *, names: Sequence[str] = ("NCCT", "
     distance = corners_apart(a.affine, b.affine, a.shape)
     if distance > GRID_TOLERANCE_VOXELS * min(a.spacing):
         raise InputError(
-            f"{prefix}{names[0]} and {names[1]} have the same shape {a.shape}, but their affines place a corner "
+            f"{prefix}{names[0]} and {names[1]} have one shape {a.shape}, but their affines place a corner "
             f"{distance:.3g} mm apart, expected 0; {remedy}"
         )
 

@@ -37,7 +37,7 @@ def write_like(hu: np.ndarray, reference: Volume, path: str | Path, *, descripti
         InputError: if the file can't be written.
     """
     if hu.dtype != np.int16:
-        raise TypeError(f"the HU to write are {hu.dtype}, expected int16; use hu.to_int16_hu")
+        raise TypeError(f"HU to be written are {hu.dtype}, expected int16; use hu.to_int16_hu")
     _write(hu, reference, Path(path), description)
 
 

@@ -39,7 +39,7 @@ def read_volume(path: str | Path, *, series: Series | None = None) -> Volume:
         return read_itk(path)
     if path.is_dir() or (path.is_file() and is_dicom(path)):
         return _read_dicom(choose_series(path))
-    problem = "it is none of these" if path.exists() else "there is no such file or folder"
+    problem = "this is none of them" if path.exists() else "there is no such file or folder"
     raise InputError(f"{path}: expected NIfTI, {', '.join(ITK_SUFFIXES)} or a DICOM folder, but {problem}")
 
 

@@ -93,7 +93,7 @@ def training_curves(curves: Mapping[str, np.ndarray], mode: str = LEAST_SQUARES)
     loss, error, *rest = figure.subplots(1, 3 if adversarial else 2)
     epochs = curves["epoch"]
     _lines(loss, epochs, {name: curves.get(name) for name in (keys.LOSS, keys.VAL_LOSS)})
-    loss.set_ylabel("loss (terms and weights of training)")
+    loss.set_ylabel("loss (training's terms and weights)")
     for (region, names), colour in zip(VALIDATION_ERRORS.items(), ("C3", "C0", "C7"), strict=True):
         for name, style, label in zip(names, ("o-", "--"), (region, f"{region}, identity"), strict=True):
             _lines(error, epochs, {label: curves.get(name)}, style, colour)
@@ -125,7 +125,7 @@ def health(curves: Mapping[str, np.ndarray], mode: str = LEAST_SQUARES) -> str:
     settled = np.flatnonzero(steps > SETTLING)[-LAST_ROWS:]
     real, fake = (torch.from_numpy(curves[name][known][settled]) for name in (keys.D_REAL, keys.D_FAKE))
     state = diagnose(real, fake, mode)
-    words = REMEDIES[state] if state else "the discriminator tells real from synthetic CTAs, but can still be fooled"
+    words = REMEDIES[state] if state else "the discriminator tells real from synthetic CTAs, and can still be fooled"
     epochs = f"the last {len(settled)} epochs" if len(settled) > 1 else "the last epoch"
     return f"{words[0].upper()}{words[1:]}. D_real {real.mean():.3f}, D_fake {fake.mean():.3f}, means of {epochs}."
 

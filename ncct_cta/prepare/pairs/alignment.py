@@ -140,7 +140,7 @@ def align(
     except RuntimeError as error:  # raised by ITK, for example because no sample of one image lies inside the other
         reason = str(error).strip().splitlines()[-1]
         raise InputError(
-            f"the registration failed ({reason}); expected NCCT and CTA of one patient's chest: check both scans"
+            f"the registration failed ({reason}); expected NCCT and CTA of one patient's chest: look at both"
         ) from error
     # Without the margin, which is never sampled and where the field drops to zero.
     field = _unfold(_vectors_on(field, isotropic_grid(ncct, field.GetSpacing()[0])))

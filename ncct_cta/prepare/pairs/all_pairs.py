@@ -177,7 +177,7 @@ def summary(outcome: Outcome, pairs: PairList, output: Path) -> str:
         f"quality: {output / REPORT_FILE}, {output / TABLE_FILE}",
     ]
     if flagged:
-        lines.append("to use a flagged pair that looks right, add --accept CASE")
+        lines.append("a flagged pair that looks right can be taken with --accept CASE")
     if outcome.failures:
         lines.append(f"failures: {output / FAILURES_FILE}")
     return "\n".join(lines)

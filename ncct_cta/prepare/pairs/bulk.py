@@ -219,7 +219,7 @@ def _fault_words(error: Exception) -> str:
 def _exit_reason(process: BaseProcess) -> str:
     code = process.exitcode or 0
     if code == -signal.SIGKILL:
-        return "its process was killed (SIGKILL), probably because memory ran out; run again with fewer --jobs"
+        return "its process was killed (SIGKILL), probably for want of memory; run again with fewer --jobs"
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
     return f"its process {how} and gave no reason; run again, and report it if it comes again"
 

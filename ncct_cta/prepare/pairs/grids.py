@@ -107,7 +107,7 @@ def common_box(ncct: sitk.Image, cta: sitk.Image, transform: sitk.Transform) -> 
     if min(common) < MIN_COMMON_MM:
         raise InputError(
             f"NCCT and CTA have {' x '.join(f'{mm:.0f}' for mm in common)} mm in common, expected {MIN_COMMON_MM:g} mm "
-            "or more along each axis; use two scans of the same part of the patient"
+            "or more along each axis; give two scans of the same part of the patient"
         )
     return box[0], box[1], box[2]
 

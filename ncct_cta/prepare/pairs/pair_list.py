@@ -168,7 +168,7 @@ def _pair(path: Path, row: Mapping[str, str], accept: Sequence[str]) -> Pair:
         raise InputError(f"{path}: the case {name!r} can't name files; expected letters, digits, dots, - and _")
     for column in (NCCT, CTA):
         if not row[column]:
-            raise InputError(f"{path}: case {name} has no {column}; give a series from keys.csv or a path")
+            raise InputError(f"{path}: case {name} has no {column}; give a series of keys.csv or a path")
     answer = row[ACCEPT].lower()
     if answer not in YES + NO:
         raise InputError(f"{path}: case {name}: accept is {row[ACCEPT]!r}, expected yes or no")
@@ -218,7 +218,7 @@ class ScanFinder:
         if self._keys is None or not re.fullmatch(r"s[0-9a-f]+", given):
             raise InputError(
                 f"{case} {kind}: what the list gives is neither a file or folder nor a series of {KEY_FILE} beside it; "
-                "correct the path (relative paths start at the list's folder)"
+                "correct the path (relative ones count from the list's folder)"
             )
         path, key = self._keys.source_of(given)
         return ScanSource(path, key, given)

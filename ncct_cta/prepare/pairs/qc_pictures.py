@@ -21,8 +21,8 @@ WORDS, SMALL_WORDS = 13, 11
 PLANES = {2: ("axial", "R", "A"), 1: ("coronal", "R", "S"), 0: ("sagittal", "A", "S")}
 OUTLINE = "#ffd400"
 CAPTION = (
-    "Checkerboard: alternating tiles of NCCT and CTA ({tile:g} mm), HU {low} to {high}; edges of lungs, ribs and heart "
-    "must continue across the borders of the tiles.\n"
+    "Checkerboard: tiles of NCCT and CTA in turn ({tile:g} mm), HU {low} to {high}; edges of lungs, ribs and heart "
+    "must run on over the tiles' borders.\n"
     "Outline: the NCCT's lungs on the CTA, HU {lung_low} to {lung_high}; it must follow the CTA's lungs. Before: as "
     "the scanner's coordinates have it."
 )

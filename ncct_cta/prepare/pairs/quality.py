@@ -57,16 +57,16 @@ class Limit:
 # dose don't flag good pairs.
 LIMITS = (
     Limit(f"{LUNG_DICE}_{AFTER}", 0.95, True, "the lungs' overlap (Dice)",
-          "the registration failed or the lung masks are wrong; check the picture"),
+          "the registration failed or the lung masks are wrong; look at the picture"),
     Limit(f"{SURFACE_P95}_{AFTER}", 10.0, False, "the distance of the lungs' surfaces in mm (95th percentile)",
           "a part of the lungs isn't aligned; look at the picture"),
     Limit(f"{MUTUAL_INFORMATION}_{AFTER}", 0.4, True, "the mutual information in nats",
-          "the scans have little in common; check that they are of the same patient"),
+          "the two show little of the same; check that they are of one patient"),
     Limit(FOLDED, 0.0, False, "the share of the body where the field folds",
-          "the deformation is physically impossible; prepare the case with --no-deformable"),
+          "the deformation is impossible; prepare the case with --no-deformable"),
     Limit(STRETCH, 0.3, False, "the field's stretch (SD of the log Jacobian determinant)",
-          "bodies don't deform that much; check that both scans are of the same patient"),
-    Limit(COVERED, 0.5, True, "the fraction of the NCCT's body that the CTA covers",
+          "bodies don't deform as much; check that the two are of one patient"),
+    Limit(COVERED, 0.5, True, "the share of the NCCT's body that the CTA covers",
           "the CTA shows another part of the patient; choose another one"),
 )  # fmt: skip
 # Registration can't distinguish a pair from the same two scans swapped, or from one scan given twice. Chests with

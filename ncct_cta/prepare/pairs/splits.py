@@ -20,7 +20,7 @@ def check_shares(shares: Sequence[float]) -> None:
     good = len(shares) == len(SPLITS) and min(shares) >= 0 and shares[0] > 0 and abs(sum(shares) - 1) < SUM_TOLERANCE
     if not good:
         raise InputError(
-            f"the split {' '.join(f'{share:g}' for share in shares)}: expected fractions for {', '.join(SPLITS)} that "
+            f"the split {' '.join(f'{share:g}' for share in shares)}: expected a share for {', '.join(SPLITS)} that "
             "add up to 1, the first above 0, for example 0.7 0.15 0.15"
         )
 

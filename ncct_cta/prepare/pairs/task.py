@@ -35,11 +35,13 @@ class PreparationSettings:
 
     def __post_init__(self) -> None:
         if self.keep_grid and self.spacing is not None:
-            raise InputError("both --keep-grid and --spacing are given; they exclude each other: give only one")
+            raise InputError(
+                "both --keep-grid and --spacing are given; the NCCT's own grid has its own spacing: give one"
+            )
         if self.spacing is not None and not all(0.1 <= mm <= 20 for mm in self.spacing):
             raise InputError(f"--spacing {' '.join(f'{mm:g}' for mm in self.spacing)}: expected 0.1 to 20 mm")
         if self.seed < 0:
-            raise InputError(f"--seed {self.seed}: expected 0 or more")
+            raise InputError(f"--seed {self.seed}: it must not be negative")
 
 
 @dataclass(frozen=True)

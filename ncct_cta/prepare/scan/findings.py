@@ -177,7 +177,7 @@ def _remarks(finding: Finding, grid: SeriesGrid | None = None) -> Iterator[str]:
     if finding.plane not in ("", AXIAL):
         yield f"{finding.plane} slices"
     if finding.blood is None:
-        yield "no lungs or heart found: contrast not measured"
+        yield "no lungs and heart found: contrast not measured"
     elif finding.tag is not None and finding.tag != finding.enhanced:
         said, seen = ("contrast", "none") if finding.tag else ("no contrast", "contrast")
         yield f"the header says {said}, the blood shows {seen} ({finding.blood:.0f} HU)"
@@ -209,7 +209,7 @@ def _of_file(path: Path, finding: Finding) -> Finding:
     finding = replace(finding, format="NIfTI" if nifti_suffix(path) else path.suffix[1:].upper())
     kind = _stem(path).rpartition("_")[2].lower()
     if kind in MASKS_AND_OUTPUTS:
-        return replace(finding, status=IGNORED, remark=f"not a CT by its name (_{kind})")
+        return replace(finding, status=IGNORED, remark=f"no CT by its name (_{kind})")
     try:
         volume = read_volume(path)
         finding = replace(finding, slices=volume.shape[2], spacing=volume.spacing, blood=blood_of(volume))

@@ -152,7 +152,7 @@ def _summary(proposals: Sequence[Proposal], unpaired: Sequence[str]) -> list[str
 
 
 def _files(output: Path, moved: Path | None) -> list[str]:
-    lines = [f"{output / SERIES_FILE}: all series, with what was found in them"]
+    lines = [f"{output / SERIES_FILE}: all series and what was found in them"]
     lines.append(
         f"{output / PAIRS_FILE}: the pairs, for you to edit" + (f"; yours is now {moved.name}" if moved else "")
     )

@@ -10,7 +10,7 @@ from itertools import product
 from .findings import AXIAL, OK, Finding
 
 CHOOSE = "choose"
-DOUBT = "one patient ID, several names or birth dates: check in keys.csv whether both scans are of the same person"
+DOUBT = "one patient ID, several names or birth dates: see in keys.csv whether both scans are of one person"
 
 
 @dataclass(frozen=True)
