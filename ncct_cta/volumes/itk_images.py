@@ -16,7 +16,7 @@ from .detached import META_SUFFIXES, NRRD_SUFFIXES, require_voxels_beside
 from .hu_check import require_hu
 from .itk_headers import DamagedImageError, held_bytes
 from .nifti import Volume, volume_from
-from .nifti_file import MIN_SLICES
+from .nifti_file import MIN_EDGE_VOXELS
 
 # By name: SimpleITK would try some twenty formats on what calls itself one of these.
 READERS = dict.fromkeys(NRRD_SUFFIXES, "NrrdImageIO") | dict.fromkeys(META_SUFFIXES, "MetaImageIO")
@@ -88,7 +88,7 @@ def read_itk(path: Path) -> Volume:
 
 def _require_one_volume(path: Path, reader: sitk.ImageFileReader) -> None:
     size, values = reader.GetSize(), reader.GetNumberOfComponents()
-    if len(size) != 3 or values != 1 or min(size) < MIN_SLICES:
+    if len(size) != 3 or values != 1 or min(size) < MIN_EDGE_VOXELS:
         raise InputError(
             f"{path}: the shape is {size} with {values} values per voxel, expected three axes and one value; give one "
             "CT volume per file"

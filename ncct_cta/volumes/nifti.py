@@ -15,7 +15,7 @@ from ..common.errors import InputError
 from ..common.hu import CT_MUST_REACH_HU
 from .affines import affine_mm, corners_apart, require_affine, warn_of_odd_geometry
 from .hu_check import require_hu
-from .nifti_file import GZIP_ERROR, MIN_SLICES, NiftiHeader, open_nifti, read_voxels
+from .nifti_file import GZIP_ERROR, MIN_EDGE_VOXELS, NiftiHeader, open_nifti, read_voxels
 
 SUFFIXES = (".nii.gz", ".nii", ".img.gz", ".img")  # the last two with their .hdr beside them
 # Names of files that say what they hold and not of whom.
@@ -92,7 +92,7 @@ def read_ct(path: str | Path) -> Volume:
 
     Raises:
         InputError: if the file is missing, damaged or not NIfTI, if it isn't a single 3-D channel of at least
-            ``MIN_SLICES`` slices, if voxels are NaN or infinite, or if the values can't be HU.
+            ``MIN_EDGE_VOXELS`` along each axis, if voxels are NaN or infinite, or if the values can't be HU.
     """
     volume = _read(Path(path))
     require_hu(volume.array, volume.path)
@@ -219,7 +219,7 @@ def _check_layout(path: Path, shape: tuple[int, ...], stored: np.dtype) -> None:
         raise InputError(f"{path}: the voxels are {kind}, expected one number each; give the CT in HU")
     if any(n != 1 for n in shape[3:]):
         raise InputError(f"{path}: the shape is {shape}, expected one channel (X, Y, Z); give one volume a file")
-    if len(shape) < 3 or min(shape[:3]) < MIN_SLICES:
+    if len(shape) < 3 or min(shape[:3]) < MIN_EDGE_VOXELS:
         raise InputError(
             f"{path}: the shape is {shape}, expected three axes (X, Y, Z), none of them empty; give the series"
         )

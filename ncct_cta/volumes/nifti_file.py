@@ -23,7 +23,7 @@ from nibabel.spatialimages import HeaderDataError
 from ..common.errors import InputError
 from ..common.hu import INT16_RANGE
 
-MIN_SLICES = 1  # one slice is synthesised like any other
+MIN_EDGE_VOXELS = 1  # one slice is synthesised like any other
 HEADER_BYTES = 540  # of NIfTI-2; NIfTI-1 has 348
 GZIP_ERROR = cast("type[Exception]", isal_zlib.error)  # isal declares it as an instance
 GZIP_MAGIC = b"\x1f\x8b"
