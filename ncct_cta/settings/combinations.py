@@ -28,9 +28,7 @@ def check_combinations(settings: Settings) -> list[str]:
             f"{list(data.patch_size)}, expected at least SSIM's {SSIM_WINDOW}; use larger patches or fewer scales"
         )
     if len(data.window) != 2 or not data.window[1] >= data.window[0] + NARROWEST_WINDOW:
-        problems.append(
-            f"data.window is {list(data.window)}, expected the lower and the upper end in HU, lower below upper"
-        )
+        problems.append(f"data.window is {list(data.window)}, expected [lower, upper] in HU, lower below upper")
     if data.spacing is not None and len(data.spacing) != 3:
         problems.append(f"data.spacing is {list(data.spacing)}, expected 3 values in mm, or null")
     if len(data.patch_size) != model.spatial_dims:

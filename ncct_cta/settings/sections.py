@@ -179,7 +179,7 @@ class Settings:
         for name, kind in kinds.items():
             values = sections.get(name) or {}
             if not isinstance(values, Mapping):
-                problems.append(f"section {name} is {shown(values)}, expected a mapping of settings (key: value)")
+                problems.append(f"section {name} is {shown(values)}, expected settings below it (key: value)")
                 continue
             built[name], found = kind.check(values)
             problems += found
