@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import pickle
 import zipfile
@@ -14,7 +15,8 @@ from torch import nn
 
 from ..common.errors import InputError
 from ..common.keys import EMA, NETWORK
-from .names import require_checkpoint
+from ..settings import section_types
+from .names import SETTINGS, require_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +44,21 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: holds a {type(checkpoint).__name__}, expected a checkpoint of this software or a state dict"
         )
+    _check_recorded(checkpoint.get(SETTINGS, {}), path)
     return dict(checkpoint)
+
+
+def _check_recorded(stored: Any, path: Path) -> None:
+    """Refuse what can't be settings: no sections, or texts and lists in themselves without an end."""
+    if not isinstance(stored, Mapping):
+        raise InputError(f"{path}: its settings are a {type(stored).__name__}, expected sections; take another one")
+    for name in section_types():
+        if not isinstance(stored.get(name, {}), Mapping):
+            raise InputError(f"{path}: its settings of {name} aren't names with values; take another one")
+    try:
+        json.dumps(stored, default=str, skipkeys=True)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: its settings are nested too deeply; take another one") from error
 
 
 def _check_archive(path: Path) -> None:

@@ -115,8 +115,6 @@ def _recorded(run: str, file: Path | None, content: Mapping[str, Any]) -> tuple[
     """What is recorded of the training, settings and preprocessing, and the folder or the checkpoint it stands in."""
     stored = content.get(SETTINGS, {})
     folder = Path(run) if run else file.parent if file and not stored else None
-    if not isinstance(stored, Mapping):
-        raise InputError(f"{file}: its settings are a {type(stored).__name__}, expected sections; take another one")
     _refuse_newer(stored, file)
     return (stored, file) if folder is None else (read_config(folder), folder)
 

@@ -166,3 +166,24 @@ def test_whatever_damaged_bytes_raise_is_named(tmp_path: Path, content: bytes) -
     (tmp_path / "a.pt").write_bytes(content)
     with pytest.raises(InputError, match="damaged"):
         load_checkpoint(tmp_path / "a.pt")
+
+
+def _endless() -> list:
+    content: list = []
+    content.append(content)
+    return content
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (5, "are a int, expected sections"),
+        ({"model": [1]}, "of model aren't names with values"),
+        ({"model": {"channels": _endless()}}, "nested too deeply"),
+        ({"my": _endless()}, "nested too deeply"),
+    ],
+)
+def test_settings_that_can_be_none_are_refused(settings: object, words: str, tmp_path: Path) -> None:
+    torch.save({"network": {"weight": torch.zeros(1)}, "settings": settings}, tmp_path / "a.pt")
+    with pytest.raises(InputError, match=words):
+        load_checkpoint(tmp_path / "a.pt")

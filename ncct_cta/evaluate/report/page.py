@@ -12,11 +12,13 @@ import matplotlib
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from monai.bundle import ConfigParser
 
 from ...common.files import write_text
 from ...common.hu import AIR_HU, ANGIO_WINDOW_HU, BONE_WINDOW_HU, LUNG_UPPER_HU, LUNG_WINDOW_HU, MEDIASTINAL_WINDOW_HU
 from ...common.panels import ERROR_RANGE_HU
+from ...runs.names import CONFIG
+from ...runs.record import read_record
+from ...settings import Settings
 from ..results import BASELINES, IDENTITY, Evaluation
 from . import plots
 from .packed_volumes import MARGIN_MM, PackedCase
@@ -129,9 +131,9 @@ def _curves(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
 
 def _adversarial_loss(run: Path) -> str:
     """The run's ``discriminator.mode``; least squares if its settings no longer exist."""
-    settings = run / "config.yaml"
-    content = ConfigParser.load_config_file(str(settings)) if settings.is_file() else {}
-    return str(content.get("discriminator", {}).get("mode", plots.LEAST_SQUARES))
+    if not (run / CONFIG).is_file():
+        return plots.LEAST_SQUARES
+    return Settings.parse(read_record(run)).discriminator.mode
 
 
 def _images(evaluation: Evaluation, shown: Sequence[ShownCase]) -> dict[str, Any]:

@@ -22,10 +22,11 @@ from ...common.names import shortened
 from ...common.panels import panel_figure
 from ...handlers.discriminator_health import BLIND_VALUE, LEAK_VALUE, REMEDIES, SETTLING, diagnose
 from ...metrics import Column
+from ...runs.files import METRICS
 from ..results import Evaluation
 from .tables import shown_name
 
-METRICS_FILE = "metrics.csv"
+COUNTS = {"epoch", "iteration"}  # what every row of a training's log is numbered by
 LEAST_SQUARES = "least_squares"
 SVG_STYLE: dict[Any, Any] = {  # matplotlib types the keys one by one
     "svg.fonttype": "none",
@@ -70,14 +71,23 @@ def distribution(evaluation: Evaluation, column: Column) -> str:
 
 
 def read_curves(run: Path) -> dict[str, np.ndarray]:
-    """The columns of a run's ``metrics.csv`` that hold figures; NaN where a row is empty; empty without the file."""
-    path = run / METRICS_FILE
+    """The columns of a run's ``metrics.csv`` that hold figures, NaN where there is none.
+
+    Returns:
+        by the column's name; empty without the file, or where it isn't a training's.
+    """
+    path = run / METRICS
     if not path.is_file():
         return {}
-    with open(path, newline="") as file:
-        rows = list(csv.DictReader(file))
-    columns = {name: np.array([_number(row[name]) for row in rows]) for name in (rows[0] if rows else ())}
-    return {name: values for name, values in columns.items() if not np.isnan(values).all()}
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, restkey="")
+            rows, names = list(reader), reader.fieldnames or ()
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return {}
+    columns = {name: np.array([_number(row[name]) for row in rows]) for name in names if name}
+    found = {name: values for name, values in columns.items() if not np.isnan(values).all()}
+    return found if found.keys() >= COUNTS else {}
 
 
 @rc_context(SVG_STYLE)
@@ -117,8 +127,10 @@ def health(curves: Mapping[str, np.ndarray], mode: str = LEAST_SQUARES) -> str:
     """
     if keys.D_REAL not in curves or keys.D_FAKE not in curves:
         return ""
-    known = ~np.isnan(curves[keys.D_REAL] + curves[keys.D_FAKE])
-    before = curves["iteration"][: int(np.argmax(known))]
+    known = ~np.isnan(curves[keys.D_REAL] + curves[keys.D_FAKE] + curves["iteration"])
+    if not known.any():
+        return ""
+    before = np.nan_to_num(curves["iteration"][: int(np.argmax(known))])
     steps = curves["iteration"][known] - (before[-1] if before.size else 0)
     if steps[-1] <= SETTLING:
         return f"The discriminator took part in {steps[-1]:.0f} steps: too few to judge it, since it starts blind."
@@ -180,7 +192,11 @@ def _finite(values: Sequence[object]) -> np.ndarray:
 
 
 def _number(text: str | None) -> float:
-    return float(text) if text else math.nan
+    try:
+        number = float(text or "nan")
+    except ValueError:
+        return math.nan
+    return number if math.isfinite(number) else math.nan
 
 
 def _svg(figure: Figure) -> str:

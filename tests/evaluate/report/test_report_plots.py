@@ -116,3 +116,25 @@ def test_a_strip_is_a_small_jpeg():
     image = content(strip(ncct, cta, cta, title="case", name="G", aspect=1.0))
     assert len(image) < 200_000
     assert Image.open(io.BytesIO(image)).format == "JPEG"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "epoch,iteration,loss\n1,2,abc\n",
+        "loss\n1\n",
+        "epoch,iteration,loss\n1,2,3,4,5\n1\n",
+        "epoch,iteration,loss\n1,inf,1e999\n",
+        "epoch,iteration,D_real,D_fake\n1,10,0.5,\n2,20,,0.5\n",
+        "epoch,iteration,D_real,D_fake\nx,x,,\n2,900,0.5,0.5\n",
+        "",
+        "\x00\xff",
+        "loss\n" + "9" * 200_000,
+    ],
+)
+def test_a_log_that_no_training_wrote_is_drawn_as_far_as_it_can_be(content: str, tmp_path) -> None:
+    (tmp_path / "metrics.csv").write_bytes(content.encode("latin-1"))
+    curves = read_curves(tmp_path)
+    health(curves)
+    if curves:
+        training_curves(curves)
