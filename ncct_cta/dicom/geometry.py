@@ -25,6 +25,7 @@ from .series import Series
 TILT_PIXELS = 0.25
 # More drift, as a fraction of the distance along the normal, is no tilt: gantries reach 30 degrees, this is 45.
 MAX_TILT = 1.0
+MOST_MARGIN = 16  # times the matrix that straightening adds: a long scan tilted by 45 degrees needs three
 LISTED = 5
 BLOCK_SLICES = 5  # fewer are no station
 
@@ -84,6 +85,7 @@ def grid_of(series: Series) -> SeriesGrid:
     positions = np.array([file.required("ImagePositionPatient", 3) for file in kept])
     shifts = (positions - positions[0]) @ axes[:2].T / pixel_mm
     _check_drift(series, float(np.ptp(shifts * pixel_mm, axis=0).max()), along[-1] - along[0])
+    _check_margins(series, float(np.ptp(shifts, axis=0).max()))
     is_tilted = bool((np.abs(shifts) > TILT_PIXELS).any())
     margins = np.ceil(np.column_stack([-shifts.min(axis=0), shifts.max(axis=0)])).astype(int) * is_tilted
     affine = np.eye(4)
@@ -162,4 +164,14 @@ def _check_drift(series: Series, drift_mm: float, length_mm: float) -> None:
         raise InputError(
             f"{series.label}: slices drift {drift_mm:.3g} mm within their planes over {length_mm:.3g} mm, expected a "
             "gantry tilt below 45 degrees; its ImagePositionPatient is wrong: export the series again"
+        )
+
+
+def _check_margins(series: Series, pixels: float) -> None:
+    """Pixels of a millionth of a millimetre would make a grid that fills the memory."""
+    most = MOST_MARGIN * max(series.first.number("Columns"), series.first.number("Rows"))
+    if not pixels <= most:
+        raise InputError(
+            f"{series.label}: slices drift {pixels:.3g} pixels within their planes, expected at most {most:.0f}; its "
+            "PixelSpacing is wrong: export the series again"
         )

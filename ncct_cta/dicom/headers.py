@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator, MutableSequence
@@ -14,8 +16,10 @@ import numpy as np
 from pydicom import Dataset, dcmread
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
+from pydicom.filereader import read_file_meta_info
 from pydicom.uid import (
     CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -46,6 +50,7 @@ KEPT_AS_THEY_STAND = (
 PLACES = {keyword: place for place, keyword in enumerate(TAGS)}
 UNCOMPRESSED = ("", ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
 SOFTWARE = "ncct-cta"  # the manufacturer in the series that ``derived`` writes
+MOST_DEFLATED_BYTES = 2**20  # a slice has a third of it
 PREAMBLE_BYTES = 128
 MAGIC = b"DICM"
 # Files older than DICOM part 10 have no preamble and start with an element of group 0008.
@@ -135,6 +140,7 @@ def read_header(path: Path) -> DicomFile | None:
         if start and not _starts_as_dicom(start):
             return None
         with quiet_pydicom():
+            _refuse_bomb(path, is_part_10=start[PREAMBLE_BYTES:] == MAGIC)
             tags = dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(TAGS))
             _drop_undecodable(tags)
             tags.decode()
@@ -152,8 +158,18 @@ def read_header(path: Path) -> DicomFile | None:
 
 
 def _start(path: Path) -> bytes:
+    if not path.is_file():
+        raise OSError(errno.EINVAL, "no regular file")  # a pipe may never end, nor begin
     with open(path, "rb") as file:
         return file.read(PREAMBLE_BYTES + len(MAGIC))
+
+
+def _refuse_bomb(path: Path, *, is_part_10: bool) -> None:
+    """Refuse a large deflated file: pydicom inflates all of it for its header, to up to a thousand times its size."""
+    if not is_part_10 or os.path.getsize(path) <= MOST_DEFLATED_BYTES:
+        return
+    if read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        raise DamagedFileError
 
 
 def _starts_as_dicom(start: bytes) -> bool:

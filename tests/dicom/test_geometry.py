@@ -178,3 +178,13 @@ def test_axes_that_the_header_rounds_stand_at_right_angles(tmp_path: Path) -> No
     write_series(tmp_path, ImageOrientationPatient=[0.9998, 0.0175, 0, -0.0174, 0.9998, 0.0002])
     axes = grid_of(choose_series(tmp_path)).affine[:3, :3] / SPACING
     np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-12)
+
+
+def test_pixels_of_next_to_no_size_fill_no_memory(tmp_path: Path) -> None:
+    def drift(z: int, dataset: Dataset) -> None:
+        dataset.PixelSpacing = ["1e-7", "1e-7"]
+        dataset.ImagePositionPatient = [0, z, z * 2.5]
+
+    write_series(tmp_path, edit=drift)
+    with pytest.raises(InputError, match=r"drift 5e\+07 pixels within their planes, expected at most 320; its Pixel"):
+        grid_of(choose_series(tmp_path))

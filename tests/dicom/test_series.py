@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable
@@ -10,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dicom_phantom import chest_hu, one_series, write_series
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.uid import (
     BasicTextSRStorage,
     CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
     EnhancedCTImageStorage,
     PositronEmissionTomographyImageStorage,
     RTStructureSetStorage,
@@ -23,7 +25,7 @@ from pydicom.uid import (
 
 from ncct_cta.common.errors import InputError
 from ncct_cta.dicom import series as series_module
-from ncct_cta.dicom.headers import DicomFile
+from ncct_cta.dicom.headers import DicomFile, is_dicom
 from ncct_cta.dicom.pixels import read_series
 from ncct_cta.dicom.series import choose_series, find_series
 from ncct_cta.dicom.sorting import part_images
@@ -347,3 +349,23 @@ def test_an_unforeseen_fault_is_its_series_own(tmp_path: Path, monkeypatch: pyte
     assert len(inventory.volumes) == 1
     (bad,) = inventory.ignored
     assert bad.ignored.startswith("a fault of this software (KeyError in test_series.py, line ")
+
+
+def test_a_file_that_inflates_to_a_thousand_times_its_size_is_not_inflated(tmp_path: Path, monkeypatch) -> None:
+    path = write_series(tmp_path)[0]
+    dataset = dcmread(path)
+    dataset.add_new(0x00091001, "OB", bytes(2**21))
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    dataset.save_as(path)
+    assert find_series(tmp_path).damaged == ()
+    monkeypatch.setattr("ncct_cta.dicom.headers.MOST_DEFLATED_BYTES", 1000)
+    assert find_series(tmp_path).damaged == (path,)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path: Path) -> None:
+    write_series(tmp_path)
+    os.mkfifo(tmp_path / "IM_pipe")
+    inventory = find_series(tmp_path)
+    assert len(inventory.volumes) == len(inventory.damaged) == 1
+    assert not is_dicom(tmp_path / "IM_pipe")
