@@ -22,7 +22,7 @@ from ...common.names import shortened
 from ...common.panels import panel_figure
 from ...handlers.discriminator_health import BLIND_VALUE, LEAK_VALUE, REMEDIES, SETTLING, diagnose
 from ...metrics import Column
-from ...runs.files import METRICS
+from ...runs.names import METRICS
 from ..results import Evaluation
 from .tables import shown_name
 
