@@ -33,6 +33,8 @@ def _problem(name: str) -> str:
         return "it isn't UTF-8 text"
     if name in ("", ".", "..") or "/" in name or "\\" in name:
         return "leave out slashes"
+    if name[1:2] == ":":
+        return "leave out the colon, which names a drive on Windows"
     if CONTROL.search(name):
         return "leave out control characters"
     if size > LONGEST_NAME_BYTES:

@@ -41,6 +41,8 @@ def read_datalist(path: Path, required: Iterable[str]) -> dict[str, list[Case]]:
 def _read_json(path: Path) -> Any:
     name = shown_path(path)
     try:
+        if path.exists() and not path.is_file():  # a device or a pipe never ends
+            raise InputError(f"{name}: not a regular file, expected a datalist; check the path")
         text = path.read_bytes().decode("utf-8-sig")
         return json.loads(text, object_pairs_hook=_each_once)
     except FileNotFoundError as error:

@@ -368,3 +368,9 @@ def test_inputs_with_one_output_name_are_refused(tmp_path: Path) -> None:
 def test_other_files_are_refused_as_input(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"expected a NIfTI file \(\.nii or \.nii\.gz\), a folder"):
         read_inputs(_fill(tmp_path, "scan.dcm") / "scan.dcm")
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this system has no such device")
+def test_a_device_is_no_case_list() -> None:
+    with pytest.raises(InputError, match="/dev/zero: not a regular file, expected a datalist"):
+        read_case_list("/dev/zero")
