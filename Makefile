@@ -19,7 +19,8 @@ slow:
 docs:
 	mkdocs build --strict
 
-# The table at the end of docs/settings.md, as the code has it now.
+# The table at the end of docs/settings.md and the options in inference.yaml, as the code has them now.
 settings:
 	{ sed '/^| setting |/,$$d' docs/settings.md; python -m ncct_cta.settings; } > docs/settings.md.new
 	mv docs/settings.md.new docs/settings.md
+	python -m ncct_cta.infer.options_yaml

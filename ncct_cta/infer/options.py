@@ -107,7 +107,7 @@ def add_options(parser: argparse.ArgumentParser, options: type[RunningOptions], 
         of: what every help text begins with, in a command that has other options beside them.
     """
     headings: dict[str, Any] = {"": parser}
-    for field in _own_first(options):
+    for field in own_first(options):
         heading = field.metadata["group"]
         if heading not in headings:
             headings[heading] = parser.add_argument_group(heading)
@@ -130,7 +130,7 @@ def parse_options(options: type[OptionsT], arguments: argparse.Namespace) -> Opt
     return options.parse({field.name: getattr(arguments, field.name) for field in dataclasses.fields(options)})
 
 
-def _own_first(options: type[RunningOptions]) -> Iterator[dataclasses.Field]:
+def own_first(options: type[RunningOptions]) -> Iterator[dataclasses.Field]:
     """The fields of a class, then those that it inherits."""
     fields = dataclasses.fields(options)
     yield from (field for field in fields if field.name in options.__annotations__)

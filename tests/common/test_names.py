@@ -11,7 +11,9 @@ def test_a_name_may_hold_any_letters(name: str) -> None:
     require_file_name(name, "case")
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "C:evil", "a/b", "a\\b", "a\0b", "a\nb", "\x1b[2J", "\ud800", "é" * 150])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "C:evil", "a/b", "a\\b", "a\0b", "a\nb", "\x1b[2J", "\ud800", "é" * 150]
+)
 def test_a_name_that_no_file_can_have_is_refused_in_a_short_line_that_prints(name: str) -> None:
     with pytest.raises(InputError, match=r"^list\.json: the case") as refused:
         require_file_name(name, "list.json: the case")

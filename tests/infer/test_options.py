@@ -7,7 +7,6 @@ import dataclasses
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,15 +16,8 @@ from ncct_cta.common.errors import InputError
 from ncct_cta.evaluate.command import build_parser as evaluate_parser
 from ncct_cta.infer.command import build_parser as infer_parser
 from ncct_cta.infer.options import InferenceOptions, RunningOptions, flag_of, parse_options
+from ncct_cta.infer.options_yaml import spelled, with_options
 from ncct_cta.settings.places import bundle_config
-
-
-def spelled(options: type[RunningOptions], of: str = "") -> Iterator[str]:
-    """Each option as a line of YAML, with its default and its meaning."""
-    for field in dataclasses.fields(options):
-        plain = list(field.default) if isinstance(field.default, tuple) else field.default
-        default = '""' if plain == "" else yaml.safe_dump(plain, default_flow_style=True).removesuffix("...\n").strip()
-        yield f"{field.name}: {default} # {of}{field.metadata['meaning']}"
 
 
 @pytest.mark.parametrize(
@@ -43,6 +35,12 @@ def test_inference_yaml_gives_every_option_and_no_other() -> None:
     content = yaml.safe_load(Path(bundle_config("inference.yaml")).read_text())
     given = {name: value for name, value in content["options"].items() if name != "_target_"}
     assert given == {field.name: f"@{field.name}" for field in dataclasses.fields(InferenceOptions)}
+
+
+def test_inference_yaml_is_what_make_settings_writes() -> None:
+    text = Path(bundle_config("inference.yaml")).read_text()
+    assert with_options(text) == text
+    assert with_options(text.replace("overwrite: false # ", "overwrites: true # ")) == text
 
 
 def test_evaluate_yaml_gives_every_option_of_a_run_and_no_other() -> None:
