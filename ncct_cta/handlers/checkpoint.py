@@ -137,16 +137,21 @@ class CheckpointHandler:
                 require_finite(checkpoint.get(name, {}), self.folder / LAST)
             try:
                 load_progress(item, checkpoint[name])
-            except (KeyError, RuntimeError, ValueError) as error:
-                reason = str(error).splitlines()[0]
+            except Exception as error:  # whatever a stranger's or a damaged entry makes PyTorch raise
+                reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
                 raise InputError(
                     f"{self.folder / LAST}: {name} doesn't fit the settings ({reason}); resume with the run's own "
                     "settings, or start a new one from its weights with train.pretrained_G and train.pretrained_G2"
                 ) from error
-        engine.state.epoch = self.saved_epoch = checkpoint[PROGRESS]["epoch"]
-        engine.state.iteration = checkpoint[PROGRESS]["iteration"]
-        self.best_val_loss = checkpoint[BEST_VAL_LOSS]
-        set_random_state(checkpoint[RANDOM])
+        try:
+            engine.state.epoch = self.saved_epoch = int(checkpoint[PROGRESS]["epoch"])
+            engine.state.iteration = int(checkpoint[PROGRESS]["iteration"])
+            self.best_val_loss = float(checkpoint[BEST_VAL_LOSS])
+            set_random_state(checkpoint[RANDOM])
+        except Exception as error:
+            raise InputError(
+                f"{self.folder / LAST}: doesn't say where the run was ({type(error).__name__}); take another checkpoint"
+            ) from error
 
 
 def load_progress(item: Any, state: Mapping[str, Any]) -> None:

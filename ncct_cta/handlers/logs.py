@@ -105,6 +105,7 @@ class ProgressBarHandler:
 
     def __init__(self, every: int = 10) -> None:
         self.every = every
+        self.bar = tqdm(disable=True)  # a run may end before it starts
 
     def attach(self, engine: Workflow) -> None:
         """Show the bar from start to end."""

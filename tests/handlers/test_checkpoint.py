@@ -228,3 +228,20 @@ def test_a_full_disk_is_named_and_leaves_the_checkpoint_before_it(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert sorted(path.name for path in tmp_path.iterdir()) == [BEST, LAST]
     assert (tmp_path / LAST).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("entry", "odd"),
+    [
+        ("optimizer", []),
+        ("optimizer", {"state": 3}),
+        (PROGRESS, None),
+        (PROGRESS, {"epoch": "x"}),
+        (RANDOM, {"torch": 1}),
+    ],
+)
+def test_an_odd_entry_is_one_line_when_a_run_is_resumed(tmp_path, entry, odd):
+    run(tmp_path, [3.0])
+    torch.save(load(tmp_path / LAST) | {entry: odd}, tmp_path / LAST)
+    with pytest.raises(InputError, match=r"doesn't fit the settings|doesn't say where the run was"):
+        run(tmp_path, [3.0, 2.0], resume_from=tmp_path / LAST)

@@ -158,3 +158,16 @@ def test_a_row_that_a_kill_cut_within_its_epoch_is_no_row(tmp_path):
         file.write("1")  # of 12
     run(tmp_path, epochs=2, start=1)
     assert [row["epoch"] for row in read(tmp_path)] == ["1", "2"]
+
+
+def test_a_run_that_ends_before_it_starts_ends_with_its_own_error() -> None:
+    """The disk may be full when another handler writes its first file."""
+    trainer = make_trainer(tiny_cascade(), [tiny_batch()])
+
+    @trainer.on(Events.STARTED)
+    def fail() -> None:
+        raise InputError("the disk is full")
+
+    ProgressBarHandler().attach(trainer)
+    with pytest.raises(InputError, match="the disk is full"):
+        trainer.run()
