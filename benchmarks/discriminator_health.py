@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from ncct_cta.common import keys
-from ncct_cta.engines import AdversarialSynthesisTrainer, NetworkUpdate
+from ncct_cta.engines import Adversary, NetworkUpdate
 from ncct_cta.handlers import discriminator_health
 from ncct_cta.losses.aligned import Aligned
 from ncct_cta.phantom.cohort import write_cohort
@@ -46,24 +46,24 @@ class LeakingUpdate(NetworkUpdate):
         return {keys.GNORM_D: norm}
 
 
-class LeakingTrainer(AdversarialSynthesisTrainer):
+class LeakingAdversary(Adversary):
     """The fault: the generator's loss leaves its gradient in D, and D's next step takes it along."""
 
-    def __init__(self, *, discriminator_update: NetworkUpdate, **arguments: Any) -> None:
-        update = discriminator_update
+    def __init__(self, network: nn.Module, update: NetworkUpdate, *arguments: Any, **options: Any) -> None:
         leaking = LeakingUpdate(update.optimizer, update.lr_scheduler, grad_clip=update.max_norm)
-        super().__init__(discriminator_update=leaking, **arguments)
+        super().__init__(network, leaking, *arguments, **options)
 
-    def _judge(self, aligned: Aligned) -> dict[str, torch.Tensor]:
-        with patch("ncct_cta.engines.adversarial.frozen", nullcontext):
-            return super()._judge(aligned)
+    def judge(self, aligned: Aligned) -> dict[str, torch.Tensor]:
+        """Judge with a D that isn't frozen."""
+        with patch("ncct_cta.engines.adversary.frozen", nullcontext):
+            return super().judge(aligned)
 
 
 @contextmanager
-def trainer_class(kind: str) -> Iterator[None]:
-    """Let the wiring build the trainer of this kind."""
-    replacement = {"isolated": AdversarialSynthesisTrainer, "leaking": LeakingTrainer}[kind]
-    with patch("ncct_cta.train.builders.AdversarialSynthesisTrainer", replacement):
+def adversary_class(kind: str) -> Iterator[None]:
+    """Let the wiring build the adversary of this kind."""
+    replacement = {"isolated": Adversary, "leaking": LeakingAdversary}[kind]
+    with patch("ncct_cta.train.builders.Adversary", replacement):
         yield
 
 
@@ -90,7 +90,7 @@ def run(kind: str, folder: Path, options: argparse.Namespace) -> tuple[dict[str,
     words = [str(word) for name, value in settings.items() for word in (f"--{name}", value)]
     preset = folder / "preset.yaml"
     preset.write_text("model: {channels: [16, 32, 64], num_res_units: 1}\ndiscriminator: {enabled: true}\n")
-    with trainer_class(kind):
+    with adversary_class(kind):
         train([str(preset), *words])
     with open(folder / kind / "metrics.csv", newline="") as file:
         last = list(csv.DictReader(file))[-1]

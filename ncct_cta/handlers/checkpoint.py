@@ -133,10 +133,12 @@ class CheckpointHandler:
             InputError: if the checkpoint is of a run with other networks, or its weights aren't finite.
         """
         for name, item in self.to_save.items():
-            if isinstance(item, nn.Module):
-                require_finite(checkpoint.get(name, {}), self.folder / LAST)
             try:
+                if isinstance(item, nn.Module):
+                    require_finite(checkpoint[name], self.folder / LAST)
                 load_progress(item, checkpoint[name])
+            except InputError:
+                raise
             except Exception as error:  # whatever a stranger's or a damaged entry makes PyTorch raise
                 reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
                 raise InputError(

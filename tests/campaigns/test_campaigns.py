@@ -33,7 +33,8 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="every case runs in a
 
 @pytest.mark.slow
 def test_a_short_campaign_finds_nothing() -> None:
-    words = ["--cases", "40", "--kills", "4", "--disks", "4", "--seed", str(SEED)]
+    # Kills are for the night: when they strike depends on how busy the machine is, and CI must not.
+    words = ["--cases", "40", "--kills", "0", "--disks", "4", "--seed", str(SEED)]
     done = subprocess.run(
         [sys.executable, "-m", "tests.campaigns", *words],
         cwd=CHECKOUT, capture_output=True, text=True, timeout=600,

@@ -234,6 +234,7 @@ def test_a_full_disk_is_named_and_leaves_the_checkpoint_before_it(tmp_path):
     ("entry", "odd"),
     [
         ("optimizer", []),
+        ("network", [1]),
         ("optimizer", {"state": 3}),
         (PROGRESS, None),
         (PROGRESS, {"epoch": "x"}),
