@@ -287,7 +287,7 @@ def train_error(
         where = ["--data::datalist", datalist, "--train::output_dir", output]
         line = error_of(train, ["g_small", *tiny_settings, *where, *words], capsys)
         assert not [name for name in files_in(output) if name != "train.log"]
-        assert not list(tmp_path.glob("data/.ncct_cta_cache/.building-*"))
+        assert not list(tmp_path.glob("data/.ncct_cta_cache/.tmp-*"))
         return line
 
     return run

@@ -14,15 +14,13 @@ import json
 import logging
 import os
 import shutil
-import time
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from ..common.errors import InputError, reason_of
-from ..common.files import to_disk
+from ..common.files import remove_leftovers, temporary_beside, to_disk
 from .cases import Case
 from .digests import FileDigests
 from .stored_case import MANIFEST, DamagedCase, StoredCase, open_stored, write_stored
@@ -31,7 +29,6 @@ logger = logging.getLogger(__name__)
 
 # Increase this when the meaning of the stored arrays changes, so that older folders are rebuilt.
 STORE_VERSION = 3
-STALE_SECONDS = 24 * 3600
 DIGESTS = "digests.json"
 
 
@@ -87,9 +84,9 @@ class VolumeStore:
         images, affine = self.prepare(case)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            remove_stale(self.folder)
+            remove_leftovers(self.folder)
             # Not mkdtemp: its permissions would keep other users of a shared cache out.
-            beside = self.folder / f".building-{uuid.uuid4().hex}"
+            beside = temporary_beside(target)
             beside.mkdir()
         except OSError as error:
             raise InputError(
@@ -131,13 +128,3 @@ def _mend(target: Path, beside: Path) -> None:
             shutil.rmtree(place)
         os.replace(path, place)
     to_disk(target)
-
-
-def remove_stale(folder: Path) -> None:
-    """Remove folders left half-built by a killed process, once they are too old to belong to a running one."""
-    for leftover in folder.glob(".building-*"):
-        try:
-            if time.time() - leftover.stat().st_mtime > STALE_SECONDS:
-                shutil.rmtree(leftover, ignore_errors=True)
-        except FileNotFoundError:  # another process removed it first
-            continue

@@ -11,16 +11,16 @@ import pickle
 import resource
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ncct_cta.common.errors import InputError
+from ncct_cta.common.files import remove_leftovers, temporary_beside
 from ncct_cta.data import store as store_module
 from ncct_cta.data.cases import Case
-from ncct_cta.data.store import STALE_SECONDS, VolumeStore, remove_stale
+from ncct_cta.data.store import VolumeStore
 from ncct_cta.data.stored_case import MANIFEST, MOST_OPEN, StoredCase, _mapped
 
 SHAPE = (6, 5, 4)
@@ -139,7 +139,7 @@ def test_two_processes_that_build_at_once_both_get_the_case(tmp_path, case):
     assert all(np.array_equal(first[key], second[key]) for key in first)
     store = VolumeStore(tmp_path / "cache", CountingPreparation(), {})
     assert len(folders(store)) == 1
-    assert folders(store, ".building-*") == []
+    assert folders(store, ".tmp-*") == []
 
 
 def build_and_die(store: VolumeStore, case: Case) -> None:
@@ -160,22 +160,21 @@ def test_what_a_killed_builder_leaves_is_never_read(tmp_path, case):
     store = VolumeStore(tmp_path / "cache", prepare, {})
     build_and_die(store, case)
     assert folders(store) == []
-    assert len(folders(store, ".building-*")) == 1  # the kill did hit in the middle
+    assert len(folders(store, ".tmp-*")) == 1  # the kill did hit in the middle
     stored = store.open(case)
     assert prepare.calls == 1
     assert stored.images.keys() == {"ncct", "lung"}
 
 
-def test_stale_leftovers_are_removed_and_fresh_ones_kept(tmp_path, case):
+def test_what_a_killed_builder_leaves_goes_with_the_next_build(tmp_path, case):
     store = VolumeStore(tmp_path / "cache", CountingPreparation(), {})
     build_and_die(store, case)
-    (leftover,) = folders(store, ".building-*")
-    remove_stale(store.folder)
-    assert leftover.exists()  # another process may still be at it
-    long_ago = time.time() - STALE_SECONDS - 60
-    os.utime(leftover, (long_ago, long_ago))
+    (leftover,) = folders(store, ".tmp-*")
+    in_the_making = temporary_beside(leftover)
+    in_the_making.mkdir()
+    remove_leftovers.cache_clear()  # as in a new process
     store.open(case)
-    assert not leftover.exists()
+    assert folders(store, ".tmp-*") == [in_the_making]  # of a process that lives
 
 
 def test_an_unwritable_cache_folder_is_named(tmp_path, case):
@@ -333,7 +332,7 @@ def test_all_is_on_the_disk_before_it_gets_its_name(tmp_path, case, monkeypatch)
     at = done.index("renamed")
     assert {"ncct.npy", "lung.npy"} < set(done[:at])
     assert done[at - 2] == MANIFEST
-    assert done[at - 1].startswith(".building-")
+    assert done[at - 1].startswith(".tmp-")
     assert done[at + 1 :] == ["cache"]
 
 
