@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
+from torch.utils.data import DataLoader
 
 from ..common.errors import InputError, one_line_errors
 from ..common.folders import locked_folder, writable_folder
@@ -67,6 +68,7 @@ class TrainingRun:
         self.trainer = trainer
         self.cascade = cascade
         self.checkpoints = next(h for h in settings["handlers"] if isinstance(h, CheckpointHandler))
+        self.loader = settings["dataloader"]
         self.folder = Path(self.settings.train.output_dir)
 
     @one_line_errors()
@@ -91,6 +93,7 @@ class TrainingRun:
                 write_record(self.folder, self.settings, wiring)
             logger.info("training in %s, after epoch %d", self.folder, self.trainer.state.epoch)
             idist.barrier()
+            closing.callback(_end_workers, self.loader)
             closing.enter_context(threads_keep_quiet(OSError))
             closing.enter_context(one_line_interrupts(self._how_to_go_on))
             self.trainer.run()
@@ -128,6 +131,18 @@ class TrainingRun:
             self.folder.rename(moved)
             logger.warning("%s held an earlier run, which is now in %s", self.folder, moved)
         writable_folder(self.folder, REMEDY)
+
+
+def _end_workers(loader: DataLoader) -> None:
+    """End the processes that load data.
+
+    PyTorch ends persistent workers when their iterator is collected, which may be much later, within any other code,
+    and then takes 5 seconds for each: a queue's thread that is collected first doesn't pass on that they should end.
+    """
+    iterator: Any = loader._iterator  # PyTorch has no public name for it
+    if iterator is not None:
+        iterator._shutdown_workers()
+        loader._iterator = None
 
 
 def require_fitting(settings: Settings) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
 import torch
 
+import ncct_cta.train.workflow  # noqa: F401, MONAI's loggers keep the stderr of their first import
 from ncct_cta.runs.names import LAST
 from ncct_cta.train.command import main
 
@@ -53,7 +55,9 @@ def test_it_says_from_which_epoch_it_goes_on(
     assert "Traceback" not in said
     assert "terminating" not in said  # Ignite's two lines
     assert not [path.name for path in (tmp_path / "run").rglob(".*") if path.name != ".lock"]
+    assert not active_children()
     main([*words, "--resume"])
+    assert not active_children()
     assert torch.load(last, weights_only=True)["trainer"]["epoch"] == 3
 
 
