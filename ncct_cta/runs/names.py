@@ -31,6 +31,18 @@ def require_checkpoint(path: str | Path) -> None:
         raise InputError(f"{path}: there is no such checkpoint; check the path")
 
 
+def require_model(path: str | Path) -> None:
+    """Refuse a packed model that isn't there.
+
+    Raises:
+        InputError: if there is no such file, or it is a folder.
+    """
+    if os.path.isdir(path):
+        raise InputError(f"{path} is a folder, expected a packed model; a run's folder is given by --run")
+    if not os.path.isfile(path):
+        raise InputError(f"{path}: there is no such packed model; check the path")
+
+
 def checkpoint_of(run: str, checkpoint: str = "") -> Path | None:
     """Return the checkpoint to use: the one given, or else the run's best, or its last; None where neither is given.
 

@@ -1,17 +1,18 @@
-"""A trained model, rebuilt in Python from the settings in a run's folder or in a checkpoint; nothing is evaluated."""
+"""A trained model, rebuilt in Python from a run's folder, a checkpoint or a packed model; nothing is evaluated."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from monai.transforms import Compose
 from torch import nn
 
 from ..common.errors import InputError
+from ..common.files import sha256_of
 from ..common.precision import check_amp, resolve_device
 from ..inferers.builders import build_inferer
 from ..networks.architectures import ARCHITECTURES, is_own_class
@@ -19,22 +20,22 @@ from ..networks.builders import build_cascade, build_generator, build_refine_net
 from ..settings import ModelConfig, RefineConfig, Settings, settings_of
 from ..settings.declaration import Section, in_one_line
 from .checkpoints import load_checkpoint, load_weights, network_weights
+from .model_archive import read_archive
 from .names import SETTINGS, checkpoint_of
 from .record import read_config
 from .recorded_preprocessing import has_own_preprocessing, recorded_preprocessing
-
-HASH_BLOCK_BYTES = 2**20
 
 
 class TrainedModel:
     """The cascade with its trained weights and the inferer that fits it.
 
-    Pass ``run``, ``checkpoint`` or both; with neither, the default network with random weights is built, for shape
-    checks.
+    Pass ``run``, ``checkpoint`` or both, or ``archive``; with none, the default network with random weights is built,
+    for shape checks.
 
     Args:
         run: a run's folder: settings from its ``config.yaml``, the averaged weights of ``checkpoint_best.pt``.
         checkpoint: a checkpoint; without ``run``, its own settings or the ``config.yaml`` next to it are used.
+        archive: a packed model (``model_archive``), which comes with all that it needs.
         device: ``auto``, or PyTorch's name of a device.
         amp: mixed precision: off, bf16 or fp16; empty: as trained.
         batch_size: slices or patches per forward pass; 0: as trained.
@@ -53,20 +54,16 @@ class TrainedModel:
         self,
         run: str = "",
         checkpoint: str = "",
+        archive: str = "",
         *,
         device: str = "auto",
         amp: str = "",
         batch_size: int = 0,
         trust: bool = False,
     ) -> None:
-        self.untrained = not run and not checkpoint
-        self.checkpoint = file = checkpoint_of(run, checkpoint)
-        content = load_checkpoint(file) if file else {}
-        recorded, source = _recorded(run, file, content)
-        self.settings = _parsed(recorded, source)
-        self.preprocessing: Compose | None = None
-        if has_own_preprocessing(recorded):
-            self.preprocessing = recorded_preprocessing(recorded, self.settings.data, source, trust=trust)
+        self.untrained = not (run or checkpoint or archive)
+        given = _unpacked(archive) if archive else _loaded(run, checkpoint, trust=trust)
+        self.checkpoint, self.settings, self.preprocessing = given.file, given.settings, given.preprocessing
         train = self.settings.train
         train = dataclasses.replace(
             train, device=device, amp=amp or train.amp, batch_size=batch_size or train.batch_size
@@ -74,26 +71,49 @@ class TrainedModel:
         self.settings = dataclasses.replace(self.settings, train=train)
         self.device = resolve_device(train.device)
         check_amp(train.amp, self.device)
-        require_trusted(self.settings, run or checkpoint, trust=trust)
+        require_trusted(self.settings, run or checkpoint or archive, trust=trust)
         generator = build_generator(self.settings.model)
         refine_net = build_refine_net(self.settings.model, self.settings.refine)
         self.network: nn.Module = build_synthesizer(generator, refine_net, self.settings.refine)
         self.cascade: nn.Module = build_cascade(generator, refine_net, self.settings.refine, self.device)
         self.inferer = build_inferer(self.settings.data, generator, train)
-        if file:
-            load_weights(self.cascade, network_weights(content, file), file)
+        if given.file:
+            load_weights(self.cascade, given.weights, given.file)
         self.cascade.to(self.device).eval()
 
     @property
     def identity(self) -> str:
-        """The checkpoint's file name and SHA-256, as printed by ``sha256sum``."""
+        """The name and SHA-256 of the checkpoint's or the packed model's file, as printed by ``sha256sum``."""
         if self.checkpoint is None:
             return "untrained"
-        digest = hashlib.sha256()
-        with open(self.checkpoint, "rb") as file:
-            while block := file.read(HASH_BLOCK_BYTES):
-                digest.update(block)
-        return f"{self.checkpoint.name} sha256:{digest.hexdigest()}"
+        return f"{self.checkpoint.name} sha256:{sha256_of(self.checkpoint)}"
+
+
+class _Given(NamedTuple):
+    """What a trained model is built from; ``file`` is what its weights come from."""
+
+    file: Path | None
+    settings: Settings
+    preprocessing: Compose | None
+    weights: Mapping[str, torch.Tensor]
+
+
+def _loaded(run: str, checkpoint: str, *, trust: bool) -> _Given:
+    """From a run's folder, a checkpoint or both."""
+    file = checkpoint_of(run, checkpoint)
+    content = load_checkpoint(file) if file else {}
+    recorded, source = _recorded(run, file, content)
+    settings = _parsed(recorded, source)
+    preprocessing = None
+    if has_own_preprocessing(recorded):
+        preprocessing = recorded_preprocessing(recorded, settings.data, source, trust=trust)
+    return _Given(file, settings, preprocessing, network_weights(content, file) if file else {})
+
+
+def _unpacked(archive: str) -> _Given:
+    """From a packed model, whose preprocessing is the shipped one."""
+    packed = read_archive(archive)
+    return _Given(Path(archive), packed.settings, None, packed.weights)
 
 
 def require_trusted(settings: Settings, source: str, *, trust: bool) -> None:

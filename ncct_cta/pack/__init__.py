@@ -1,0 +1,5 @@
+"""Packing: a trained model as one file with its card, and its command."""
+
+from .command import main
+
+__all__ = ["main"]

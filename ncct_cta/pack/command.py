@@ -1,0 +1,68 @@
+"""``python -m ncct_cta.pack``: pack a trained model into one file that can be given away.
+
+The file holds the averaged weights, the settings, and a card: what the model was trained on in your words, its scores
+in an evaluation, what it can't do, and its licence. Nothing in it is code, and no path, case or patient is named in it,
+unless your own words do. ``ncct-cta infer --model FILE`` checks it and gives the same images as --run RUN, bit for bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+
+from ..common.command_line import command_parser, require_path
+from ..common.errors import InputError, one_line_errors
+from ..runs.names import checkpoint_of, require_checkpoint
+
+EPILOG = """\
+for example
+  %(prog)s runs/g --output g.zip --scores evaluation --training "120 pairs of one hospital, 2019 to 2023, two scanners"
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = command_parser("pack", __doc__, epilog=EPILOG, allow_abbrev=False)
+    add = parser.add_argument
+    add("run", metavar="RUN", help="the run's folder")
+    add("--output", required=True, metavar="FILE", help="the file to write, named .zip")
+    add("--checkpoint", default="", metavar="FILE", help="of the run (default: its best)")
+    add("--scores", default="", metavar="DIR", help="the folder of an evaluation of this run, for the card")
+    add("--method", default="", metavar="NAME",
+        help="what that evaluation calls it (default: as the run's folder, or its only trained method)")  # fmt: skip
+    add(
+        "--training",
+        default="",
+        metavar="TEXT",
+        help="the training data in your words: whose, how many, which scanners",
+    )
+    add("--licence", default="", metavar="TEXT", help="what others may do with the model")
+    add("--overwrite", action="store_true", help="replace a file that is there")
+    return parser
+
+
+@one_line_errors()
+def main(argv: Sequence[str] | None = None) -> None:
+    """Pack, and print the file's SHA-256."""
+    options = build_parser().parse_args(argv)
+    require_path(options.run, "run folder")
+    require_checkpoint(checkpoint_of(options.run, options.checkpoint) or "")
+    if not options.output.endswith(".zip"):
+        raise InputError(f"{options.output}: expected a file's name that ends in .zip")
+    if os.path.exists(options.output) and not options.overwrite:
+        raise InputError(f"{options.output}: is there already; --overwrite replaces it, or choose another --output")
+    if options.scores:
+        require_path(options.scores)
+    from .packing import pack  # PyTorch and MONAI: what is wrong by now is said by now
+
+    digest = pack(
+        options.run,
+        options.output,
+        checkpoint=options.checkpoint,
+        scores=options.scores,
+        method=options.method,
+        training=options.training,
+        licence=options.licence,
+    )
+    print(f"{digest}  {options.output}")
