@@ -58,6 +58,19 @@ ANSWERED_AT_ONCE = {
     ),
     "no run": (["infer", "--input", ".", "--output", "out", "--run", "nowhere"], 2, "there is no such run folder"),
     "no weights": (["infer", "--input", ".", "--output", "out", "--checkpoint", "nowhere"], 2, "no such checkpoint"),
+    "no packed model": (["infer", "--input", ".", "--output", "o", "--model", "nowhere"], 2, "no such packed model"),
+    "two models' checkpoint": (
+        ["infer", "--input", ".", "--output", "o", "--run", ".", "/", "--checkpoint", __file__],
+        2,
+        "it isn't clear whose it is",
+    ),
+    "one prediction's spread": (
+        ["infer", "--input", ".", "--output", "o", "--checkpoint", __file__, "--uncertainty", "--tta", "1"],
+        2,
+        "which can't disagree",
+    ),
+    "no run to pack": (["pack", "nowhere", "--output", "m.zip"], 2, "there is no such run folder"),
+    "packed as what": (["pack", ".", "--output", "m.tar", "--checkpoint", __file__], 2, "ends in .zip"),
     "too few cases": (["demo", "--cases", "1"], 2, "expected 3 or more cases"),
 }
 

@@ -19,6 +19,7 @@ from ..common.files import sha256_of, written_whole
 from ..common.keys import CASE
 from ..common.tracing import describe, stage
 from ..data.cases import Case
+from ..inferers.estimate import SD
 from ..inferers.volume import REFINED, VolumeInferer
 from ..volumes.nifti import Volume
 from ..volumes.nifti_write import write_like
@@ -31,7 +32,10 @@ logger = logging.getLogger(__name__)
 
 OUTPUT_SUFFIX = "_syncta.nii.gz"
 DICOM_SUFFIX = "_syncta_dicom"
+SD_SUFFIX = "_sd.nii.gz"
 STAGE_SUFFIXES = {"coarse": "_coarse.nii.gz", "intermediate": "_intermediate.nii.gz", REFINED: OUTPUT_SUFFIX}
+SUFFIXES = {SD: SD_SUFFIX, **STAGE_SUFFIXES}
+SD_NOTE = "SD of synthetic CTAs in HU"
 PATH, FAILURE, SKIPPED = "path", "failure", "skipped"
 
 
@@ -44,7 +48,7 @@ class InferenceEngine(SupervisedEvaluator):
     Args:
         device: where the network lies.
         cases: what to synthesise.
-        network: the cascade.
+        network: the cascade, or an ensemble of some.
         inferer: how the cascade covers a volume.
         model: what the records say of the network.
         output_dir: folder for ``{case}_syncta.nii.gz``.
@@ -53,6 +57,8 @@ class InferenceEngine(SupervisedEvaluator):
             shipped one.
         overwrite: replace files that are there; otherwise a case is skipped that was made from the same input, weights
             and settings, and fails where files are there that weren't.
+        uncertainty: also write how far the predictions disagree, ``{case}_sd`` in HU; needs several (an ensemble, or an
+            inferer with movements).
         save_intermediates: also write G's prediction and G2's input, ``{case}_coarse`` and ``{case}_intermediate``.
         write_dicom: writes the CTA of a DICOM series as DICOM too; called with the case, the HU and the output folder,
             ``{case}_syncta_dicom``.
@@ -74,6 +80,7 @@ class InferenceEngine(SupervisedEvaluator):
         preprocessing: Compose | None = None,
         overwrite: bool = False,
         save_intermediates: bool = False,
+        uncertainty: bool = False,
         write_dicom: Callable[[Case, np.ndarray, Path], None] | None = None,
         handlers: Sequence | None = None,
     ) -> None:
@@ -93,7 +100,7 @@ class InferenceEngine(SupervisedEvaluator):
         self.preprocessing = preprocessing
         self.overwrite = overwrite
         # The synthetic CTA comes last: as long as it is missing, the case isn't done.
-        self.stages = tuple(STAGE_SUFFIXES) if save_intermediates else (REFINED,)
+        self.stages = (SD,) * uncertainty + (tuple(STAGE_SUFFIXES) if save_intermediates else (REFINED,))
         self.write_dicom = write_dicom
         self.outputs: list[dict[str, Any]] = []
 
@@ -107,7 +114,7 @@ class InferenceEngine(SupervisedEvaluator):
         super().run(global_epoch)
 
     def _iteration(self, engine: Any, case: Case) -> dict[str, Any]:  # type: ignore[override]
-        paths = {name: self.output_dir / f"{case.name}{STAGE_SUFFIXES[name]}" for name in self.stages}
+        paths = {name: self.output_dir / f"{case.name}{SUFFIXES[name]}" for name in self.stages}
         output: dict[str, Any] = {CASE: case.name, PATH: paths[REFINED], FAILURE: None, SKIPPED: False}
         try:
             if self._already_done(case, paths.values()):
@@ -177,7 +184,7 @@ class InferenceEngine(SupervisedEvaluator):
         with ExitStack() as renamed_last_to_first:
             for name in (REFINED, *(name for name in images if name != REFINED)):
                 temporary = renamed_last_to_first.enter_context(written_whole(paths[name], ".nii.gz"))
-                write_like(images[name], volume, temporary)
+                write_like(images[name], volume, temporary, **({"description": SD_NOTE} if name == SD else {}))
                 digests[paths[name].name] = sha256_of(temporary)
             # The record before the files that it stands for: without them it is no harm, they without it would be.
             record = renamed_last_to_first.enter_context(written_whole(self._record(case)))

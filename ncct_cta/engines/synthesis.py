@@ -15,6 +15,7 @@ from torch import nn
 from tqdm import tqdm
 
 from ..common.hu import to_int16_hu
+from ..inferers.estimate import SD
 from ..inferers.region import MARGIN, body_box, cut, paste, widened
 from ..inferers.volume import REFINED, VolumeInferer
 from ..transforms import preprocess_ncct
@@ -50,12 +51,12 @@ def synthesise_stages(
 
     Args:
         volume: the NCCT in HU, in any orientation.
-        network: the cascade.
+        network: the cascade, or an ensemble of some.
         inferer: how the cascade covers a volume.
         spacing: voxel size in mm that the network was trained on; None: the scan's own.
         preprocessing: a run's own list, which decides instead of ``spacing`` what the network sees; None: the shipped
             one.
-        stages: names of the ``Stages`` to return.
+        stages: names of the ``Stages`` to return; ``SD``: how far several predictions disagree, a standard deviation.
 
     Returns:
         int16 HU, the shape of ``volume``, for each of ``stages``.
@@ -114,8 +115,8 @@ def _on_another_grid(
     back = SpatialResample(mode="bilinear", padding_mode="border")
     images = {}
     for name, hu in made.items():
-        change = MetaTensor((hu - seen_hu)[None], affine=coarse.affine)
-        synthetic_hu = ncct_hu.float()
+        change = MetaTensor(_change(name, hu, seen_hu)[None], affine=coarse.affine)
+        synthetic_hu = _start(name, ncct_hu.float())
         change_of_body = back(change, dst_affine=body.affine, spatial_size=body.shape[1:])[0]
         paste(cut(synthetic_hu, box) + torch.as_tensor(change_of_body), box, synthetic_hu)
         images[name] = to_int16_hu(synthetic_hu.numpy())
@@ -142,5 +143,21 @@ def _by_changes_on(
     everywhere = MetaTensor(torch.ones_like(seen_hu)[None], affine=seen.affine)
     within = SpatialResample(mode="nearest", padding_mode="zeros")(everywhere, **place)[0].numpy()
     back = SpatialResample(mode="bilinear", padding_mode="border")
-    changes = {name: back(MetaTensor((hu - seen_hu)[None], affine=seen.affine), **place) for name, hu in made.items()}
-    return {name: to_int16_hu(ncct_hu.numpy() + within * change[0].numpy()) for name, change in changes.items()}
+    changes = {
+        name: back(MetaTensor(_change(name, hu, seen_hu)[None], affine=seen.affine), **place)
+        for name, hu in made.items()
+    }
+    return {
+        name: to_int16_hu(_start(name, ncct_hu).numpy() + within * change[0].numpy())
+        for name, change in changes.items()
+    }
+
+
+def _change(name: str, hu: torch.Tensor, seen_hu: torch.Tensor) -> torch.Tensor:
+    """What is brought back to the scan's grid: a stage's change; a standard deviation is none and comes as it is."""
+    return hu if name == SD else hu - seen_hu
+
+
+def _start(name: str, ncct_hu: torch.Tensor) -> torch.Tensor:
+    """What that is added to."""
+    return torch.zeros_like(ncct_hu) if name == SD else ncct_hu

@@ -15,6 +15,7 @@ from ..engines.inference import FAILURE, OUTPUT_SUFFIX
 from ..infer.options import RunningOptions
 from ..infer.running import engine_of, trained_model
 from ..metrics import HURemap
+from ..runs.model_source import ModelSource
 from ..runs.names import BEST, CONFIG, LAST
 from ..settings.sections import Settings
 from ..volumes.nifti import read_ct, require_same_grid
@@ -51,7 +52,7 @@ def predict(
     precision = options.amp  # another than the run's gives other voxels
     outdated = _outdated(cases, files, trained, provenance, failures, precision=precision)
     if outdated:
-        model = trained_model(str(source.path), "", options)
+        model = trained_model(ModelSource(run=str(source.path)), options)
         bar = tqdm(outdated, desc=f"synthesise with {source.name}", unit="case", leave=False)
         engine = engine_of(model, bar, folder, overwrite=True)
         if model.untrained:

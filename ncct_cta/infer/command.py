@@ -5,7 +5,10 @@ without .nii, .nii.gz and a trailing _ncct, or its folder's where the name is nc
 a DICOM series, whose case is a pseudonym; --dicom also writes it as a derived DICOM series, {case}_syncta_dicom.
 
 {case}_syncta.json beside it says what it was made from: what is there already is kept if that is the same, and else
-named in a line. The result is synthetic and not for diagnosis.
+named in a line. The result is synthetic and not for diagnosis. Thrombus, dissection and plaque can't be expected in it.
+
+Of several models (--run A B) the mean is written; with --uncertainty, {case}_sd.nii.gz beside it says how far they
+disagree, or how far a single model's predictions of the scan moved a little do (--tta).
 """
 
 from __future__ import annotations
@@ -15,8 +18,8 @@ import logging
 from collections.abc import Sequence
 
 from ..common.command_line import command_parser, require_path
-from ..common.errors import InputError, one_line_errors
-from ..runs.names import checkpoint_of, require_checkpoint
+from ..common.errors import one_line_errors
+from .models import model_sources
 from .options import InferenceOptions, add_options, parse_options
 
 
@@ -31,10 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Synthesise."""
     options = parse_options(InferenceOptions, build_parser().parse_args(argv))
-    checkpoint = checkpoint_of(options.run_dir, options.checkpoint)
-    if checkpoint is None:
-        raise InputError("neither --run nor --checkpoint is given; say which trained model to use")
-    require_checkpoint(checkpoint)
+    model_sources(options)
     require_path(options.input)
     from . import running  # PyTorch and MONAI take seconds, which a usage error or --help needn't wait for
 

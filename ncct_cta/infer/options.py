@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -16,6 +16,8 @@ from ..dicom.pseudonyms import KEY_FILE
 from ..settings.declaration import Section
 
 DICOM = "DICOM input"
+TTA = 8
+MODELS = ("run_dir", "checkpoint", "model_file")
 
 
 def option(
@@ -46,6 +48,9 @@ def option(
     return dataclasses.field(default=default, metadata={**limits, **shown})
 
 
+OptionsT = TypeVar("OptionsT", bound="RunningOptions")
+
+
 @dataclass(frozen=True)
 class RunningOptions(Section):
     """How a trained network runs: what ``infer`` and ``evaluate --run`` share."""
@@ -69,13 +74,30 @@ class InferenceOptions(RunningOptions):
         "./input", "a NIfTI file, a folder of them, a case list (datalist.json) or a DICOM folder", required=True
     )
     output: str = option("./output", "the folder to write to", metavar="DIR", required=True)
-    run_dir: str = option("", "a run's folder: its settings and its best averaged weights", flag="--run", metavar="DIR")
-    checkpoint: str = option("", "a checkpoint, with a run's folder or alone", metavar="FILE")
+    run_dir: tuple[str, ...] = option(
+        (),
+        "a run's folder: its settings and its best averaged weights; several: their mean",
+        flag="--run",
+        metavar="DIR",
+    )
+    checkpoint: tuple[str, ...] = option(
+        (), "a checkpoint, with a run's folder or alone; several: their mean", metavar="FILE"
+    )
+    model_file: tuple[str, ...] = option(
+        (), "a packed model, which is checked first; several: their mean", flag="--model", metavar="FILE"
+    )
     split: str = option("", "split of a case list or of a folder's; empty: testing, or all")
     overwrite: bool = option(False, "replace files that are there")
     save_intermediates: bool = option(
         False, "also write G's prediction and G2's input: {case}_coarse.nii.gz and {case}_intermediate.nii.gz"
     )
+    tta: int = option(
+        0,
+        f"predictions of the scan moved a little, averaged; 0: {TTA} for --uncertainty of one model",
+        metavar="N",
+        low=0,
+    )
+    uncertainty: bool = option(False, "also write how far several predictions disagree, in HU: {case}_sd.nii.gz")
     debug: bool = option(False, "log shapes, ranges, timings and memory of every stage")
     dicom: bool = option(False, "also write a derived series: {case}_syncta_dicom", group=DICOM)
     series: tuple[str, ...] = option(
@@ -89,8 +111,24 @@ class InferenceOptions(RunningOptions):
         group=DICOM,
     )
 
+    @classmethod
+    def check(cls: type[OptionsT], values: Mapping[str, Any]) -> tuple[OptionsT, list[str]]:
+        """As a section does; one model needn't be a list, as YAML and MONAI's command line give it."""
+        return super().check({key: _listed(value) if key in MODELS else value for key, value in values.items()})
 
-OptionsT = TypeVar("OptionsT", bound=RunningOptions)
+    @property
+    def predictions_per_model(self) -> int:
+        """How many a model makes of a scan: with the movements of test-time augmentation several."""
+        alone = len([*self.run_dir, *self.checkpoint, *self.model_file]) - bool(self.run_dir and self.checkpoint) == 1
+        return max(self.tta or (TTA if self.uncertainty and alone else 1), 1)
+
+
+def _listed(value: Any) -> Any:
+    """One name as a list of it, none as an empty list; names are texts, even if YAML takes one for a number."""
+    names = [value] if isinstance(value, str | int) and value is not False else value
+    if names in (None, [""], ["None"]):
+        return []
+    return [str(name) if type(name) is int else name for name in names] if isinstance(names, list | tuple) else names
 
 
 def flag_of(field: dataclasses.Field) -> str:
@@ -115,7 +153,7 @@ def add_options(parser: argparse.ArgumentParser, options: type[RunningOptions], 
         headings[heading].add_argument(
             flag_of(field),
             dest=field.name,
-            default=field.default,
+            default=list(field.default) if isinstance(field.default, tuple) else field.default,
             help=of + field.metadata["meaning"] + ("" if field.metadata["required"] else default),
             **_taking(field),
         )
@@ -143,4 +181,4 @@ def _taking(field: dataclasses.Field) -> dict[str, Any]:
         return {"action": "store_true"}
     metavar = field.metadata["metavar"] or flag_of(field).strip("-").upper()
     taking = {"metavar": metavar, "required": field.metadata["required"]}
-    return taking | {"nargs": "+"} if isinstance(field.default, tuple) else taking
+    return taking | {"nargs": "+", "action": "extend"} if isinstance(field.default, tuple) else taking

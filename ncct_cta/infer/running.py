@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,10 +17,14 @@ from ..dicom.pseudonyms import KEY_FILE
 from ..engines import InferenceEngine
 from ..engines.inference import FAILURE, SKIPPED
 from ..engines.output_record import Model
+from ..inferers.movements import movements
+from ..runs.ensemble import TrainedEnsemble
+from ..runs.model_source import ModelSource
 from ..runs.trained_model import TrainedModel
 from ..transforms import preprocessing_digest
 from .dicom_cases import DerivedSeriesWriter
 from .input_cases import InputCases
+from .models import model_sources
 from .options import InferenceOptions, RunningOptions
 
 logger = logging.getLogger(__name__)
@@ -35,17 +40,31 @@ def checked_options(**values: Any) -> InferenceOptions:
 
 
 @one_line_errors()
-def load_model(options: InferenceOptions) -> TrainedModel:
-    """The model that the options name, see ``TrainedModel``; it is the first of an inference to log anything."""
+def load_model(options: InferenceOptions) -> TrainedModel | TrainedEnsemble:
+    """The model or the ensemble that the options name; it is the first of an inference to log anything.
+
+    Without a name it is the default network with random weights, for shape checks.
+    """
     if options.debug:
         logging.getLogger("ncct_cta").setLevel(logging.DEBUG)
-    return trained_model(options.run_dir, options.checkpoint, options)
+    named = options.run_dir or options.checkpoint or options.model_file
+    sources = model_sources(options) if named else [ModelSource()]
+    members = [trained_model(source, options) for source in sources]
+    model = members[0] if len(members) == 1 else TrainedEnsemble(members)
+    model.inferer.movements = movements(options.predictions_per_model)
+    return model
 
 
-def trained_model(run: str, checkpoint: str, options: RunningOptions) -> TrainedModel:
-    """A run's or a checkpoint's model that runs as the options say."""
+def trained_model(source: ModelSource, options: RunningOptions) -> TrainedModel:
+    """A trained model that runs as the options say."""
     return TrainedModel(
-        run, checkpoint, device=options.device_name, amp=options.amp, batch_size=options.batch_size, trust=options.trust
+        source.run,
+        source.checkpoint,
+        source.archive,
+        device=options.device_name,
+        amp=options.amp,
+        batch_size=options.batch_size,
+        trust=options.trust,
     )
 
 
@@ -65,7 +84,9 @@ def input_cases(options: InferenceOptions) -> InputCases:
     return InputCases(options.input, options.split, series=options.series, key_file=key_file)
 
 
-def build_engine(options: InferenceOptions, model: TrainedModel, cases: Iterable[Case]) -> InferenceEngine:
+def build_engine(
+    options: InferenceOptions, model: TrainedModel | TrainedEnsemble, cases: Iterable[Case]
+) -> InferenceEngine:
     """The engine that the options describe."""
     return engine_of(
         model,
@@ -73,11 +94,14 @@ def build_engine(options: InferenceOptions, model: TrainedModel, cases: Iterable
         options.output,
         overwrite=options.overwrite,
         save_intermediates=options.save_intermediates,
+        uncertainty=options.uncertainty,
         write_dicom=DerivedSeriesWriter(model.identity) if options.dicom else None,
     )
 
 
-def engine_of(model: TrainedModel, cases: Iterable[Case], output_dir: str | Path, **choices: Any) -> InferenceEngine:
+def engine_of(
+    model: TrainedModel | TrainedEnsemble, cases: Iterable[Case], output_dir: str | Path, **choices: Any
+) -> InferenceEngine:
     """The engine that synthesises cases with a trained model; ``choices`` are those of ``InferenceEngine``."""
     return InferenceEngine(
         device=model.device,
@@ -92,20 +116,31 @@ def engine_of(model: TrainedModel, cases: Iterable[Case], output_dir: str | Path
     )
 
 
-def recorded_model(model: TrainedModel) -> Model:
-    """What the records of the outputs say of a model: its weights, and the settings that change a prediction."""
-    checkpoint, _, digest = model.identity.rpartition(" sha256:")
+def recorded_model(model: TrainedModel | TrainedEnsemble) -> Model:
+    """What the records of the outputs say of a model: its weights, and all that changes a prediction."""
+    name, _, digest = model.identity.rpartition(" sha256:")
+    members = model.members if isinstance(model, TrainedEnsemble) else [model]
+    settings = _recorded_settings(members[0])
+    if len(members) > 1:
+        settings["ensemble"] = [{"model": each.identity, **_recorded_settings(each)} for each in members]
+    if len(model.inferer.movements) > 1:
+        settings["moved"] = [dataclasses.asdict(movement) for movement in model.inferer.movements]
+    return Model(name, digest, settings)
+
+
+def _recorded_settings(model: TrainedModel) -> dict[str, Any]:
+    """The settings that change a prediction of one network."""
     sections = model.settings.as_plain()
     window, spacing = (sections["data"][name] for name in ("window", "spacing"))
     inferer = {name: getattr(model.inferer, name) for name in ("patch_size", "windowed", "overlap", "amp")}
     parts: dict[str, Any] = {"model": sections["model"], "refine": {key: sections["refine"][key] for key in REFINE_NET}}
     if model.preprocessing is not None:
         parts["preprocessing"] = preprocessing_digest(model.preprocessing)
-    return Model(checkpoint, digest, {"window_hu": window, "spacing_mm": spacing, **inferer, **parts})
+    return {"window_hu": window, "spacing_mm": spacing, **inferer, **parts}
 
 
 @one_line_errors()
-def run_inference(engine: InferenceEngine, model: TrainedModel) -> None:
+def run_inference(engine: InferenceEngine, model: TrainedModel | TrainedEnsemble) -> None:
     """Run the engine over all cases and report the result.
 
     Args:

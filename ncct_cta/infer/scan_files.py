@@ -63,7 +63,7 @@ def _cases_of_folder(folder: Path) -> list[Case]:
     found = nifti_files(folder) or files_of_cases(folder)
     if not found:
         raise InputError(f"{folder}: holds no NIfTI file, expected .nii or .nii.gz; {FROM_DICOM}")
-    paths = [path for path in found if not NO_INPUT.fullmatch(path.name)]
+    paths = [path for path in found if not NO_INPUT.fullmatch(path.name) and not _is_spread(path)]
     if not paths:
         raise InputError(
             f"{folder}: none of its {len(found)} NIfTI files is an NCCT, expected .nii or .nii.gz files other "
@@ -76,6 +76,12 @@ def _cases_of_folder(folder: Path) -> list[Case]:
         Case(name if folders[name] == 1 else f"{path.parent.name}_{name}", path)
         for name, path in zip(names, paths, strict=True)
     ]
+
+
+def _is_spread(path: Path) -> bool:
+    """Whether a file is what ``--uncertainty`` writes beside a synthetic CTA; elsewhere ``_sd`` may be a dose."""
+    case = path.name.removesuffix("_sd.nii.gz")
+    return case != path.name and path.with_name(f"{case}_syncta.nii.gz").is_file()
 
 
 def files_of_cases(folder: Path) -> list[Path]:

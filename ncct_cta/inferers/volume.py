@@ -15,6 +15,9 @@ from torch import nn
 from ..common.hu import AIR_HU, HUWindow, to_int16_hu
 from ..common.precision import autocast
 from ..networks import Stages, intermediate_image
+from ..networks.ensemble import members_of
+from .estimate import SD, Estimate, averaged
+from .movements import STILL, Movement
 from .region import Box, body_box, cut, paste, widened
 
 REFINED = "refined"  # the stage that is the synthetic CTA
@@ -31,11 +34,12 @@ class SynthesisedSlices(NamedTuple):
 
     span: slice
     ncct: torch.Tensor
-    stages: Stages
+    stages: Estimate
 
     def change(self, stage: str) -> torch.Tensor:
-        """What a stage adds to the input, in the volume's layout: (X, Y, n) in units of [-1, 1]."""
-        change = getattr(self.stages, stage) - self.ncct
+        """What a stage adds to the input, or ``SD``, in the volume's layout: (X, Y, n) in units of [-1, 1]."""
+        image = getattr(self.stages, stage)
+        change = image if stage == SD else image - self.ncct
         return change[:, 0].permute(1, 2, 0) if change.ndim == 4 else change[0, 0]
 
 
@@ -54,6 +58,7 @@ class VolumeInferer(Inferer):
         amp: mixed precision: off, bf16 or fp16.
         windowed: cover slices too by windows: for a network with instance norm, whose result depends on all that it
             sees, so that it must see as much as in training.
+        movements: of what a network sees; of several, as of an ensemble's networks, the changes are averaged.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class VolumeInferer(Inferer):
         overlap: float = 0.25,
         amp: str = "off",
         windowed: bool = False,
+        movements: Sequence[Movement] = (STILL,),
     ) -> None:
         super().__init__()
         self.window = window
@@ -75,6 +81,7 @@ class VolumeInferer(Inferer):
         self.overlap = overlap
         self.amp = amp
         self.windowed = windowed or len(self.patch_size) == 3
+        self.movements = tuple(movements)
 
     def __call__(  # type: ignore[override]
         self, inputs: torch.Tensor, network: nn.Module, *args: Any, **kwargs: Any
@@ -103,9 +110,9 @@ class VolumeInferer(Inferer):
 
         Args:
             ncct_hu: (X, Y, Z) in HU, any type, RAS+ orientation.
-            network: the cascade, on the device to use.
-            images: of each stage wanted, by its name in ``Stages``, the volume to write in HU: (X, Y, Z), float32, or
-                int16, which is rounded to.
+            network: the cascade, on the device to use, or an ``Ensemble`` of some.
+            images: of each stage wanted, by its name in ``Stages``, or ``SD`` where there are several predictions, the
+                volume to write in HU: (X, Y, Z), float32, or int16, which is rounded to.
 
         Yields:
             each batch once it is written.
@@ -113,7 +120,8 @@ class VolumeInferer(Inferer):
         for slices in self._slices(ncct_hu, network):
             own_hu = ncct_hu[..., slices.span].float()
             for stage, image in images.items():
-                hu = self.window.apply_change(own_hu, slices.change(stage))
+                onto = torch.zeros(()) if stage == SD else own_hu
+                hu = self.window.apply_change(onto, slices.change(stage))
                 image[..., slices.span] = (
                     torch.from_numpy(to_int16_hu(hu.numpy())) if image.dtype == torch.int16 else hu
                 )
@@ -129,26 +137,47 @@ class VolumeInferer(Inferer):
         air = float(self.window.normalise(torch.tensor(float(AIR_HU))))
         if len(self.patch_size) == 3:
             ncct = self.window.normalise(ncct_hu.float())[None, None]
-            made = self._slide(cut(ncct, seen, air), network, device)
+            made = self._made(cut(ncct, seen, air), network, device)
             yield SynthesisedSlices(slice(0, ncct.shape[-1]), ncct, _pasted(made, seen, ncct))
             return
         in_plane, along = seen[:2], seen[2]
         with _batches_on_cores(self.batch_size) if device.type == "cpu" else nullcontext(_whole_batches) as apply:
             for span in _spans(ncct_hu.shape[-1], along, self.batch_size):
                 ncct = self.window.normalise(ncct_hu[..., span].permute(2, 0, 1)[:, None].float().contiguous())
-                slices: Stages | None = None
+                slices: Stages | Estimate | None = None
                 if along.start <= span.start < along.stop:
                     slices = apply(partial(self._run, network=network), cut(ncct, in_plane, air).to(device))
                 yield SynthesisedSlices(span, ncct, _pasted(slices, in_plane, ncct))
 
     @torch.inference_mode()
-    def _run(self, ncct: torch.Tensor, network: nn.Module) -> Stages:
+    def _run(self, ncct: torch.Tensor, network: nn.Module) -> Stages | Estimate:
+        made = self._made(ncct, network, ncct.device)
+        return type(made)(*(image.float().cpu() for image in made))
+
+    def _made(self, ncct: torch.Tensor, network: nn.Module, device: torch.device) -> Stages | Estimate:
+        """What one network makes of slices or a volume as they are; or the mean of several networks or movements."""
+        ways = [(member, movement) for member in members_of(network) for movement in self.movements]
+        if len(ways) == 1:
+            return self._once(ncct, ways[0][0], device)
+        return averaged(ncct, (self._moved(ncct, member, movement, device) for member, movement in ways))
+
+    def _moved(
+        self, ncct: torch.Tensor, network: nn.Module, movement: Movement, device: torch.device
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The coarse and the refined image by the changes that the network makes of the moved one.
+
+        Only changes are interpolated back: the image itself stays as sharp as it is.
+        """
+        seen = movement.moved(ncct)
+        made = self._once(seen, network, device)
+        coarse, refined = (ncct + movement.undone(image.float() - seen) for image in (made.coarse, made.refined))
+        return coarse, refined
+
+    def _once(self, ncct: torch.Tensor, network: nn.Module, device: torch.device) -> Stages:
         if self.windowed:
-            stages = self._slide(ncct, network, ncct.device)
-        else:
-            with autocast(ncct.device, self.amp):
-                stages = network(ncct)
-        return Stages(*(image.float().cpu() for image in stages))
+            return self._slide(ncct, network, device)
+        with autocast(ncct.device, self.amp):
+            return Stages(*network(ncct))
 
     def _slide(self, ncct: torch.Tensor, network: nn.Module, device: torch.device) -> Stages:
         """Windows of the patch's size over slices or a volume, which stay on their device; the network runs on its."""
@@ -177,23 +206,25 @@ def _spans(depth: int, along: slice, most: int) -> Iterator[slice]:
             yield slice(first, min(first + most, stop))
 
 
-def _pasted(made: Stages | None, box: Box, ncct: torch.Tensor) -> Stages:
+def _pasted(made: Stages | Estimate | None, box: Box, ncct: torch.Tensor) -> Estimate:
     """The stages of all of ``ncct``: what was made of a box of it, and around it the stages of an unchanged image."""
-    stages = Stages(ncct.clone(), intermediate_image(ncct, ncct), ncct.clone())
+    # Where there is one prediction nobody asks for how far several disagree: zeros that take no memory.
+    sd = torch.zeros_like(ncct) if isinstance(made, Estimate) else ncct.new_zeros(()).expand_as(ncct)
+    stages = Estimate(ncct.clone(), intermediate_image(ncct, ncct), ncct.clone(), sd)
     for part, image in zip(made or (), stages, strict=False):
         paste(part, box, image)
     return stages
 
 
-Run = Callable[[torch.Tensor], Stages]
+Run = Callable[[torch.Tensor], Stages | Estimate]
 
 
-def _whole_batches(run: Run, ncct: torch.Tensor) -> Stages:
+def _whole_batches(run: Run, ncct: torch.Tensor) -> Stages | Estimate:
     return run(ncct)
 
 
 @contextmanager
-def _batches_on_cores(batch_size: int) -> Iterator[Callable[[Run, torch.Tensor], Stages]]:
+def _batches_on_cores(batch_size: int) -> Iterator[Callable[[Run, torch.Tensor], Stages | Estimate]]:
     """Run the slices of a batch side by side on a CPU, each on its own core, instead of each layer on all cores.
 
     The cores needn't synchronise after every layer, and a slice's activations fit into their caches: on two cores
@@ -204,9 +235,9 @@ def _batches_on_cores(batch_size: int) -> Iterator[Callable[[Run, torch.Tensor],
     # PyTorch stores the number of threads per layer for each calling thread.
     with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads // workers,)) as pool:
 
-        def apply(run: Run, ncct: torch.Tensor) -> Stages:
+        def apply(run: Run, ncct: torch.Tensor) -> Stages | Estimate:
             parts = list(pool.map(run, ncct.split(1)))
-            return Stages(*(torch.cat(images) for images in zip(*parts, strict=True)))
+            return type(parts[0])(*(torch.cat(images) for images in zip(*parts, strict=True)))
 
         try:
             yield apply

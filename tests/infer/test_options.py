@@ -64,7 +64,7 @@ def test_the_help_names_every_option_with_its_meaning(
 def test_words_become_values() -> None:
     words = ["--input", "2024", "--output", "out", "--run", "007", "--batch-size", "3", "--series", "a", "b", "--dicom"]
     options = parse_options(InferenceOptions, infer_parser().parse_args(words))
-    assert (options.input, options.run_dir, options.batch_size) == ("2024", "007", 3)
+    assert (options.input, options.run_dir, options.batch_size) == ("2024", ("007",), 3)
     assert (options.series, options.dicom, options.overwrite) == (("a", "b"), True, False)
 
 
@@ -88,7 +88,7 @@ def test_a_value_that_does_not_fit_is_named_as_the_command_line_spells_it(
 
 def test_yaml_may_read_off_and_whole_numbers_as_something_else() -> None:
     options = InferenceOptions.parse(amp=False, run_dir=2024)  # YAML's off; a folder that is named after a year
-    assert (options.amp, options.run_dir) == ("off", "2024")
+    assert (options.amp, options.run_dir) == ("off", ("2024",))
 
 
 def test_help_needs_no_heavy_library() -> None:
