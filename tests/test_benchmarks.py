@@ -18,6 +18,7 @@ TINY = {
     "inference": "--shape 96 96 6 --repeats 1",
     "registration_prepare": "",
     "same_weights": f"{shlex.quote(str(BENCHMARKS.parent))} " * 2 + "--presets g_small --steps 2",
+    "uncertainty": "--members 2 --tta 2 --steps 2 --training 1 --validation 1 --testing 1",
     "registration": "--steps 2 --cases 3 --voxel-mm 3",
 }
 

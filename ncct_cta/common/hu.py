@@ -51,6 +51,12 @@ ANGIO_WINDOW_HU = (-100, 700)
 CONTRAST_UNIT_HU = 100
 # Iodine raises a vessel's HU by at least this much; less is noise.
 ENHANCEMENT_HU = 80
+# A prediction that adds as much may mean a vessel, or a part of one at its wall.
+POSSIBLE_VESSEL_HU = ENHANCEMENT_HU / 2
+# An error as large as this is a gross one, about the contrast of a vein.
+GROSS_ERROR_HU = 100
+# A CT's own noise, which no network can know: predictions that agree are no nearer to the CTA than this.
+SPREAD_FLOOR_HU = 20
 # Range compared by registration: from air to bright vessels and bone; metal and dense bone would take up most of the
 # histogram.
 REGISTRATION_WINDOW_HU = (-1000, 400)

@@ -68,7 +68,7 @@ def score_case(
             or if NCCT and CTA are swapped.
     """
     ncct = read_ct(case.ncct)
-    images = _case_images(case, ncct)
+    images = case_images(case, ncct)
     found = CaseScores()
     if BODY in images.empty_regions:
         found.remarks.append(f"{case.name}: no body was found in the NCCT, so its scores are n/a.")
@@ -92,7 +92,8 @@ def score_case(
     return found
 
 
-def _case_images(case: Case, ncct: Volume) -> CaseImages:
+def case_images(case: Case, ncct: Volume) -> CaseImages:
+    """What scores of a case need of it, with every check; ``ncct`` is its NCCT as read."""
     if case.cta is None:
         raise InputError(f"case {case.name}: there is no CTA; an evaluation needs NCCT and CTA")
     cta = read_ct(case.cta)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,11 @@ from .failures import Failure, require_none
 from .predictions import predict, seen_in_training, training_pairs
 from .report.page import write_report
 from .results import DEFAULT_WINDOW, Evaluation
-from .score_files import SCORES, SUMMARY, SUMMARY_JSON, format_table
+from .score_files import SCORES, SUMMARY, SUMMARY_JSON, WIDTH, format_table
 from .selection import CaseSelection, choose_cases, find_predictions, listed, require_unique_names
 from .sources import MethodSource, parse_source
+from .uncertainty.findings import in_words
+from .uncertainty.judging import judge_uncertainty
 
 PREDICTIONS, REPORT = "predictions", "report.html"
 
@@ -106,6 +110,7 @@ def run_evaluation(
         cases, methods, output=folder, training=chosen.training, window=second_range, jobs=jobs, remarks=remarks,
         failures=failures,
     )  # fmt: skip
+    evaluation = replace(evaluation, uncertainty=judge_uncertainty(evaluation, chosen.validation, folder))
     if report:
         write_report(evaluation, folder / REPORT)
     return evaluation
@@ -115,6 +120,8 @@ def show(evaluation: Evaluation, output: str, *, report: bool) -> None:
     """Print the table and the paths of the results."""
     folder = Path(output)
     print(format_table(evaluation))
+    for found in evaluation.uncertainty:
+        print(textwrap.fill(in_words(found), WIDTH), end="\n\n")
     print(f"figures  {folder / SUMMARY}, {folder / SUMMARY_JSON}, of each case {folder / SCORES}")
     if report:
         print(f"report   {folder / REPORT}")

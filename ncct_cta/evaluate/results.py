@@ -11,6 +11,7 @@ from ..data import Case
 from ..metrics import Column, columns, headlines
 from ..settings.sections import DataConfig
 from .failures import Failure
+from .uncertainty.findings import MethodUncertainty
 
 IDENTITY, HU_REMAP = "identity", "hu_remap"
 BASELINES = (IDENTITY, HU_REMAP)
@@ -80,6 +81,7 @@ class Evaluation:
         remarks: plain sentences on what the numbers can't show, such as too few cases.
         window: the second range of PSNR and SSIM, beside SynthRAD's.
         failures: why other cases, which are in none of the above, could not be scored.
+        uncertainty: of the methods with maps of it.
     """
 
     cases: tuple[Case, ...]
@@ -89,6 +91,7 @@ class Evaluation:
     remarks: tuple[str, ...] = ()
     window: HUWindow = DEFAULT_WINDOW
     failures: Mapping[str, Failure] = field(default_factory=dict)
+    uncertainty: tuple[MethodUncertainty, ...] = ()
 
     @property
     def columns(self) -> tuple[Column, ...]:

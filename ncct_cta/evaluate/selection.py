@@ -28,11 +28,13 @@ class CaseSelection:
         cases: what is scored; each has a CTA.
         training: pairs to fit the HU remap on, which aren't scored; may be empty.
         remarks: plain sentences on the choice.
+        validation: pairs to fit intervals on, which aren't scored; may be empty.
     """
 
     cases: tuple[Case, ...]
     training: tuple[Case, ...]
     remarks: tuple[str, ...]
+    validation: tuple[Case, ...] = ()
 
 
 def require_unique_names(sources: Iterable[MethodSource]) -> None:
@@ -97,7 +99,10 @@ def choose_cases(
         scored = {case.ncct.resolve() for case in cases}
         training = [case for case in _pairs(run_training) if case.ncct.resolve() not in scored]
         remarks.append(_on_remap(len(training)))
-    return CaseSelection(tuple(cases), tuple(training), tuple(remark for remark in remarks if remark))
+    validation = _pairs(splits["validation"]) if name == "testing" else []
+    return CaseSelection(
+        tuple(cases), tuple(training), tuple(remark for remark in remarks if remark), tuple(validation)
+    )
 
 
 def find_predictions(name: str, folder: Path, cases: Sequence[Case], *, window: HUWindow | None = None) -> Method:

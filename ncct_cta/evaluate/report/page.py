@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from ...common.files import write_text
 from ...common.hu import AIR_HU, ANGIO_WINDOW_HU, BONE_WINDOW_HU, LUNG_UPPER_HU, LUNG_WINDOW_HU, MEDIASTINAL_WINDOW_HU
+from ...common.limits import UNSEEN
 from ...common.panels import ERROR_RANGE_HU
 from ...runs.names import CONFIG
 from ...runs.record import read_record
@@ -24,6 +25,7 @@ from . import plots
 from .packed_volumes import MARGIN_MM, PackedCase
 from .shown_cases import ShownCase, show_cases
 from .tables import first_trained, heading, shown_name, table
+from .uncertainty import shown_uncertainty
 
 LIMIT_BYTES = 36_000_000
 ASSETS = "assets"
@@ -75,6 +77,7 @@ def _words(evaluation: Evaluation) -> dict[str, Any]:
         "methods": [shown_name(method.name) for method in evaluation.methods],
         "first": shown_name(first_trained(evaluation.methods).name),
         "remarks": evaluation.remarks,
+        "unseen": UNSEEN,
         "margin": f"{MARGIN_MM:g}",
         "error_range": ERROR_RANGE_HU,
         "gradient": _error_colours_css(),
@@ -108,6 +111,7 @@ def _plots(evaluation: Evaluation) -> dict[str, Any]:
             for column in known
         ],
         "curves": list(_curves(evaluation)),
+        "uncertainty": list(shown_uncertainty(evaluation)),
     }
 
 

@@ -66,8 +66,8 @@ def distribution(evaluation: Evaluation, column: Column) -> str:
     axis.locator_params(axis="x", nbins=5)
     unit = f" [{column.metric.unit}]" if column.metric.unit else ""
     axis.set_xlabel(f"{column.title}{unit} ({column.metric.direction.words})", wrap=True)
-    _plain(axis)
-    return _svg(figure)
+    plain(axis)
+    return svg(figure)
 
 
 def read_curves(run: Path) -> dict[str, np.ndarray]:
@@ -114,8 +114,8 @@ def training_curves(curves: Mapping[str, np.ndarray], mode: str = LEAST_SQUARES)
         axis.set_xlabel("epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.legend(fontsize=7.5, frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
-        _plain(axis)
-    return _svg(figure)
+        plain(axis)
+    return svg(figure)
 
 
 def health(curves: Mapping[str, np.ndarray], mode: str = LEAST_SQUARES) -> str:
@@ -156,7 +156,7 @@ def strip(ncct: np.ndarray, prediction: np.ndarray, cta: np.ndarray, *, title: s
     figure = panel_figure({"NCCT": ncct, name: prediction}, cta, title=title, aspect=aspect)
     image = io.BytesIO()
     figure.savefig(image, format="jpeg", dpi=STRIP_DOTS_PER_INCH, pil_kwargs=STRIP_JPEG)
-    return _data_uri("image/jpeg", image.getvalue())
+    return data_uri("image/jpeg", image.getvalue())
 
 
 def _discriminator(axis: Axes, curves: Mapping[str, np.ndarray], mode: str) -> None:
@@ -179,7 +179,8 @@ def _lines(
             axis.plot(epochs[known], values[known], style, label=name, color=colour, markersize=2.5, linewidth=1.2)
 
 
-def _plain(axis: Axes) -> None:
+def plain(axis: Axes) -> None:
+    """Two spines and a faint grid."""
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(color="0.92")
     axis.set_axisbelow(True)
@@ -199,12 +200,14 @@ def _number(text: str | None) -> float:
     return number if math.isfinite(number) else math.nan
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
+    """A figure as an SVG's data URI; drawn under ``SVG_STYLE``."""
     FigureCanvasAgg(figure)
     image = io.BytesIO()
     figure.savefig(image, format="svg", metadata={"Date": None})
-    return _data_uri("image/svg+xml", image.getvalue())
+    return data_uri("image/svg+xml", image.getvalue())
 
 
-def _data_uri(kind: str, content: bytes) -> str:
+def data_uri(kind: str, content: bytes) -> str:
+    """Bytes as what an ``img`` shows without fetching anything."""
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
