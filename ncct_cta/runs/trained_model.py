@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from monai.transforms import Compose
 from torch import nn
 
 from ..common.errors import InputError
+from ..common.files import sha256_of
 from ..common.precision import check_amp, resolve_device
 from ..inferers.builders import build_inferer
 from ..networks.architectures import ARCHITECTURES, is_own_class
@@ -22,8 +22,6 @@ from .checkpoints import load_checkpoint, load_weights, network_weights
 from .names import SETTINGS, checkpoint_of
 from .record import read_config
 from .recorded_preprocessing import has_own_preprocessing, recorded_preprocessing
-
-HASH_BLOCK_BYTES = 2**20
 
 
 class TrainedModel:
@@ -89,11 +87,7 @@ class TrainedModel:
         """The checkpoint's file name and SHA-256, as printed by ``sha256sum``."""
         if self.checkpoint is None:
             return "untrained"
-        digest = hashlib.sha256()
-        with open(self.checkpoint, "rb") as file:
-            while block := file.read(HASH_BLOCK_BYTES):
-                digest.update(block)
-        return f"{self.checkpoint.name} sha256:{digest.hexdigest()}"
+        return f"{self.checkpoint.name} sha256:{sha256_of(self.checkpoint)}"
 
 
 def require_trusted(settings: Settings, source: str, *, trust: bool) -> None:
