@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
 from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -69,10 +71,14 @@ NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 def _end_workers_first(number: int) -> None:
     """As a job manager does that signals a group: a loading process is gone before this one has heard anything."""
-    threading.Timer(0.3, os.kill, (os.getpid(), number)).start()
-    for worker in active_children():
-        os.kill(worker.pid, number)
-    time.sleep(0.6)
+    threading.Timer(0.5, os.kill, (os.getpid(), number)).start()
+    _send(number, active_children())
+    time.sleep(0.8)
+
+
+def _send(number: int, processes: list[BaseProcess]) -> None:
+    """From outside: to its parent's SIGTERM PyTorch's worker ends with status 0."""
+    subprocess.run(["kill", f"-{number:d}", *(str(process.pid) for process in processes)], check=True)
 
 
 def _end_workers_last(number: int) -> None:
@@ -80,8 +86,7 @@ def _end_workers_last(number: int) -> None:
     try:
         os.kill(os.getpid(), number)
     finally:
-        for worker in workers:
-            os.kill(worker.pid, number)
+        _send(number, workers)
         time.sleep(0.3)
 
 
