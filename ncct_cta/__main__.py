@@ -16,6 +16,7 @@ COMMANDS = {
     "infer": "synthesise the CTA of non-contrast chest CTs",
     "evaluate": "score predictions beside baselines that know no anatomy, and write a report",
     "pack": "put a trained model and its card into one file to give away",
+    "export": "write a trained network as an ONNX model for other programs",
     "prepare": "from folders of CT scans to aligned training pairs",
     "demo": "the whole way on synthetic patients, in minutes",
     "phantom": "write synthetic patients to try the software on",

@@ -19,7 +19,7 @@ FLOORS = (
     "data inferers",
     "runs",
     "engines handlers",
-    "train infer",
+    "train infer export",
     "evaluate prepare",
     "demo pack",
     "__main__",

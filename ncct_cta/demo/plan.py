@@ -33,7 +33,7 @@ class Stage:
 
 FROM_G = {"train::pretrained_G": "g"}
 STAGES = (
-    Stage("G", "g", "g_small", steps=900),
+    Stage("G", "g", "g_small", steps=1200),
     Stage("G2", "g2", "g2_small", steps=300, epochs=2, starts_from=FROM_G),
     Stage(
         "G2 + D", "g2_gan", "g2_gan_small", steps=200, epochs=2,

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
-from torch.utils.data import DataLoader
 
 from ..common.errors import InputError, one_line_errors
 from ..common.folders import locked_folder, writable_folder
@@ -26,6 +25,7 @@ from ..runs.recorded_preprocessing import checked_wiring, own_preprocessing
 from ..runs.warm_start import own_checkpoint, start_from_other_runs
 from ..settings import Section, Settings, TrainConfig
 from ..settings.combinations import check_combinations
+from .loading_processes import deaths_in_one_line, end_workers
 from .log_file import log_file_to_come
 
 logger = logging.getLogger(__name__)
@@ -93,9 +93,10 @@ class TrainingRun:
                 write_record(self.folder, self.settings, wiring)
             logger.info("training in %s, after epoch %d", self.folder, self.trainer.state.epoch)
             idist.barrier()
-            closing.callback(_end_workers, self.loader)
+            closing.callback(end_workers, self.loader)
             closing.enter_context(threads_keep_quiet(OSError))
             closing.enter_context(one_line_interrupts(self._how_to_go_on))
+            closing.enter_context(deaths_in_one_line())
             self.trainer.run()
 
     def _how_to_go_on(self) -> str:
@@ -131,18 +132,6 @@ class TrainingRun:
             self.folder.rename(moved)
             logger.warning("%s held an earlier run, which is now in %s", self.folder, moved)
         writable_folder(self.folder, REMEDY)
-
-
-def _end_workers(loader: DataLoader) -> None:
-    """End the processes that load data.
-
-    PyTorch ends persistent workers when their iterator is collected, which may be much later, within any other code,
-    and then takes 5 seconds for each: a queue's thread that is collected first doesn't pass on that they should end.
-    """
-    iterator: Any = loader._iterator  # PyTorch has no public name for it
-    if iterator is not None:
-        iterator._shutdown_workers()
-        loader._iterator = None
 
 
 def require_fitting(settings: Settings) -> None:

@@ -9,7 +9,15 @@ import numpy as np
 from scipy import ndimage
 
 from ..common.errors import InputError
-from ..common.hu import AIR_HU, CT_MUST_REACH_HU, NEAR_AIR_HU, SHIFTED_TISSUE_HU, STORED_OFFSET_HU, WATER_HU
+from ..common.hu import (
+    AIR_HU,
+    CT_MUST_REACH_HU,
+    INT16_RANGE,
+    NEAR_AIR_HU,
+    SHIFTED_TISSUE_HU,
+    STORED_OFFSET_HU,
+    WATER_HU,
+)
 
 # The percentiles between which the values are taken to lie: what is rarer proves nothing.
 OUTER_PERCENTILES = (1, 99)
@@ -44,11 +52,13 @@ def require_hu_inside(values: np.ndarray, name: str | Path, *, least_dark: float
         least_dark: the share of the region that must be as dark as lung or air.
 
     Raises:
-        InputError: if they lack dark or bright values or lie close together; with the formula that mends them, if any.
+        InputError: if they lack dark or bright values, lie close together or beyond what a CT file holds; with the
+            formula that mends them, if any.
     """
     low, high = (float(value) for value in np.percentile(values, OUTER_PERCENTILES))
     dark = float((values < CT_MUST_REACH_HU).mean())
-    if high - low >= LEAST_RANGE_HU and high > CT_MUST_REACH_HU and dark >= least_dark:
+    storable = low >= INT16_RANGE[0] and high <= INT16_RANGE[1]
+    if storable and high - low >= LEAST_RANGE_HU and high > CT_MUST_REACH_HU and dark >= least_dark:
         return
     raise InputError(
         f"{name}: the values lie in [{low:.4g}, {high:.4g}], {dark:.1%} below {CT_MUST_REACH_HU}, but a CT in HU holds "
@@ -60,6 +70,8 @@ def _remedy(low: float, high: float) -> str:
     """How values in [low, high] become HU, to follow "give the CT in HU"."""
     if low == high:
         return ""
+    if low < INT16_RANGE[0] or high > INT16_RANGE[1]:
+        return f", within {INT16_RANGE}"
     if low >= -1 and high <= 1:
         scaled = "x" if low > -0.5 else "(x + 1) / 2"  # air lies at 0 or at -1, with its noise
         return f": LOWER + {scaled} * (UPPER - LOWER) undoes scaling from the window [LOWER, UPPER]"

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import subprocess
+import threading
+import time
 from collections.abc import Callable
 from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -62,6 +67,58 @@ def test_it_says_from_which_epoch_it_goes_on(
 
 
 NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+
+
+def _end_workers_first(number: int) -> None:
+    """As a job manager does that signals a group: a loading process is gone before this one has heard anything."""
+    threading.Timer(0.5, os.kill, (os.getpid(), number)).start()
+    _send(number, active_children())
+    time.sleep(0.8)
+
+
+def _send(number: int, processes: list[BaseProcess]) -> None:
+    """From outside: to its parent's SIGTERM PyTorch's worker ends with status 0."""
+    subprocess.run(["kill", f"-{number:d}", *(str(process.pid) for process in processes)], check=True)
+
+
+def _end_workers_last(number: int) -> None:
+    workers = active_children()
+    try:
+        os.kill(os.getpid(), number)
+    finally:
+        _send(number, workers)
+        time.sleep(0.3)
+
+
+@pytest.mark.parametrize("stop", [_end_workers_first, _end_workers_last])
+def test_a_signal_for_its_workers_too_is_the_same_line(
+    stop: Callable[[int], None], cohort: Path, tiny_settings, tmp_path: Path, monkeypatch, capfd
+) -> None:
+    real = torch.optim.AdamW.step
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda self, closure=None: (stop(signal.SIGTERM), real(self)))
+    words = ["g", *tiny_settings, "--data::datalist", str(cohort), "--train::output_dir", str(tmp_path / "run")]
+    with pytest.raises(SystemExit) as stopped:
+        main([*words, "--data::num_workers", "2"])
+    assert stopped.value.code == 143
+    said = capfd.readouterr().err
+    assert said.splitlines()[-1].startswith("stopped by SIGTERM: no epoch was finished")
+    assert "Traceback" not in said
+
+
+def test_a_worker_that_is_killed_is_one_line(cohort: Path, tiny_settings, tmp_path: Path, monkeypatch, capfd) -> None:
+    def kill_one(self: torch.optim.AdamW, closure: None = None) -> None:
+        os.kill(active_children()[0].pid, signal.SIGKILL)
+        time.sleep(2)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", kill_one)
+    words = ["g", *tiny_settings, "--data::datalist", str(cohort), "--train::output_dir", str(tmp_path / "run")]
+    with pytest.raises(SystemExit) as stopped:
+        main([*words, "--data::num_workers", "2"])
+    assert stopped.value.code == 2
+    said = capfd.readouterr().err
+    assert re.search(r"^error: a process that loads data has ended \(.* is killed by signal: Killed\)", said, re.M)
+    assert said.splitlines()[-1].endswith("lower data.num_workers and go on with --resume")
+    assert "Traceback" not in said
 
 
 def test_before_the_first_epoch_is_done_there_is_nothing_to_go_on_from(

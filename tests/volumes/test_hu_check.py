@@ -33,6 +33,7 @@ NOT_HU: dict[str, tuple[Change, str]] = {
     "shifted by 1024": (lambda hu: hu + 1024, "HU: x - 1024"),
     "intercept applied twice": (lambda hu: hu - 1024, r"HU: x \+ 1024"),
     "windowed": (lambda hu: hu.clip(-160, 240), "neither windowed nor normalised"),
+    "beyond 16 bits": (lambda hu: hu * 1e30, r"HU, within \(-32768, 32767\)$"),
     "constant": (lambda hu: hu * 0, "give the CT in HU$"),
 }
 

@@ -183,6 +183,7 @@ def _interrupts_wait() -> Iterator[None]:
 def _work(worker: Worker, argument: Any, messages: Connection) -> None:
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # how the parent ends it
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the fork server may have been started by others
     threading.Thread(target=_end_with_parent, daemon=True).start()
     failure = None
     try:
