@@ -2,7 +2,7 @@
 
 The file holds the averaged weights, the settings, and a card: what the model was trained on in your words, its scores
 in an evaluation, what it can't do, and its licence. Nothing in it is code, and no path, case or patient is named in it,
-unless your own words do. ``ncct-cta infer --model FILE`` checks it and gives the same images as --run RUN, bit for bit.
+unless your own words do. infer --model FILE checks it and gives the same images as infer --run RUN, bit for bit.
 """
 
 from __future__ import annotations

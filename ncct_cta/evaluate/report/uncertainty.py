@@ -31,7 +31,10 @@ def shown_uncertainty(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
     """What the page shows of each method with maps; its picture is of the first case."""
     methods = {method.name: method for method in evaluation.methods}
     for found in evaluation.uncertainty:
-        shown: dict[str, Any] = {"name": shown_name(found.method), "words": in_words(found)}
+        shown: dict[str, Any] = {
+            "name": shown_name(found.method),
+            "words": in_words(found).replace(" %", "\N{NO-BREAK SPACE}%"),
+        }
         shown |= {
             "titles": list(REGIONS.values()),
             "coverage": _coverage(found),

@@ -31,6 +31,8 @@ if TYPE_CHECKING:  # results hold what is found here
 TABLE, INTERVALS, INTERVAL_JSON = "uncertainty.csv", "intervals", "interval.json"
 # Of a case and a region: more voxels change no third digit of a quantile, and all would fill the memory.
 MOST_VOXELS = 200_000
+# Of a case: so many voxels are ranked, which takes seconds for all of a large scan.
+MOST_RANKED = 2_000_000
 INTERVAL_NOTE = f"end of a {LEVEL:.0%} interval in HU"
 
 
@@ -112,28 +114,32 @@ def _calibration(
 
 
 def _sampled(case: JudgedCase) -> CalibrationVoxels:
-    """At most ``MOST_VOXELS`` of each region, always the same."""
-    random = np.random.default_rng(0)
-    places = [np.flatnonzero(case.images.masks[region]) for region in (VESSEL, NONVESSEL)]
-    chosen = [random.choice(at, min(at.size, MOST_VOXELS), replace=False) for at in places]
+    """At most ``MOST_VOXELS`` of each region."""
+    chosen = [_chosen(case.images.masks[region], MOST_VOXELS) for region in (VESSEL, NONVESSEL)]
     both = np.concatenate(chosen)
     arrays = {"ncct": case.images.ncct, "prediction": case.prediction, "spread": case.spread, "cta": case.images.cta}
     vessel = np.arange(both.size) < chosen[0].size
     return CalibrationVoxels(vessel=vessel, **{name: array.reshape(-1)[both] for name, array in arrays.items()})
 
 
+def _chosen(mask: np.ndarray, most: int) -> np.ndarray:
+    """Flat indices of a mask's voxels; of too many some by chance, always the same."""
+    places = np.flatnonzero(mask)
+    return np.random.default_rng(0).choice(places, most, replace=False) if places.size > most else places
+
+
 def _judge(case: JudgedCase, path: Path, interval: Interval | None) -> CaseUncertainty:
-    body = case.images.masks[BODY]
-    error = np.abs(case.prediction[body].astype(np.float32) - case.images.cta[body])
-    spread = case.spread[body]
+    body = _chosen(case.images.masks[BODY], MOST_RANKED)
+    prediction, cta, spread = (image.reshape(-1)[body] for image in (case.prediction, case.images.cta, case.spread))
+    error = np.abs(prediction.astype(np.float32) - cta)
     coverage, width = {}, {}
     if interval is not None:
         low, high = case.interval(interval)
         for region in REGIONS:
             mask = case.images.masks[region]
-            cta, lows, highs = case.images.cta[mask], low[mask], high[mask]
-            coverage[region] = float(((lows <= cta) & (cta <= highs)).mean()) if cta.size else math.nan
-            width[region] = float((highs.astype(np.float32) - lows).mean()) if cta.size else math.nan
+            truth, lows, highs = case.images.cta[mask], low[mask], high[mask]
+            coverage[region] = float(((lows <= truth) & (truth <= highs)).mean()) if truth.size else math.nan
+            width[region] = float((highs.astype(np.float32) - lows).mean()) if truth.size else math.nan
     return CaseUncertainty(
         case=case.name,
         spread=path,
