@@ -236,6 +236,25 @@ def test_infer_names_a_checkpoint_of_another_architecture(
     assert not files_in(tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"architecture": "None"}, r"model\.architecture is 'None', expected one of unet"),
+        ({"channels": [4]}, r"model\.channels is \[4\], expected at least 2 levels"),
+    ],
+)
+def test_infer_names_a_record_of_a_network_that_cant_be_built(
+    setting: dict, message: str, scan: Path, trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(trained_run, tmp_path / "run"))
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["model"] |= setting
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    line = error_of(infer, ["--input", scan, "--output", tmp_path / "out", "--run", run], capsys)
+    assert re.search(message, line), line
+    assert not files_in(tmp_path / "out")
+
+
 @pytest.mark.parametrize("alone", [True, False])
 def test_infer_names_a_damaged_checkpoint(
     alone: bool, scan: Path, trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -15,6 +15,7 @@ from torch import nn
 
 from ..common.errors import InputError
 from ..common.keys import EMA, NETWORK
+from ..common.names import shortened
 from ..settings import section_types
 from .names import SETTINGS, require_checkpoint
 
@@ -131,8 +132,13 @@ def network_weights(checkpoint: Mapping[str, Any], path: str | Path) -> dict[str
     The state dict may be the whole file or an entry of it, next to counters and optimisers (``{"state_dict": ...}``).
 
     Raises:
-        InputError: if there are none, or several networks.
+        InputError: if there are none, or several networks, or something else stands among the weights.
     """
+    for name in (EMA, NETWORK):  # a damaged average must not be passed over for the network's own weights
+        entry = checkpoint.get(name)
+        odd = [key for key, value in entry.items() if not _is_tensor(value)] if isinstance(entry, Mapping) else []
+        if odd and len(odd) < len(entry):
+            raise InputError(f"{path}: {shortened(f'{name}.{odd[0]}')} is no tensor, expected weights; it is damaged")
     named = {str(name): value for name, value in checkpoint.items() if _is_state_dict(value)}
     weights = named.get(EMA) or named.get(NETWORK) or (checkpoint if _is_state_dict(checkpoint) else None)
     if weights is None and len(named) > 1:
@@ -144,7 +150,11 @@ def network_weights(checkpoint: Mapping[str, Any], path: str | Path) -> dict[str
 
 def _is_state_dict(content: Any) -> bool:
     is_filled = isinstance(content, Mapping) and bool(content)
-    return is_filled and all(isinstance(value, torch.Tensor) for value in content.values())
+    return is_filled and all(map(_is_tensor, content.values()))
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, torch.Tensor)
 
 
 def part_weights(checkpoint: Mapping[str, Any], part: str, path: str | Path) -> dict[str, torch.Tensor]:

@@ -15,7 +15,7 @@ from ..common.errors import InputError
 from ..common.files import sha256_of
 from ..common.precision import check_amp, resolve_device
 from ..inferers.builders import build_inferer
-from ..networks.architectures import ARCHITECTURES, is_own_class
+from ..networks.architectures import ARCHITECTURES, architecture_problems, is_own_class
 from ..networks.builders import build_cascade, build_generator, build_refine_net, build_synthesizer
 from ..settings import ModelConfig, RefineConfig, Settings, settings_of
 from ..settings.declaration import Section, in_one_line
@@ -71,7 +71,9 @@ class TrainedModel:
         self.settings = dataclasses.replace(self.settings, train=train)
         self.device = resolve_device(train.device)
         check_amp(train.amp, self.device)
-        require_trusted(self.settings, run or checkpoint or archive, trust=trust)
+        source = run or checkpoint or archive
+        require_trusted(self.settings, source, trust=trust)
+        _require_buildable(self.settings, source)
         generator = build_generator(self.settings.model)
         refine_net = build_refine_net(self.settings.model, self.settings.refine)
         self.network: nn.Module = build_synthesizer(generator, refine_net, self.settings.refine)
@@ -129,6 +131,18 @@ def require_trusted(settings: Settings, source: str, *, trust: bool) -> None:
         f"{source}: its network is the class {architecture}, not one of {', '.join(ARCHITECTURES)}; loading it runs "
         "its code: add --trust if you trust where this comes from"
     )
+
+
+def _require_buildable(settings: Settings, source: str) -> None:
+    """Refuse a network that can't be built, though each of its settings is fine alone.
+
+    Raises:
+        InputError: naming the settings.
+    """
+    model = settings.model
+    problems = architecture_problems(model.architecture, model.channels, model.norm, settings.data.patch_size)
+    if problems:
+        raise InputError(f"{source}: {in_one_line(problems)}")
 
 
 def _recorded(run: str, file: Path | None, content: Mapping[str, Any]) -> tuple[Mapping[str, Any], Path | None]:

@@ -86,6 +86,19 @@ def test_the_averaged_weights_come_first_then_the_network_then_a_plain_state_dic
     assert network_weights(trained, "a.pt") == trained
 
 
+@pytest.mark.parametrize("name", ["network", "ema"])
+def test_weights_among_which_something_else_stands_are_not_passed_over(name: str) -> None:
+    good = {"w": torch.ones(1), "v": torch.ones(1)}
+    content = {"network": good, "ema": good} | {name: good | {"v": "x"}}
+    with pytest.raises(InputError, match=rf"a\.pt: {name}\.v is no tensor, expected weights"):
+        network_weights(content, "a.pt")
+
+
+def test_an_average_of_something_else_is_not_taken_for_weights() -> None:
+    weights = {"w": torch.ones(1)}
+    assert network_weights({"ema": {"decay": 0.999}, "state_dict": weights}, "a.pt") == weights
+
+
 @pytest.mark.parametrize("name", ["state_dict", "model", "net", "model_state_dict"])
 def test_a_state_dict_beside_counters_and_an_optimiser_is_found(name: str) -> None:
     network = nn.Linear(2, 1)
