@@ -136,8 +136,9 @@ def network_weights(checkpoint: Mapping[str, Any], path: str | Path) -> dict[str
     """
     for name in (EMA, NETWORK):  # a damaged average must not be passed over for the network's own weights
         entry = checkpoint.get(name)
-        odd = [key for key, value in entry.items() if not _is_tensor(value)] if isinstance(entry, Mapping) else []
-        if odd and len(odd) < len(entry):
+        entries = entry if isinstance(entry, Mapping) else {}
+        odd = [key for key, value in entries.items() if not _is_tensor(value)]
+        if odd and len(odd) < len(entries):
             raise InputError(f"{path}: {shortened(f'{name}.{odd[0]}')} is no tensor, expected weights; it is damaged")
     named = {str(name): value for name, value in checkpoint.items() if _is_state_dict(value)}
     weights = named.get(EMA) or named.get(NETWORK) or (checkpoint if _is_state_dict(checkpoint) else None)
