@@ -192,7 +192,7 @@ def test_infer_keeps_an_older_output_when_the_new_scan_is_bad(
             r"notes.txt: expected a NIfTI file \(.nii or .nii.gz\), a folder of them, a datalist",
         ),
         (["--input", "list.json"], "list.json: expected a folder or a datalist, but this is no valid JSON"),
-        (["--input", "scan.nii.gz", "--run", ""], "neither --run nor --checkpoint is given"),
+        (["--input", "scan.nii.gz", "--run", ""], "the name of a model is empty, expected a path"),
         (["--input", "scan.nii.gz", "--run", "nowhere"], "nowhere: there is no such run folder"),
         (["--input", "scan.nii.gz", "--run", "empty"], "empty: there is neither checkpoint_best.pt nor .* train first"),
         (["--input", "scan.nii.gz", "--checkpoint", "no.pt"], "no.pt: there is no such checkpoint"),

@@ -17,6 +17,8 @@ def model_sources(options: InferenceOptions) -> list[ModelSource]:
             isn't there, or if there is nothing that could disagree.
     """
     runs, checkpoints = options.run_dir, options.checkpoint
+    if "" in (*runs, *checkpoints, *options.model_file):
+        raise InputError("the name of a model is empty, expected a path; is a variable of the shell not set?")
     if len(runs) > 1 and checkpoints:
         raise InputError(f"--checkpoint beside {len(runs)} runs: it isn't clear whose it is; give runs or checkpoints")
     own = [ModelSource(run=run) for run in runs]

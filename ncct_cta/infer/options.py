@@ -93,7 +93,7 @@ class InferenceOptions(RunningOptions):
     )
     tta: int = option(
         0,
-        f"predictions of the scan moved a little, averaged; 0: {TTA} for --uncertainty of one model",
+        f"predictions to average, of the scan moved a little; 0: one, or {TTA} for --uncertainty of one model",
         metavar="N",
         low=0,
     )
@@ -124,11 +124,13 @@ class InferenceOptions(RunningOptions):
 
 
 def _listed(value: Any) -> Any:
-    """One name as a list of it, none as an empty list; names are texts, even if YAML takes one for a number."""
-    names = [value] if isinstance(value, str | int) and value is not False else value
-    if names in (None, [""], ["None"]):
+    """One name as a list of it, an empty one as none; names are texts, even where YAML takes one for a number."""
+    names = [value] if isinstance(value, str | int | None) and not isinstance(value, bool) else value
+    if not isinstance(names, list | tuple):
+        return names
+    if all(name in (None, "", "None") for name in names):
         return []
-    return [str(name) if type(name) is int else name for name in names] if isinstance(names, list | tuple) else names
+    return [str(name) if type(name) is int else name for name in names]
 
 
 def flag_of(field: dataclasses.Field) -> str:

@@ -98,3 +98,33 @@ def test_help_needs_no_heavy_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [("", ()), (None, ()), ([], ()), ([""], ()), ("a,b", ("a,b",)), (["a", 7], ("a", "7")), (("a", "b"), ("a", "b"))],
+)
+def test_models_are_one_name_or_several(given: object, taken: tuple[str, ...]) -> None:
+    assert InferenceOptions.parse(run_dir=given).run_dir == taken
+
+
+@pytest.mark.parametrize("given", [True, {"a": 1}, [True], [["a"]]])
+def test_what_names_no_model_is_refused(given: object) -> None:
+    with pytest.raises(InputError, match="--run is"):
+        InferenceOptions.parse(run_dir=given)
+
+
+@pytest.mark.parametrize(
+    ("given", "count"),
+    [
+        ({}, 1),
+        ({"run_dir": "a", "uncertainty": True}, 8),
+        ({"run_dir": "a", "checkpoint": "b", "uncertainty": True}, 8),
+        ({"run_dir": ["a", "b"], "uncertainty": True}, 1),
+        ({"run_dir": "a", "model_file": "b", "uncertainty": True}, 1),
+        ({"run_dir": "a", "checkpoint": ["b", "c"], "uncertainty": True}, 1),
+        ({"run_dir": ["a", "b"], "tta": 3}, 3),
+    ],
+)
+def test_a_scan_is_moved_where_one_model_has_to_disagree_with_itself(given: dict[str, object], count: int) -> None:
+    assert InferenceOptions.parse(given).predictions_per_model == count
