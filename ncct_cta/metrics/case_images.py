@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import numpy as np
 from scipy import ndimage
 
-from ..common.keys import VESSEL
+from ..common.hu import AIR_HU
+from ..common.keys import BODY, VESSEL
 from .regions import NONVESSEL, body_mask, named_regions
 
 SSIM_RADIUS = 5  # voxels that SSIM's Gaussian window reaches: the margin around the body
@@ -102,6 +103,23 @@ class ComparedImages(ComputedOnce):
         """Prediction - CTA in a region's voxels, (n,) float32: int16 would overflow."""
         mask = self.case.masks[region]
         return self.prediction[mask].astype(np.float32) - self.case.cta[mask]
+
+
+# Filters see one and the same air around the body in all images, so that no score depends on it, nor on a table in one
+# of them.
+def prediction_in_air(images: ComparedImages) -> np.ndarray:
+    """The prediction, air outside the body."""
+    return np.where(images.case.masks[BODY], images.prediction, AIR_HU)
+
+
+def cta_in_air(case: CaseImages) -> np.ndarray:
+    """The CTA, air outside the body."""
+    return np.where(case.masks[BODY], case.cta, AIR_HU)
+
+
+def ncct_in_air(case: CaseImages) -> np.ndarray:
+    """The NCCT, air outside the body."""
+    return np.where(case.masks[BODY], case.ncct, AIR_HU)
 
 
 def _box_around(masks: Sequence[np.ndarray]) -> tuple[slice, ...]:

@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..common.hu import HUWindow
-from . import enhancement, sharpness, similarity, vessel_overlap, voxelwise
+from . import (
+    detail,
+    diameter,
+    enhancement,
+    false_enhancement,
+    hallucination,
+    level_and_shape,
+    similarity,
+    vessel_overlap,
+    voxelwise,
+)
 from .case_images import ComparedImages
 from .metric import Column, Metric
 from .ranges import SYNTHRAD_RANGE, range_name, range_title, scored_ranges
@@ -18,20 +28,24 @@ from .regions import REGIONS
 METRICS: list[Metric] = [
     *voxelwise.METRICS,
     *similarity.METRICS,
+    *level_and_shape.METRICS,
     *enhancement.METRICS,
     *vessel_overlap.METRICS,
-    *sharpness.METRICS,
+    *diameter.METRICS,
+    *hallucination.METRICS,
+    *false_enhancement.METRICS,
+    *detail.METRICS,
 ]
 HEADLINES = (
     "vessel_mae_hu",
+    "vessel_shape_mae_hu",
     "nonvessel_mae_hu",
-    "lung_mae_hu",
-    "body_mae_hu",
     f"body_psnr_db_{range_name(SYNTHRAD_RANGE)}",
-    f"body_ssim_{range_name(SYNTHRAD_RANGE)}",
     "enhancement_recovery",
     "vessel_cldice",
-    "lung_vessel_sharpness",
+    "false_vessel_ml",
+    "missed_vessel_ml",
+    "lung_vessel_detail",
 )
 
 
