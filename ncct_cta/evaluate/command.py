@@ -30,10 +30,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser = command_parser("evaluate", __doc__, epilog=EPILOG, allow_abbrev=False)
     add = parser.add_argument
     # One list for both, so that methods keep the order in which they are given.
-    add("--pred", dest="sources", action="append", default=[], metavar="[NAME=]DIR", type=partial(_word, False),
+    add("--pred", dest="sources", action="append", default=[], metavar="[NAME=]DIR", type=partial(_word, False, False),
         help="a folder of predictions, {case}_syncta.nii.gz or {case}.nii.gz, in HU; may be given again")  # fmt: skip
-    add("--run", dest="sources", action="append", metavar="[NAME=]RUN_DIR", type=partial(_word, True),
+    add("--run", dest="sources", action="append", metavar="[NAME=]RUN_DIR", type=partial(_word, True, False),
         help="a run's folder: its cases are synthesised first; may be given again")  # fmt: skip
+    add("--baseline", dest="sources", action="append", metavar="[NAME=]RUN_DIR", type=partial(_word, True, True),
+        help="a run to compare the others with, such as a plain UNet's; may be given again")  # fmt: skip
     add("--datalist", default="", metavar="FILE_OR_FOLDER", help="the cases (default: those of the first run)")
     add("--split", default="", help="training, validation, testing or all (default: testing, or the first with a CTA; "
         "without a run, all cases of a folder that has no case list)")  # fmt: skip
@@ -55,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate."""
     arguments = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    sources = [parse_source(word, is_run=is_run) for is_run, word in arguments.sources]
+    sources = [parse_source(word, **kind) for kind, word in arguments.sources]
     if arguments.datalist:
         require_path(arguments.datalist)
     from .evaluation import (  # PyTorch, MONAI and Ignite: what is wrong by now is said by now
@@ -84,5 +86,5 @@ def main(argv: Sequence[str] | None = None) -> None:
     require_all_scored(evaluation)
 
 
-def _word(is_run: bool, word: str) -> tuple[bool, str]:
-    return is_run, word
+def _word(is_run: bool, is_baseline: bool, word: str) -> tuple[dict[str, bool], str]:
+    return {"is_run": is_run, "is_baseline": is_baseline}, word

@@ -64,7 +64,8 @@ def evaluate(
     if not scored:
         require_none(failed, count)
     rows = tuple(row for _, scores in scored for row in scores.rows)
-    summary = summarise(rows, columns(window))
+    named = {method.name for method in compared if method.is_baseline}
+    summary = summarise(rows, columns(window), baselines=named)
     on_scores = [remark for _, scores in scored for remark in scores.remarks]
     on_missing = _not_available(scored, columns(window))
     all_remarks = (*_on_number(summary, len(scored), failed, window), *remarks, *on_baselines, *on_masks, *on_scores)

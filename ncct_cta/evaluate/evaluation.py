@@ -31,13 +31,14 @@ def run_bundle(
     *,
     pred: str | Sequence[str] = (),
     run: str | Sequence[str] = (),
+    baseline: str | Sequence[str] = (),
     running: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> None:
     """What the bundle's ``evaluate.yaml`` runs: one or several of each kind of method; see ``run_evaluation``."""
     sources = [
-        parse_source(word, is_run=is_run)
-        for is_run, words in ((False, pred), (True, run))
+        parse_source(word, is_run=is_run, is_baseline=is_baseline)
+        for words, is_run, is_baseline in ((pred, False, False), (run, True, False), (baseline, True, True))
         for word in ([words] if isinstance(words, str) else words)
         if word
     ]
@@ -90,7 +91,7 @@ def run_evaluation(
     scaled_from = None if pred_window is None else _hu_window("pred_window", pred_window)
     failures: dict[str, Failure] = {}
     methods = []
-    for source in sources:
+    for source in sorted(sources, key=lambda source: not source.is_baseline):
         cases = [case for case in chosen.cases if case.name not in failures]
         if source.is_run:
             own = folder / PREDICTIONS / source.name
@@ -98,8 +99,8 @@ def run_evaluation(
         else:
             methods.append(find_predictions(source.name, source.path, cases, window=scaled_from))
     cases = [case for case in chosen.cases if case.name not in failures]
-    seen = [seen_in_training(name, settings, chosen.cases) for name, settings in runs.items()]
-    remarks = [*chosen.remarks, *(remark for remark in seen if remark)]
+    seen = [remark for name, settings in runs.items() for remark in seen_in_training(name, settings, chosen.cases)]
+    remarks = [*chosen.remarks, *seen]
     if window is None:
         remarks += _on_windows(runs)
     evaluation = evaluate(

@@ -36,6 +36,9 @@ METRICS: list[Metric] = [
     *false_enhancement.METRICS,
     *detail.METRICS,
 ]
+# Declared before anything is scored, so that their tests need no correction for the number of scores: is the contrast
+# where it should be, and is all else left alone?
+PRIMARY = ("vessel_shape_mae_hu", "nonvessel_mae_hu")
 HEADLINES = (
     "vessel_mae_hu",
     "vessel_shape_mae_hu",

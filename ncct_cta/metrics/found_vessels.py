@@ -48,44 +48,65 @@ class Surroundings:
     """What the NCCT says of a case before any image is searched; all arrays (X, Y, Z).
 
     Args:
-        ncct_hu: the NCCT.
-        body: boolean.
+        tissue_hu: int16, the brightest value of the smoothed NCCT within ``EDGE_MM``: an edge that has moved a little
+            is no contrast then.
+        parenchyma_hu: the lungs' median.
         lung: boolean; without any voxel in it, vessels of the lung must be as bright as others.
-        bright: what is bright without contrast, see ``regions.bright_without_contrast``.
+        allowed: boolean: the body without what is bright without contrast.
         spacing: voxel edges in mm.
     """
 
-    ncct_hu: np.ndarray
-    body: np.ndarray
+    tissue_hu: np.ndarray
+    parenchyma_hu: float
     lung: np.ndarray
-    bright: np.ndarray
+    allowed: np.ndarray
     spacing: Sequence[float]
 
     def cut(self, part: slice) -> Surroundings:
         """The same of a slab."""
-        ncct, body, lung, bright = (each[..., part] for each in (self.ncct_hu, self.body, self.lung, self.bright))
-        return Surroundings(ncct, body, lung, bright, self.spacing)
+        tissue, lung, allowed = (each[..., part] for each in (self.tissue_hu, self.lung, self.allowed))
+        return Surroundings(tissue, self.parenchyma_hu, lung, allowed, self.spacing)
+
+
+def surroundings(
+    ncct_hu: np.ndarray, body: np.ndarray, lung: np.ndarray, bright: np.ndarray, spacing: Sequence[float]
+) -> Surroundings:
+    """Prepare the search.
+
+    Args:
+        ncct_hu: the NCCT in HU, (X, Y, Z).
+        body: boolean, same shape.
+        lung: boolean, same shape; may be empty.
+        bright: the result of ``regions.bright_without_contrast``.
+        spacing: voxel edges in mm.
+    """
+
+    def tissue(part: slice) -> np.ndarray:
+        wide, inner = with_halo(part, _halo(spacing), ncct_hu.shape[2])
+        smooth = _smoothed(ncct_hu[..., wide], spacing, SMOOTHING_MM)
+        return np.rint(ndimage.maximum_filter(smooth, _near(spacing), mode="nearest")[..., inner]).astype(np.int16)
+
+    parenchyma = float(np.median(ncct_hu[lung])) if lung.any() else AIR_HU
+    tissues = np.concatenate(of_slabs(tissue, ncct_hu.shape[2]), axis=2)
+    return Surroundings(tissues, parenchyma, lung, body & ~bright, spacing)
 
 
 def find_vessels(image_hu: np.ndarray, around: Surroundings) -> FoundVessels:
     """Find the vessels of a CTA.
 
-    A voxel is certain where the smoothed image is ``ENHANCEMENT_HU`` above the smoothed NCCT and above 150 HU, or above
+    A voxel is certain where the smoothed image is ``ENHANCEMENT_HU`` above the NCCT's tissue and above 150 HU, or above
     -400 HU in the lung, where partial volume darkens small vessels; faint if it lacks at most ``DOUBT_HU`` of either.
-    The NCCT is taken where it is brightest within ``EDGE_MM``, so that an edge that has moved a little isn't contrast.
-    A vessel reaches to half of its brightness over the tissue's: the NCCT's, or in the lung its median. Components
-    below 50 mm3 or without a certain voxel are dropped.
+    A vessel reaches to half of its brightness over the tissue's, in the lung over the parenchyma's. Components below
+    50 mm3 or without a certain voxel are dropped.
 
     Args:
         image_hu: the CTA in HU, (X, Y, Z).
         around: of the same case.
     """
-    parenchyma = float(np.median(around.ncct_hu[around.lung])) if around.lung.any() else AIR_HU
-    halo = _radius(EDGE_MM, around.spacing)[2] + _radius(TRUNCATE * SMOOTHING_MM, around.spacing)[2]
 
     def of_slab(part: slice) -> list[np.ndarray]:
-        wide, inner = with_halo(part, halo, image_hu.shape[2])
-        return [found[..., inner] for found in _in_slab(image_hu[..., wide], around.cut(wide), parenchyma)]
+        wide, inner = with_halo(part, _halo(around.spacing), image_hu.shape[2])
+        return [found[..., inner] for found in _in_slab(image_hu[..., wide], around.cut(wide))]
 
     slabs = of_slabs(of_slab, image_hu.shape[2])
     core, percent, faint = (np.concatenate(parts, axis=2) for parts in zip(*slabs, strict=True))
@@ -93,37 +114,42 @@ def find_vessels(image_hu: np.ndarray, around: Surroundings) -> FoundVessels:
     return FoundVessels(core & kept, (percent >= HALF) & kept, kept, percent)
 
 
-def _in_slab(image: np.ndarray, around: Surroundings, parenchyma: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _in_slab(image: np.ndarray, around: Surroundings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Core, percentage and faint voxels of a slab, before small components are dropped."""
-    spacing, lung = around.spacing, around.lung
-    reach = [2 * n + 1 for n in _radius(EDGE_MM, spacing)]
-    smooth, tissue = (_smoothed(each, spacing, SMOOTHING_MM) for each in (image, around.ncct_hu))
-    tissue = ndimage.maximum_filter(tissue, reach, mode="nearest")
-    allowed = around.body & ~around.bright
-    floor = np.where(lung, np.float32(LUNG_UPPER_HU), np.float32(CONTRAST_LOWER_HU))
-    core, faint = (
-        allowed & (smooth - tissue > ENHANCEMENT_HU - doubt) & (smooth > floor - doubt) for doubt in (0, DOUBT_HU)
-    )
+    smooth = _smoothed(image, around.spacing, SMOOTHING_MM)
+    floor = np.where(around.lung, np.float32(LUNG_UPPER_HU), np.float32(CONTRAST_LOWER_HU))
+    lack = np.maximum(around.tissue_hu + np.float32(ENHANCEMENT_HU), floor) - smooth
+    core, faint = (around.allowed & (lack < doubt) for doubt in (0, DOUBT_HU))
     if not core.any():
         return core, np.zeros(core.shape, np.uint8), faint
-    near = ndimage.maximum_filter(core, reach, mode="constant") & allowed
-    brightest = np.where(allowed, _smoothed(image, spacing, LIGHTLY_MM), AIR_HU)
-    brightest = ndimage.maximum_filter(brightest, reach, mode="nearest")
-    dark = np.where(lung, np.float32(parenchyma), tissue)
+    brightest = np.where(around.allowed, _smoothed(image, around.spacing, LIGHTLY_MM), AIR_HU)
+    brightest = ndimage.maximum_filter(brightest, _near(around.spacing), mode="nearest")
+    dark = np.where(around.lung, np.float32(around.parenchyma_hu), around.tissue_hu)
     share = (image - dark) / np.maximum(brightest - dark, 1)
     # Noise at both ends of the ramp must not add up: what is nearly all of a vessel is all, and nearly none is none.
     ramp = np.clip((share - 0.5) / (1 - 2 * NEARLY) + 0.5, 0, 1)
+    near = ndimage.maximum_filter(core, _near(around.spacing), mode="constant") & around.allowed
     percent = np.where(near, np.rint(100 * ramp), 0).astype(np.uint8)
     return core, percent, faint | (percent >= HALF)
+
+
+def _near(spacing: Sequence[float]) -> list[int]:
+    """The size in voxels of the box that reaches ``EDGE_MM`` to each side, but at least a voxel."""
+    return [2 * _radius(EDGE_MM, edge) + 1 for edge in spacing]
+
+
+def _halo(spacing: Sequence[float]) -> int:
+    """The slices that a filter's box and the smoothing before it reach into."""
+    return _radius(EDGE_MM, spacing[2]) + _radius(TRUNCATE * SMOOTHING_MM, spacing[2])
+
+
+def _radius(distance_mm: float, edge: float) -> int:
+    return max(1, round(distance_mm / edge))
 
 
 def _smoothed(image: np.ndarray, spacing: Sequence[float], sd_mm: float) -> np.ndarray:
     sigma = [sd_mm / edge for edge in spacing]
     return ndimage.gaussian_filter(image.astype(np.float32), sigma, truncate=TRUNCATE)
-
-
-def _radius(distance_mm: float, spacing: Sequence[float]) -> list[int]:
-    return [max(1, round(distance_mm / edge)) for edge in spacing]
 
 
 def _large_components(faint: np.ndarray, core: np.ndarray, spacing: Sequence[float]) -> np.ndarray:

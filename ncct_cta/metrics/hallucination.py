@@ -13,7 +13,7 @@ import numpy as np
 from ..common.keys import BODY, LUNG
 from .case_images import CaseImages, ComparedImages, cta_in_air, ncct_in_air, prediction_in_air
 from .distances import beyond
-from .found_vessels import EDGE_MM, FoundVessels, Surroundings, find_vessels
+from .found_vessels import EDGE_MM, FoundVessels, Surroundings, find_vessels, surroundings
 from .metric import Metric
 from .vessel_overlap import bright_of_case
 
@@ -116,7 +116,7 @@ def _of_prediction(images: ComparedImages) -> FoundVessels:
 
 def _surroundings(case: CaseImages) -> Surroundings:
     bright = case.once(bright_of_case)
-    return Surroundings(case.once(ncct_in_air), case.masks[BODY], case.masks[LUNG], bright, case.spacing)
+    return surroundings(case.once(ncct_in_air), case.masks[BODY], case.masks[LUNG], bright, case.spacing)
 
 
 def _false(images: ComparedImages) -> tuple[float, ...]:

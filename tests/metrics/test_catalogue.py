@@ -66,7 +66,7 @@ def test_a_metric_of_ones_own_stands_in_every_file(median: Metric, cohort: Path,
         assert float(row[f"{region}_median_error_hu"]) == pytest.approx(expected_median(cohort, region))
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["columns"]["lung_median_error_hu"] == {
-        "title": "median absolute error, lung", "unit": "HU", "better": "lower",
+        "title": "median absolute error, lung", "unit": "HU", "better": "lower", "primary": False,
     }  # fmt: skip
     assert "median absolute error, vessels [HU]" in (tmp_path / "report.html").read_text()
 

@@ -16,10 +16,11 @@ from markupsafe import Markup
 from ...common.files import write_text
 from ...common.hu import AIR_HU, ANGIO_WINDOW_HU, BONE_WINDOW_HU, LUNG_UPPER_HU, LUNG_WINDOW_HU, MEDIASTINAL_WINDOW_HU
 from ...common.panels import ERROR_RANGE_HU
+from ...metrics import PRIMARY
 from ...runs.names import CONFIG
 from ...runs.record import read_record
 from ...settings import Settings
-from ..results import BASELINES, IDENTITY, Evaluation
+from ..results import IDENTITY, Evaluation
 from . import plots
 from .packed_volumes import MARGIN_MM, PackedCase
 from .shown_cases import ShownCase, show_cases
@@ -93,6 +94,7 @@ def _scores(evaluation: Evaluation) -> dict[str, Any]:
         "all_columns": evaluation.columns,
         "all_rows": table(evaluation, evaluation.columns),
         "heading": heading,
+        "primary": PRIMARY,
     }
 
 
@@ -138,7 +140,7 @@ def _adversarial_loss(run: Path) -> str:
 
 def _images(evaluation: Evaluation, shown: Sequence[ShownCase]) -> dict[str, Any]:
     names = [shown_name(method.name) for method in evaluation.methods if method.name != IDENTITY]
-    trained = [number for number, method in enumerate(evaluation.methods) if method.name not in BASELINES]
+    trained = [number for number, method in enumerate(evaluation.methods) if not method.is_baseline]
     few = len(names) <= SHOWN_METHODS
     viewed = [(found, found.packed) for found in shown if found.packed is not None]
     return {
