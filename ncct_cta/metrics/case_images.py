@@ -55,6 +55,7 @@ class CaseImages(ComputedOnce):
         masks: boolean, by region: body, lung, vessel, nonvessel.
         empty_regions: those without a voxel.
         spacing: voxel edges in mm.
+        shape: of the case's grid.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class CaseImages(ComputedOnce):
         spacing: Sequence[float],
     ) -> None:
         super().__init__()
-        self.spacing = spacing
+        self.spacing, self.shape = spacing, ncct_hu.shape
         body = body_mask(ncct_hu, spacing)
         masks = [body, *(np.zeros_like(body) if mask is None else mask > 0 for mask in (lung, vessel))]
         self.box = _box_around(masks)
@@ -80,6 +81,12 @@ class CaseImages(ComputedOnce):
     def cut(self, image: np.ndarray) -> np.ndarray:
         """Crop an image on the case's grid to the box in which scores are computed; contiguous."""
         return np.ascontiguousarray(image[self.box])
+
+    def whole(self, part: np.ndarray) -> np.ndarray:
+        """An image of the box on the case's grid, 0 around it."""
+        image = np.zeros(self.shape, part.dtype)
+        image[self.box] = part
+        return image
 
     def compared_with(self, prediction_hu: np.ndarray) -> ComparedImages:
         """What metrics take: the case and a prediction (X, Y, Z) in HU on its grid."""

@@ -36,6 +36,10 @@ CALIBRES = (
 )
 
 
+# Of a voxel in ``vessel_codes``; where several meet on a line of sight, the highest is seen.
+NO_VESSEL, FOUND, MISSED_CODE, FALSE_CODE = range(4)
+
+
 @dataclass(frozen=True)
 class ComparedVessels:
     """The vessels of a prediction and of the CTA, compared; boolean, (X, Y, Z).
@@ -103,6 +107,15 @@ def volumes_by_calibre(part: np.ndarray, vessels: FoundVessels, spacing: Sequenc
 def compared_vessels(images: ComparedImages) -> ComparedVessels:
     """The vessels of a prediction beside those of its CTA."""
     return compare_vessels(images.once(_of_prediction), images.case.once(vessels_of_cta), images.case.spacing)
+
+
+def vessel_codes(images: ComparedImages) -> np.ndarray:
+    """Found, missed and false vessels as one image, (X, Y, Z) uint8 in the case's box."""
+    vessels = images.once(compared_vessels)
+    codes = np.where(vessels.found, np.uint8(FOUND), np.uint8(NO_VESSEL))
+    codes[vessels.missed] = MISSED_CODE
+    codes[vessels.false] = FALSE_CODE
+    return codes
 
 
 def vessels_of_cta(case: CaseImages) -> FoundVessels:
