@@ -45,6 +45,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--pred-window", type=float, nargs=2, metavar=("LOWER", "UPPER"),
         help="the values of every --pred lie in [-1, 1], which stand for these HU (default: they are HU)")  # fmt: skip
     add_options(parser, RunningOptions, of="of a run: ")
+    add("--segment", default="", metavar="COMMAND", help="a segmentation of your own, such as 'my_program {input} "
+        "{output}': run, without a shell, on every CTA, real and synthetic, and compared")  # fmt: skip
     add("--jobs", type=int, default=0, help="number of cases scored in parallel (default: as cores and memory allow)")
     add("--json", action="store_true", help="print the summary as JSON and nothing else")
     add("--no-report", action="store_true", help="don't write report.html")
@@ -78,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         jobs=arguments.jobs,
         report=not arguments.no_report,
         debug=arguments.debug,
+        segment=arguments.segment,
     )
     if arguments.json:
         print(to_json(summary_of(evaluation)), end="")

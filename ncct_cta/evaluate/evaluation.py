@@ -20,6 +20,7 @@ from .predictions import predict, seen_in_training, training_pairs
 from .report.page import write_report
 from .results import DEFAULT_WINDOW, Evaluation
 from .score_files import SCORES, SUMMARY, SUMMARY_JSON, format_table
+from .segmentation import Segmentation
 from .selection import CaseSelection, choose_cases, find_predictions, listed, require_unique_names
 from .sources import MethodSource, parse_source
 
@@ -61,6 +62,7 @@ def run_evaluation(
     jobs: int = 0,
     report: bool = True,
     debug: bool = False,
+    segment: str = "",
 ) -> Evaluation:
     """Choose the cases, synthesise what is missing, score, and write tables and report.
 
@@ -74,6 +76,7 @@ def run_evaluation(
         running: how runs synthesise; None: as they were trained.
         jobs: cases scored side by side; 0: as many as cores and memory allow.
         report: whether to write ``report.html``.
+        segment: a command that segments ``{input}`` into ``{output}``, run on every CTA, real and synthetic.
         debug: whether to log where it happened if a case fails in a way that nobody foresaw.
 
     Raises:
@@ -83,6 +86,7 @@ def run_evaluation(
         logging.getLogger("ncct_cta").setLevel(logging.DEBUG)
     if jobs < 0:
         raise InputError(f"jobs is {jobs}, expected 0 (automatic) or more")
+    segmentation = Segmentation.parse(segment) if segment else None
     require_unique_names(sources)
     runs = {source.name: Settings.parse(read_record(source.path)) for source in sources if source.is_run}
     chosen = _choose(datalist, split, next(iter(runs.values()), None))
@@ -105,7 +109,7 @@ def run_evaluation(
         remarks += _on_windows(runs)
     evaluation = evaluate(
         cases, methods, output=folder, training=chosen.training, window=second_range, jobs=jobs, remarks=remarks,
-        failures=failures,
+        failures=failures, segmentation=segmentation,
     )  # fmt: skip
     if report:
         write_report(evaluation, folder / REPORT)

@@ -31,6 +31,8 @@ class Method:
         predictions: by case name, the NIfTI file in HU on the NCCT's grid; the identity's are the NCCTs.
         run: the run's folder, if the method is a run; its ``metrics.csv`` holds the curves.
         window: of predictions that are scaled from it to [-1, 1]; None: they are in HU.
+        segments: by case name, the masks that the user's own segmentation found in the prediction and in the CTA;
+            empty without one.
         named_baseline: whether the user named it as a baseline, such as a plain UNet's run.
     """
 
@@ -39,6 +41,7 @@ class Method:
     run: Path | None = None
     window: HUWindow | None = None
     named_baseline: bool = False
+    segments: Mapping[str, tuple[Path, Path]] = field(default_factory=dict)
 
     @property
     def is_baseline(self) -> bool:
@@ -106,7 +109,7 @@ class Evaluation:
     @property
     def columns(self) -> tuple[Column, ...]:
         """What ``rows`` and ``summary`` hold, in order."""
-        return columns(self.window)
+        return columns(self.window, segmented=any(method.segments for method in self.methods))
 
     @property
     def headlines(self) -> tuple[Column, ...]:

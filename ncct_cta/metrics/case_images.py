@@ -88,9 +88,17 @@ class CaseImages(ComputedOnce):
         image[self.box] = part
         return image
 
-    def compared_with(self, prediction_hu: np.ndarray) -> ComparedImages:
-        """What metrics take: the case and a prediction (X, Y, Z) in HU on its grid."""
-        return ComparedImages(self, self.cut(prediction_hu))
+    def compared_with(
+        self, prediction_hu: np.ndarray, segments: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> ComparedImages:
+        """What metrics take: the case and a prediction (X, Y, Z) in HU on its grid.
+
+        Args:
+            prediction_hu: the prediction.
+            segments: masks that a segmentation of the user's own found in the prediction and in the CTA, same shape.
+        """
+        masks = None if segments is None else (self.cut(segments[0] > 0), self.cut(segments[1] > 0))
+        return ComparedImages(self, self.cut(prediction_hu), masks)
 
 
 class ComparedImages(ComputedOnce):
@@ -99,10 +107,14 @@ class ComparedImages(ComputedOnce):
     Args:
         case: what is the same for every prediction.
         prediction: in HU, in the case's box.
+        segments: boolean masks of the prediction and of the CTA by a segmentation of the user's own; None without one.
     """
 
-    def __init__(self, case: CaseImages, prediction: np.ndarray) -> None:
+    def __init__(
+        self, case: CaseImages, prediction: np.ndarray, segments: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> None:
         super().__init__()
+        self.segments = segments
         self.case = case
         self.prediction = prediction
 

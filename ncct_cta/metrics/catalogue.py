@@ -15,6 +15,7 @@ from . import (
     false_enhancement,
     hallucination,
     level_and_shape,
+    segments,
     similarity,
     vessel_overlap,
     voxelwise,
@@ -63,11 +64,12 @@ def register(metric: Metric) -> None:
     METRICS.append(metric)
 
 
-def columns(window: HUWindow) -> tuple[Column, ...]:
+def columns(window: HUWindow, *, segmented: bool = False) -> tuple[Column, ...]:
     """All columns, in the order of the files: region by region, then what isn't taken in each of them.
 
     Args:
         window: the range for PSNR and SSIM in addition to SynthRAD's: usually the model's.
+        segmented: whether the user's own segmentation is compared too.
     """
     ranges = scored_ranges(window)
     in_regions = [metric for metric in METRICS if metric.in_each_region]
@@ -75,7 +77,7 @@ def columns(window: HUWindow) -> tuple[Column, ...]:
     for region in REGIONS:
         found += [Column(metric, region) for metric in in_regions if not metric.in_each_range]
         found += [Column(metric, region, each) for each in ranges for metric in in_regions if metric.in_each_range]
-    for metric in METRICS:
+    for metric in (*METRICS, *(segments.METRICS if segmented else ())):
         if not metric.in_each_region:
             found += [Column(metric, metric.region, each) for each in (ranges if metric.in_each_range else (None,))]
     return tuple(found)
@@ -97,7 +99,7 @@ def as_markdown() -> str:
     lines = [
         "| column | metric | unit | range | better | meaning | n/a where |",
         "|---|---|---|---|---|---|---|",
-        *("| " + " | ".join(_cells(metric)) + " |" for metric in METRICS),
+        *("| " + " | ".join(_cells(metric)) + " |" for metric in (*METRICS, *segments.METRICS)),
         "",
         "| REGION | what it is |",
         "|---|---|",
