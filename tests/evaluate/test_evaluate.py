@@ -432,3 +432,11 @@ def test_the_command_ends_with_the_report(cohort: Path, tmp_path: Path, capsys: 
     main(["--datalist", str(cohort), "--output", str(tmp_path)])
     assert (tmp_path / "report.html").stat().st_size > 1000
     assert capsys.readouterr().out.splitlines()[-1] == f"report   {tmp_path / 'report.html'}"
+
+
+def test_a_run_that_is_named_as_a_baseline_stands_before_the_methods(cohort, trained_run, tmp_path, capsys) -> None:
+    ours = predict(cohort, tmp_path / "ours", shifted)
+    found = evaluate(cohort, tmp_path / "out", "--pred", ours, "--baseline", f"unet={trained_run}")
+    assert [method for _, method in found] == ["identity", "hu_remap", "unet", "ours"]
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "identity ours " in printed.split("p against p against")[1]  # ours is what the others are compared with
