@@ -1,6 +1,6 @@
 """Are invented and erased vessels measured by their volume, and what does noise change: faults put into a CTA.
 
-    python benchmarks/planted_faults.py                    a phantom, 1.2 mm voxels
+    python benchmarks/planted_faults.py                    a phantom, voxels of 1.7 x 1.7 x 3 mm
     python benchmarks/planted_faults.py --pairs FOLDER     your own pairs
 
 The "prediction" is the CTA with a tube of 4 mm and 350 HU where the lung has most room, and with the NCCT in the
@@ -35,7 +35,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if not options.pairs:
-            write_cohort(Path(folder), cases=1, seed=0, shape=(280, 280, 150), spacing=(1.2, 1.2, 2.0))
+            write_cohort(Path(folder), cases=1, seed=0, shape=(200, 200, 100), spacing=(1.7, 1.7, 3.0))
         for split in read_case_list(options.pairs or folder).values():
             for case in split:
                 measure(case)
