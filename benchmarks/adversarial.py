@@ -25,7 +25,7 @@ from ncct_cta.evaluate.results import Method
 from ncct_cta.phantom.cohort import write_cohort
 from ncct_cta.runs.names import BEST, LAST
 
-COLUMNS = ("body_mae_hu", "lung_mae_hu", "vessel_mae_hu", "nonvessel_mae_hu", "lung_vessel_sharpness")
+COLUMNS = ("body_mae_hu", "lung_mae_hu", "vessel_mae_hu", "nonvessel_mae_hu", "lung_vessel_energy")
 
 
 def train_and_infer(

@@ -4,8 +4,8 @@
     python benchmarks/evaluate.py --shape 256 256 60     smaller
 
 It scores one saved prediction of one case (a phantom, drawn at half the resolution, with noise) in its own process,
-files in, figures out, and prints the seconds of each metric, the total (wanted: at most 90 s) and the process' highest
-resident memory, libraries included (wanted: at most 6 GB). What several metrics share is counted with the first of
+files in, figures out, and prints the seconds of each metric, the total (wanted: at most 60 s) and the process' highest
+resident memory, libraries included (wanted: at most 5 GB). What several metrics share is counted with the first of
 them, and what only NCCT and CTA decide (the body, the CTA's vessels and their centreline) is there once, however many
 methods are compared: "another prediction" is what each further one costs.
 """
@@ -36,7 +36,7 @@ from ncct_cta.phantom.cohort import make_case
 from ncct_cta.volumes.nifti import read_ct, read_mask
 from ncct_cta.volumes.orientation import spacing_to_ras, to_ras
 
-MOST_SECONDS, MOST_GB = 90, 6.0
+MOST_SECONDS, MOST_GB = 60, 5.0
 COARSER = 2
 FIELD_MM = (336.0, 336.0, 300.0)
 NOISE_HU = 15

@@ -36,6 +36,8 @@ BONE_LOWER_HU = 250
 CONTRAST_LOWER_HU = 150
 # Muscle and other soft tissue including noise, without fat and bone.
 SOFT_TISSUE_HU = (-20, 120)
+# Fat including noise, without muscle.
+FAT_HU = (-150, -40)
 # Lung, gas and air are darker, and a chest CT always holds some; tissue is brighter, fat included.
 CT_MUST_REACH_HU = -200
 # What scanners subtract from the values that they store as unsigned integers; files that lack it are shifted by it.

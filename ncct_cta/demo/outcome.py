@@ -24,7 +24,9 @@ remap" knows intensities and no anatomy: it gives each NCCT value the mean CTA v
 A network that doesn't beat both in the vessels has learned nothing, and one that is worse than the identity in the body
 without vessels changes what it should leave alone. Enhancement recovery is the share of the true contrast that the
 prediction shows: 1 is perfect, 0 is none. G2 refines what the frozen G gave; against D it learns to look like a real
-CTA, noise included, which nobody can predict voxel by voxel: its sharpness gets nearer to 1 and its errors may rise."""
+CTA, noise included, which nobody can predict voxel by voxel: its errors may rise, and noise is no detail. False vessels
+were invented, missed ones are more than 2 mm from any that the prediction shows. "Shape" is the error in the vessels
+that one gain a patient can't mend."""
 
 
 def compare(training: Sequence[Case], held_out: Sequence[Case], output: Path) -> Evaluation:

@@ -76,7 +76,7 @@ def score_case(
         path = method.predictions[case.name]
         is_identity = path == case.ncct
         prediction = ncct.array if is_identity else read_prediction(method, case.name, ncct)
-        compared = images.compared_with(to_ras(prediction, ncct.affine)[0])
+        compared = images.compared_with(to_ras(prediction, ncct.affine)[0], _segments(method, case, ncct))
         if not is_identity:
             found.remarks += _check_prediction(compared, method, case)
             found.digests[method.name] = hashlib.blake2b(prediction.tobytes("A")).hexdigest()
@@ -106,6 +106,13 @@ def case_images(case: Case, ncct: Volume) -> CaseImages:
     images = CaseImages(ncct_hu, cta_hu, lung=lung, vessel=vessel, spacing=spacing)
     _require_enhancement(images, case)
     return images
+
+
+def _segments(method: Method, case: Case, ncct: Volume) -> tuple[np.ndarray, np.ndarray] | None:
+    if not method.segments:
+        return None
+    found, true = (to_ras(read_mask(path, ncct), ncct.affine)[0] for path in method.segments[case.name])
+    return found, true
 
 
 def _require_enhancement(images: CaseImages, case: Case) -> None:

@@ -30,10 +30,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser = command_parser("evaluate", __doc__, epilog=EPILOG, allow_abbrev=False)
     add = parser.add_argument
     # One list for both, so that methods keep the order in which they are given.
-    add("--pred", dest="sources", action="append", default=[], metavar="[NAME=]DIR", type=partial(_word, False),
+    add("--pred", dest="sources", action="append", default=[], metavar="[NAME=]DIR", type=partial(_word, False, False),
         help="a folder of predictions, {case}_syncta.nii.gz or {case}.nii.gz, in HU; may be given again")  # fmt: skip
-    add("--run", dest="sources", action="append", metavar="[NAME=]RUN_DIR", type=partial(_word, True),
+    add("--run", dest="sources", action="append", metavar="[NAME=]RUN_DIR", type=partial(_word, True, False),
         help="a run's folder: its cases are synthesised first; may be given again")  # fmt: skip
+    add("--baseline", dest="sources", action="append", metavar="[NAME=]RUN_DIR", type=partial(_word, True, True),
+        help="a run to compare the others with, such as a plain UNet's; may be given again")  # fmt: skip
     add("--datalist", default="", metavar="FILE_OR_FOLDER", help="the cases (default: those of the first run)")
     add("--split", default="", help="training, validation, testing or all (default: testing, or the first with a CTA; "
         "without a run, all cases of a folder that has no case list)")  # fmt: skip
@@ -43,6 +45,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--pred-window", type=float, nargs=2, metavar=("LOWER", "UPPER"),
         help="the values of every --pred lie in [-1, 1], which stand for these HU (default: they are HU)")  # fmt: skip
     add_options(parser, RunningOptions, of="of a run: ")
+    add("--segment", default="", metavar="COMMAND", help="a segmentation of your own, such as 'my_program {input} "
+        "{output}': run, without a shell, on every CTA, real and synthetic, and compared")  # fmt: skip
     add("--jobs", type=int, default=0, help="number of cases scored in parallel (default: as cores and memory allow)")
     add("--json", action="store_true", help="print the summary as JSON and nothing else")
     add("--no-report", action="store_true", help="don't write report.html")
@@ -55,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate."""
     arguments = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    sources = [parse_source(word, is_run=is_run) for is_run, word in arguments.sources]
+    sources = [parse_source(word, **kind) for kind, word in arguments.sources]
     if arguments.datalist:
         require_path(arguments.datalist)
     from .evaluation import (  # PyTorch, MONAI and Ignite: what is wrong by now is said by now
@@ -76,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         jobs=arguments.jobs,
         report=not arguments.no_report,
         debug=arguments.debug,
+        segment=arguments.segment,
     )
     if arguments.json:
         print(to_json(summary_of(evaluation)), end="")
@@ -84,5 +89,5 @@ def main(argv: Sequence[str] | None = None) -> None:
     require_all_scored(evaluation)
 
 
-def _word(is_run: bool, word: str) -> tuple[bool, str]:
-    return is_run, word
+def _word(is_run: bool, is_baseline: bool, word: str) -> tuple[dict[str, bool], str]:
+    return {"is_run": is_run, "is_baseline": is_baseline}, word

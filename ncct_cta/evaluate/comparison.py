@@ -16,10 +16,11 @@ from .predictions import remap
 from .results import DEFAULT_WINDOW, HU_REMAP, IDENTITY, Evaluation, Method, Statistic
 from .score_files import write_tables
 from .scoring import score_cases
+from .segmentation import Segmentation, segment_all
 from .selection import listed
 from .statistics import conclusion, summarise
 
-MASKS = "masks"
+MASKS, SEGMENTS = "masks", "segments"
 
 
 def evaluate(
@@ -32,6 +33,7 @@ def evaluate(
     jobs: int = 0,
     remarks: Sequence[str] = (),
     failures: Mapping[str, Failure] | None = None,
+    segmentation: Segmentation | None = None,
 ) -> Evaluation:
     """Score methods and baselines, and write ``scores.csv``, ``summary.csv`` and ``summary.json``.
 
@@ -48,6 +50,7 @@ def evaluate(
             processes import the calling script, which therefore needs ``if __name__ == "__main__"``.
         remarks: plain sentences to add to the result.
         failures: of cases that failed before, which are not among ``cases``.
+        segmentation: the user's own, to compare what it finds in predictions and CTAs.
 
     Raises:
         InputError: if no case can be scored or the folder can't be written.
@@ -57,20 +60,25 @@ def evaluate(
     count = len(cases) + len(failed)
     completed, on_masks = complete_masks(cases, folder / MASKS, failed)
     baselines, on_baselines = _baselines(completed, training, folder, failed)
-    compared = (*baselines, *methods)
+    compared = [*baselines, *methods]
+    if segmentation is not None:
+        unfailed = [case for case in completed if case.name not in failed]
+        compared = segment_all(segmentation, unfailed, compared, folder / SEGMENTS, failed)
+    scored_columns = columns(window, segmented=segmentation is not None)
     kept = [case for case in completed if case.name not in failed]
-    scored = _scored(kept, compared, columns(window), jobs, failed)
+    scored = _scored(kept, compared, scored_columns, jobs, failed)
     log_failures(failed, count)
     if not scored:
         require_none(failed, count)
     rows = tuple(row for _, scores in scored for row in scores.rows)
-    summary = summarise(rows, columns(window))
+    named = {method.name for method in compared if method.is_baseline}
+    summary = summarise(rows, scored_columns, baselines=named)
     on_scores = [remark for _, scores in scored for remark in scores.remarks]
-    on_missing = _not_available(scored, columns(window))
+    on_missing = _not_available(scored, scored_columns)
     all_remarks = (*_on_number(summary, len(scored), failed, window), *remarks, *on_baselines, *on_masks, *on_scores)
     evaluation = Evaluation(
         cases=tuple(case for case, _ in scored),
-        methods=compared,
+        methods=tuple(compared),
         rows=rows,
         summary=summary,
         remarks=(*all_remarks, *on_missing),

@@ -21,7 +21,8 @@ from .failures import Failure, require_none
 from .predictions import predict, seen_in_training, training_pairs
 from .report.page import write_report
 from .results import DEFAULT_WINDOW, Evaluation
-from .score_files import SCORES, SUMMARY, SUMMARY_JSON, WIDTH, format_table
+from .score_files import SCORES, SUMMARY, SUMMARY_JSON, format_table
+from .segmentation import Segmentation
 from .selection import CaseSelection, choose_cases, find_predictions, listed, require_unique_names
 from .sources import MethodSource, parse_source
 from .uncertainty.findings import in_words
@@ -35,13 +36,14 @@ def run_bundle(
     *,
     pred: str | Sequence[str] = (),
     run: str | Sequence[str] = (),
+    baseline: str | Sequence[str] = (),
     running: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> None:
     """What the bundle's ``evaluate.yaml`` runs: one or several of each kind of method; see ``run_evaluation``."""
     sources = [
-        parse_source(word, is_run=is_run)
-        for is_run, words in ((False, pred), (True, run))
+        parse_source(word, is_run=is_run, is_baseline=is_baseline)
+        for words, is_run, is_baseline in ((pred, False, False), (run, True, False), (baseline, True, True))
         for word in ([words] if isinstance(words, str) else words)
         if word
     ]
@@ -64,6 +66,7 @@ def run_evaluation(
     jobs: int = 0,
     report: bool = True,
     debug: bool = False,
+    segment: str = "",
 ) -> Evaluation:
     """Choose the cases, synthesise what is missing, score, and write tables and report.
 
@@ -77,6 +80,7 @@ def run_evaluation(
         running: how runs synthesise; None: as they were trained.
         jobs: cases scored side by side; 0: as many as cores and memory allow.
         report: whether to write ``report.html``.
+        segment: a command that segments ``{input}`` into ``{output}``, run on every CTA, real and synthetic.
         debug: whether to log where it happened if a case fails in a way that nobody foresaw.
 
     Raises:
@@ -86,6 +90,7 @@ def run_evaluation(
         logging.getLogger("ncct_cta").setLevel(logging.DEBUG)
     if jobs < 0:
         raise InputError(f"jobs is {jobs}, expected 0 (automatic) or more")
+    segmentation = Segmentation.parse(segment) if segment else None
     require_unique_names(sources)
     runs = {source.name: Settings.parse(read_record(source.path)) for source in sources if source.is_run}
     chosen = _choose(datalist, split, next(iter(runs.values()), None))
@@ -94,7 +99,7 @@ def run_evaluation(
     scaled_from = None if pred_window is None else _hu_window("pred_window", pred_window)
     failures: dict[str, Failure] = {}
     methods = []
-    for source in sources:
+    for source in sorted(sources, key=lambda source: not source.is_baseline):
         cases = [case for case in chosen.cases if case.name not in failures]
         if source.is_run:
             own = folder / PREDICTIONS / source.name
@@ -102,13 +107,13 @@ def run_evaluation(
         else:
             methods.append(find_predictions(source.name, source.path, cases, window=scaled_from))
     cases = [case for case in chosen.cases if case.name not in failures]
-    seen = [seen_in_training(name, settings, chosen.cases) for name, settings in runs.items()]
-    remarks = [*chosen.remarks, *(remark for remark in seen if remark)]
+    seen = [remark for name, settings in runs.items() for remark in seen_in_training(name, settings, chosen.cases)]
+    remarks = [*chosen.remarks, *seen]
     if window is None:
         remarks += _on_windows(runs)
     evaluation = evaluate(
         cases, methods, output=folder, training=chosen.training, window=second_range, jobs=jobs, remarks=remarks,
-        failures=failures,
+        failures=failures, segmentation=segmentation,
     )  # fmt: skip
     evaluation = replace(evaluation, uncertainty=judge_uncertainty(evaluation, chosen.validation, folder))
     if report:

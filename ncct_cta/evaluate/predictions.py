@@ -62,7 +62,7 @@ def predict(
         for case in outdated:
             if case.name not in failures:
                 provenance.add(files[case.name], [case.ncct, *trained], precision=precision)
-    return Method(source.name, files, run=source.path)
+    return Method(source.name, files, run=source.path, named_baseline=source.is_baseline)
 
 
 def remap(
@@ -146,8 +146,8 @@ def training_pairs(settings: Settings) -> list[Case]:
         return []
 
 
-def seen_in_training(name: str, settings: Settings, cases: Sequence[Case]) -> str | None:
-    """A remark if a run was trained on scored cases, or if its case list no longer exists, so that nobody can tell.
+def seen_in_training(name: str, settings: Settings, cases: Sequence[Case]) -> list[str]:
+    """Remarks if a run was trained on scored cases, if they chose its checkpoint, or if nobody can tell any more.
 
     Args:
         name: of the method.
@@ -158,12 +158,17 @@ def seen_in_training(name: str, settings: Settings, cases: Sequence[Case]) -> st
         splits = _splits(settings)
     except InputError:
         gone = settings.data.datalist
-        return f"{name}: the case list of its training, {gone}, can't be read; was it trained on these cases?"
-    trained_on = {case.ncct.resolve() for case in splits["training"]}
-    leaked = [case.name for case in cases if case.ncct.resolve() in trained_on]
-    if not leaked:
-        return None
-    return f"{name} was trained on {listed(leaked)}: its figures there say nothing about new patients."
+        return [f"{name}: the case list of its training, {gone}, can't be read; was it trained on these cases?"]
+    remarks = []
+    for split, words in (
+        ("training", "{} was trained on {}: its figures there say nothing about new patients."),
+        ("validation", "{}'s best checkpoint was chosen by {}: its figures there flatter it."),
+    ):
+        seen = {case.ncct.resolve() for case in splits[split]}
+        leaked = [case.name for case in cases if case.ncct.resolve() in seen]
+        if leaked:
+            remarks.append(words.format(name, listed(leaked)))
+    return remarks
 
 
 def _splits(settings: Settings) -> dict[str, list[Case]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,12 +32,22 @@ class Method:
         predictions: by case name, the NIfTI file in HU on the NCCT's grid; the identity's are the NCCTs.
         run: the run's folder, if the method is a run; its ``metrics.csv`` holds the curves.
         window: of predictions that are scaled from it to [-1, 1]; None: they are in HU.
+        segments: by case name, the masks that the user's own segmentation found in the prediction and in the CTA;
+            empty without one.
+        named_baseline: whether the user named it as a baseline, such as a plain UNet's run.
     """
 
     name: str
     predictions: Mapping[str, Path]
     run: Path | None = None
     window: HUWindow | None = None
+    named_baseline: bool = False
+    segments: Mapping[str, tuple[Path, Path]] = field(default_factory=dict)
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether the others are compared with it rather than the reverse."""
+        return self.named_baseline or self.name in BASELINES
 
     @property
     def made_elsewhere(self) -> bool:
@@ -56,6 +67,9 @@ class Statistic:
         high: upper end of that interval.
         p_identity: two-sided paired Wilcoxon test against the identity; NaN if the test can't be computed.
         p_first: the same against the first method that isn't a baseline.
+        p_identity_corrected: ``p_identity`` after Holm's correction for the number of scores; of a primary endpoint
+            as it is.
+        p_first_corrected: the same of ``p_first``.
     """
 
     cases: int
@@ -65,6 +79,8 @@ class Statistic:
     high: float
     p_identity: float
     p_first: float
+    p_identity_corrected: float = math.nan
+    p_first_corrected: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -75,7 +91,7 @@ class Evaluation:
         cases: with NCCT and CTA, and the masks that were given or computed; None where there is none, so that its
             scores are n/a.
         methods: the identity first, the HU remap if there was something to fit it on, then what the user gave, in
-            that order.
+            that order, baselines before others.
         rows: one for each case and method.
         summary: by method and column.
         remarks: plain sentences on what the numbers can't show, such as too few cases.
@@ -96,7 +112,7 @@ class Evaluation:
     @property
     def columns(self) -> tuple[Column, ...]:
         """What ``rows`` and ``summary`` hold, in order."""
-        return columns(self.window)
+        return columns(self.window, segmented=any(method.segments for method in self.methods))
 
     @property
     def headlines(self) -> tuple[Column, ...]:

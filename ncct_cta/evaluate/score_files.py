@@ -11,10 +11,9 @@ from typing import Any
 
 from ..common.files import to_json, write_table, write_text
 from ..common.names import shortened
-from ..metrics import NONVESSEL, Column
+from ..metrics import NONVESSEL, PRIMARY, Column
 from ..metrics.ranges import range_title
 from .results import IDENTITY, SHOWN_NAMES, Evaluation, Statistic
-from .statistics import first_method
 
 WIDTH = 100  # of a terminal
 SCORES, SUMMARY, SUMMARY_JSON = "scores.csv", "summary.csv", "summary.json"
@@ -51,7 +50,12 @@ def summary_of(evaluation: Evaluation) -> dict[str, Any]:
             for method, statistics in evaluation.summary.items()
         },
         "columns": {
-            column.name: {"title": column.title, "unit": column.metric.unit, "better": column.metric.better}
+            column.name: {
+                "title": column.title,
+                "unit": column.metric.unit,
+                "better": column.metric.better,
+                "primary": column.name in PRIMARY,
+            }
             for column in evaluation.columns
         },
         "remarks": list(evaluation.remarks),
@@ -60,13 +64,14 @@ def summary_of(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def format_table(evaluation: Evaluation) -> str:
-    """The headlines of every method, the error in the vessels in detail, and the remarks; at most 100 columns."""
+    """The headlines of every method, the primary endpoints in detail, and the remarks; at most 100 columns."""
     count = len(evaluation.cases)
     parts = [
         f"Means over {count} case{'s' * (count != 1)}",
         _headline_table(evaluation),
         _wrapped(_legend(evaluation.headlines)),
-        _detail_table(evaluation),
+        "The primary endpoints, whose tests need no correction",
+        *(_detail_table(evaluation, column) for column in evaluation.columns if column.name in PRIMARY),
         "\n".join(_wrapped(f"* {remark}", indent="  ") for remark in evaluation.remarks),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -92,20 +97,20 @@ def _legend(columns: Sequence[Column]) -> str:
     return f"{', '.join(dict.fromkeys(words))}. What they mean: python -m ncct_cta.metrics."
 
 
-def _detail_table(evaluation: Evaluation) -> str:
-    column = next(column for column in evaluation.columns if column.name == VESSEL_ERROR)
+def _detail_table(evaluation: Evaluation, column: Column) -> str:
     heads = [["", "cases"], ["", "mean"], ["", "SD"], ["bootstrap", "95 % interval"], ["p against", IDENTITY]]
-    first = first_method(evaluation.summary)
+    first = next((method for method in evaluation.methods if not method.is_baseline), None)
     if first is not None:
-        heads.append(["p against", shortened(first, NAME_WIDTH)])
+        heads.append(["p against", shortened(first.name, NAME_WIDTH)])
     rows = []
     for statistics in evaluation.summary.values():
-        own = statistics[VESSEL_ERROR]
+        own = statistics[column.name]
         interval = f"{_figure(own.low, column)} - {_figure(own.high, column)}" if own.cases > 1 else "n/a"
         tests = [probability(p) for p in (own.p_identity, own.p_first)]
         figures = [str(own.cases), _figure(own.mean, column), _figure(own.std, column), interval, *tests]
         rows.append(figures[: len(heads)])
-    return _aligned(["MAE in HU,", "vessels"], list(evaluation.summary), heads, rows)
+    short, where = _head(column)
+    return _aligned([f"{short} in HU,", where], list(evaluation.summary), heads, rows)
 
 
 def _aligned(corner: Sequence[str], methods: Sequence[str], heads: list[list[str]], rows: list[list[str]]) -> str:

@@ -20,7 +20,7 @@ from .results import Method
 
 # Memory of a worker: PyTorch and the libraries, plus the bytes per voxel while a case is scored
 # (benchmarks/evaluate.py measures both).
-BYTES_PER_PROCESS, BYTES_PER_VOXEL = 600_000_000, 40
+BYTES_PER_PROCESS, BYTES_PER_VOXEL = 600_000_000, 52
 MEMORY_SHARE = 0.8
 # Fewer voxels than this are scored faster than another process starts.
 WORTH_A_PROCESS_VOXELS = 20_000_000

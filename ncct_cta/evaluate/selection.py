@@ -91,7 +91,7 @@ def choose_cases(
         )
     cases = _pairs(splits[name])
     training = [] if name in ("training", ALL_SPLITS) else _pairs(splits["training"])
-    remarks = [_on_choice(name, len(cases), len(_pairs(splits[ALL_SPLITS])), by_chance=by_chance, has_run=has_run)]
+    remarks = [_on_choice(name, len(cases), len(_pairs(splits[ALL_SPLITS])), by_chance=by_chance)]
     without = [case.name for case in splits[name] if case.cta is None]
     if without:
         remarks.append(f"Left out, because they have no CTA: {listed(without)}.")
@@ -145,7 +145,7 @@ def _pairs(cases: Iterable[Case]) -> list[Case]:
     return [case for case in cases if case.cta is not None]
 
 
-def _on_choice(split: str, scored: int, pairs: int, *, by_chance: bool, has_run: bool) -> str:
+def _on_choice(split: str, scored: int, pairs: int, *, by_chance: bool) -> str:
     """Return what the choice of the split means for the scores; empty for test cases."""
     if split == "testing":
         return ""
@@ -154,8 +154,7 @@ def _on_choice(split: str, scored: int, pairs: int, *, by_chance: bool, has_run:
     share = f"{scored} of {pairs} cases: the folder's random {split} share; --split all scores all. "
     words = share if by_chance else ""
     if split == "validation":
-        chosen_by = ": the best checkpoint was chosen by them, so the figures flatter it" if has_run else ""
-        return f"{words}These are validation cases{chosen_by}."
+        return f"{words}These are validation cases."
     which = "all splits" if split == ALL_SPLITS else split
     return f"{words}These are the cases of {which}: networks trained on them have seen the answers."
 

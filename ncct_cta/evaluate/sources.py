@@ -18,14 +18,16 @@ class MethodSource:
         name: of the method.
         path: a folder of predictions, or a run's.
         is_run: whether it is a run, whose predictions are synthesised first.
+        is_baseline: whether the user wants it beside the identity and the HU remap, such as a plain UNet's run.
     """
 
     name: str
     path: Path
     is_run: bool
+    is_baseline: bool = False
 
 
-def parse_source(word: str, *, is_run: bool) -> MethodSource:
+def parse_source(word: str, *, is_run: bool, is_baseline: bool = False) -> MethodSource:
     """Parse ``NAME=DIR``, or ``DIR``, whose last component is then the name.
 
     Raises:
@@ -38,4 +40,4 @@ def parse_source(word: str, *, is_run: bool) -> MethodSource:
         kind = "a run" if is_run else "predictions"
         raise InputError(f"{shortened(rest)}: there is no such folder; give a folder of {kind}")
     require_file_name(name, f"{shortened(rest)}: the name of the method,")
-    return MethodSource(name, Path(rest), is_run)
+    return MethodSource(name, Path(rest), is_run, is_baseline)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy import stats
 
-from ..metrics import Column
+from ..metrics import PRIMARY, Column
 from .results import BASELINES, IDENTITY, ScoreRow, Statistic
 
 CONFIDENCE = 0.95
@@ -16,19 +17,22 @@ RESAMPLES = 9999
 LEAST_CASES_TO_CONCLUDE = 6
 
 
-def summarise(rows: Sequence[ScoreRow], columns: Sequence[Column], *, seed: int = 0) -> dict[str, dict[str, Statistic]]:
+def summarise(
+    rows: Sequence[ScoreRow], columns: Sequence[Column], *, baselines: Collection[str] = BASELINES, seed: int = 0
+) -> dict[str, dict[str, Statistic]]:
     """Summarise every score of every method over the cases.
 
     Args:
         rows: one for each case and method, as in ``Evaluation``; every method has all cases, in the same order.
         columns: the scores.
+        baselines: the names of methods that none is compared with as the first.
         seed: of the bootstrap's resampling.
 
     Returns:
         by method, in the rows' order, and by the column's name.
     """
     names = list(dict.fromkeys(str(row["method"]) for row in rows))
-    first = first_method(names)
+    first = first_method(names, baselines)
     summary: dict[str, dict[str, Statistic]] = {name: {} for name in names}
     for column in columns:
         scores = {name: _scores(rows, name, column.name) for name in names}
@@ -39,12 +43,35 @@ def summarise(rows: Sequence[ScoreRow], columns: Sequence[Column], *, seed: int 
                 first=scores[first] if first is not None and name != first else None,
                 seed=seed,
             )
-    return summary
+    return {name: _corrected(statistics) for name, statistics in summary.items()}
 
 
-def first_method(names: Iterable[str]) -> str | None:
+def holm(p: np.ndarray) -> np.ndarray:
+    """Holm's correction (Scand. J. Statist. 1979) of the p-values of one family of tests; NaN: no test, stays NaN.
+
+    The k-th smallest of m is multiplied by m - k + 1, and is at least the one before and at most 1.
+    """
+    corrected = np.full(p.shape, np.nan)
+    order = np.argsort(p)[: np.count_nonzero(~np.isnan(p))]  # NaN are sorted to the end
+    steps = p[order] * np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return corrected
+
+
+def _corrected(statistics: Mapping[str, Statistic]) -> dict[str, Statistic]:
+    """A method's statistics with the p-values corrected for the number of scores that aren't primary endpoints."""
+    others = [name for name in statistics if name not in PRIMARY]
+    found = {name: replace(own, p_identity_corrected=own.p_identity, p_first_corrected=own.p_first)
+             for name, own in statistics.items()}  # fmt: skip
+    p = np.array([[statistics[name].p_identity, statistics[name].p_first] for name in others]).reshape(-1, 2)
+    for name, against_identity, against_first in zip(others, *(holm(family).tolist() for family in p.T), strict=True):
+        found[name] = replace(statistics[name], p_identity_corrected=against_identity, p_first_corrected=against_first)
+    return found
+
+
+def first_method(names: Iterable[str], baselines: Collection[str] = BASELINES) -> str | None:
     """Return the first method that isn't a baseline, to compare the others with; None if all are baselines."""
-    return next((name for name in names if name not in BASELINES), None)
+    return next((name for name in names if name not in baselines), None)
 
 
 def conclusion(cases: int, figures: Mapping[str, int] | None = None) -> str | None:

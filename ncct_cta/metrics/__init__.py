@@ -2,7 +2,7 @@
 
 from .baselines import HURemap
 from .case_images import CaseImages, ComparedImages
-from .catalogue import columns, headlines, register, scores
+from .catalogue import PRIMARY, columns, headlines, register, scores
 from .enhancement import enhancement_recovery
 from .metric import Column, Metric
 from .regions import NONVESSEL, body_mask, regions, vessel_mask_from_pair
@@ -11,6 +11,7 @@ from .voxelwise import mean_absolute_error
 
 __all__ = [
     "NONVESSEL",
+    "PRIMARY",
     "CaseImages",
     "Column",
     "ComparedImages",

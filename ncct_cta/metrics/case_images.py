@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import numpy as np
 from scipy import ndimage
 
-from ..common.keys import VESSEL
+from ..common.hu import AIR_HU
+from ..common.keys import BODY, VESSEL
 from .regions import NONVESSEL, body_mask, named_regions
 
 SSIM_RADIUS = 5  # voxels that SSIM's Gaussian window reaches: the margin around the body
@@ -54,6 +55,7 @@ class CaseImages(ComputedOnce):
         masks: boolean, by region: body, lung, vessel, nonvessel.
         empty_regions: those without a voxel.
         spacing: voxel edges in mm.
+        shape: of the case's grid.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class CaseImages(ComputedOnce):
         spacing: Sequence[float],
     ) -> None:
         super().__init__()
-        self.spacing = spacing
+        self.spacing, self.shape = spacing, ncct_hu.shape
         body = body_mask(ncct_hu, spacing)
         masks = [body, *(np.zeros_like(body) if mask is None else mask > 0 for mask in (lung, vessel))]
         self.box = _box_around(masks)
@@ -80,9 +82,23 @@ class CaseImages(ComputedOnce):
         """Crop an image on the case's grid to the box in which scores are computed; contiguous."""
         return np.ascontiguousarray(image[self.box])
 
-    def compared_with(self, prediction_hu: np.ndarray) -> ComparedImages:
-        """What metrics take: the case and a prediction (X, Y, Z) in HU on its grid."""
-        return ComparedImages(self, self.cut(prediction_hu))
+    def whole(self, part: np.ndarray) -> np.ndarray:
+        """An image of the box on the case's grid, 0 around it."""
+        image = np.zeros(self.shape, part.dtype)
+        image[self.box] = part
+        return image
+
+    def compared_with(
+        self, prediction_hu: np.ndarray, segments: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> ComparedImages:
+        """What metrics take: the case and a prediction (X, Y, Z) in HU on its grid.
+
+        Args:
+            prediction_hu: the prediction.
+            segments: masks that a segmentation of the user's own found in the prediction and in the CTA, same shape.
+        """
+        masks = None if segments is None else (self.cut(segments[0] > 0), self.cut(segments[1] > 0))
+        return ComparedImages(self, self.cut(prediction_hu), masks)
 
 
 class ComparedImages(ComputedOnce):
@@ -91,10 +107,14 @@ class ComparedImages(ComputedOnce):
     Args:
         case: what is the same for every prediction.
         prediction: in HU, in the case's box.
+        segments: boolean masks of the prediction and of the CTA by a segmentation of the user's own; None without one.
     """
 
-    def __init__(self, case: CaseImages, prediction: np.ndarray) -> None:
+    def __init__(
+        self, case: CaseImages, prediction: np.ndarray, segments: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> None:
         super().__init__()
+        self.segments = segments
         self.case = case
         self.prediction = prediction
 
@@ -102,6 +122,23 @@ class ComparedImages(ComputedOnce):
         """Prediction - CTA in a region's voxels, (n,) float32: int16 would overflow."""
         mask = self.case.masks[region]
         return self.prediction[mask].astype(np.float32) - self.case.cta[mask]
+
+
+# Filters see one and the same air around the body in all images, so that no score depends on it, nor on a table in one
+# of them.
+def prediction_in_air(images: ComparedImages) -> np.ndarray:
+    """The prediction, air outside the body."""
+    return np.where(images.case.masks[BODY], images.prediction, AIR_HU)
+
+
+def cta_in_air(case: CaseImages) -> np.ndarray:
+    """The CTA, air outside the body."""
+    return np.where(case.masks[BODY], case.cta, AIR_HU)
+
+
+def ncct_in_air(case: CaseImages) -> np.ndarray:
+    """The NCCT, air outside the body."""
+    return np.where(case.masks[BODY], case.ncct, AIR_HU)
 
 
 def _box_around(masks: Sequence[np.ndarray]) -> tuple[slice, ...]:

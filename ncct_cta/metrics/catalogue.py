@@ -8,7 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..common.hu import HUWindow
-from . import enhancement, sharpness, similarity, vessel_overlap, voxelwise
+from . import (
+    detail,
+    diameter,
+    enhancement,
+    false_enhancement,
+    hallucination,
+    level_and_shape,
+    segments,
+    similarity,
+    vessel_overlap,
+    voxelwise,
+)
 from .case_images import ComparedImages
 from .metric import Column, Metric
 from .ranges import SYNTHRAD_RANGE, range_name, range_title, scored_ranges
@@ -18,20 +29,27 @@ from .regions import REGIONS
 METRICS: list[Metric] = [
     *voxelwise.METRICS,
     *similarity.METRICS,
+    *level_and_shape.METRICS,
     *enhancement.METRICS,
     *vessel_overlap.METRICS,
-    *sharpness.METRICS,
+    *diameter.METRICS,
+    *hallucination.METRICS,
+    *false_enhancement.METRICS,
+    *detail.METRICS,
 ]
+# Declared before anything is scored, so that their tests need no correction for the number of scores: is the contrast
+# where it should be, and is all else left alone?
+PRIMARY = ("vessel_shape_mae_hu", "nonvessel_mae_hu")
 HEADLINES = (
     "vessel_mae_hu",
+    "vessel_shape_mae_hu",
     "nonvessel_mae_hu",
-    "lung_mae_hu",
-    "body_mae_hu",
     f"body_psnr_db_{range_name(SYNTHRAD_RANGE)}",
-    f"body_ssim_{range_name(SYNTHRAD_RANGE)}",
     "enhancement_recovery",
     "vessel_cldice",
-    "lung_vessel_sharpness",
+    "false_vessel_ml",
+    "missed_vessel_ml",
+    "lung_vessel_detail",
 )
 
 
@@ -46,11 +64,12 @@ def register(metric: Metric) -> None:
     METRICS.append(metric)
 
 
-def columns(window: HUWindow) -> tuple[Column, ...]:
+def columns(window: HUWindow, *, segmented: bool = False) -> tuple[Column, ...]:
     """All columns, in the order of the files: region by region, then what isn't taken in each of them.
 
     Args:
         window: the range for PSNR and SSIM in addition to SynthRAD's: usually the model's.
+        segmented: whether the user's own segmentation is compared too.
     """
     ranges = scored_ranges(window)
     in_regions = [metric for metric in METRICS if metric.in_each_region]
@@ -58,7 +77,7 @@ def columns(window: HUWindow) -> tuple[Column, ...]:
     for region in REGIONS:
         found += [Column(metric, region) for metric in in_regions if not metric.in_each_range]
         found += [Column(metric, region, each) for each in ranges for metric in in_regions if metric.in_each_range]
-    for metric in METRICS:
+    for metric in (*METRICS, *(segments.METRICS if segmented else ())):
         if not metric.in_each_region:
             found += [Column(metric, metric.region, each) for each in (ranges if metric.in_each_range else (None,))]
     return tuple(found)
@@ -80,7 +99,7 @@ def as_markdown() -> str:
     lines = [
         "| column | metric | unit | range | better | meaning | n/a where |",
         "|---|---|---|---|---|---|---|",
-        *("| " + " | ".join(_cells(metric)) + " |" for metric in METRICS),
+        *("| " + " | ".join(_cells(metric)) + " |" for metric in (*METRICS, *segments.METRICS)),
         "",
         "| REGION | what it is |",
         "|---|---|",

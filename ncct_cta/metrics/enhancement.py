@@ -11,7 +11,7 @@ from ..common.hu import ENHANCEMENT_HU
 from ..common.keys import BODY, LUNG, VESSEL
 from .case_images import CaseImages, ComparedImages
 from .metric import Metric, ratio
-from .regions import tissue_beside
+from .regions import near_vessels, tissue_beside
 
 NAN = float("nan")
 BLOCK_MM = 20.0  # regions of the recovery's spread: large against noise, small against the aorta
@@ -114,7 +114,13 @@ def _cnr_of_cta(case: CaseImages) -> float:
 
 
 def _beside_vessels(case: CaseImages) -> np.ndarray:
-    return tissue_beside(case.masks[VESSEL], case.ncct, case.masks[LUNG] | ~case.masks[BODY], case.spacing)
+    outside = case.masks[LUNG] | ~case.masks[BODY]
+    return tissue_beside(case.masks[VESSEL], case.once(near_marked_vessels), case.ncct, outside, case.spacing)
+
+
+def near_marked_vessels(case: CaseImages) -> np.ndarray:
+    """The vessel mask and what its partial volume reaches."""
+    return near_vessels(case.masks[VESSEL], case.spacing)
 
 
 METRICS = (

@@ -12,10 +12,10 @@ from .case_images import ComparedImages
 from .ranges import range_name, range_title
 from .regions import REGIONS
 
-Unit = Literal["HU", "dB", ""]
+Unit = Literal["HU", "dB", "ml", "mm", ""]
 Better = Literal["lower", "higher", "zero", "one", "neither"]
 
-DECIMALS: dict[Unit, int] = {"HU": 1, "dB": 1, "": 3}
+DECIMALS: dict[Unit, int] = {"HU": 1, "dB": 1, "ml": 2, "mm": 2, "": 3}
 EMPTY_REGION = "the region holds no voxel"
 REGION, RANGE = "{region}", "{range}"
 
@@ -53,7 +53,7 @@ class Metric:
             ``region`` and ``window`` by keyword if the name has ``{region}`` and ``{range}``.
         title: as tables and axes show it, without the unit; ``{region}`` and ``{range}`` as in the name.
         short: the same in a word, for a narrow column header.
-        unit: ``HU``, ``dB``, or empty for ratios.
+        unit: ``HU``, ``dB``, ``ml``, ``mm``, or empty for ratios.
         limits: the least and the highest value that it can have.
         better: ``lower`` and ``higher``; ``zero`` and ``one``: the nearer to it the better; ``neither``: a figure to
             read next to others; no value is best.

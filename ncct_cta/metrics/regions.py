@@ -100,20 +100,25 @@ def named_regions(body: np.ndarray, lung: np.ndarray, vessel: np.ndarray) -> dic
     return {BODY: body, LUNG: lung, VESSEL: vessel, NONVESSEL: body & ~vessel}
 
 
+def near_vessels(vessels: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    """The vessels and what their partial volume reaches, boolean."""
+    return _grow(vessels, SHELL_MM[0], spacing)
+
+
 def tissue_beside(
-    vessels: np.ndarray, ncct_hu: np.ndarray, outside: np.ndarray, spacing: Sequence[float]
+    vessels: np.ndarray, near: np.ndarray, ncct_hu: np.ndarray, outside: np.ndarray, spacing: Sequence[float]
 ) -> np.ndarray:
     """Soft tissue in a shell of ``SHELL_MM`` around vessels: the background of their contrast.
 
     Args:
         vessels: boolean, (X, Y, Z).
+        near: the result of ``near_vessels``.
         ncct_hu: the scan without contrast in HU, in which soft tissue is told from fat and bone.
         outside: what is certainly not soft tissue: lung and air, boolean.
         spacing: voxel edges in mm.
     """
-    inner, outer = (_grow(vessels, margin, spacing) for margin in SHELL_MM)
     low, high = SOFT_TISSUE_HU
-    return outer & ~inner & ~outside & (ncct_hu > low) & (ncct_hu < high)
+    return _grow(vessels, SHELL_MM[1], spacing) & ~near & ~outside & (ncct_hu > low) & (ncct_hu < high)
 
 
 def bright_without_contrast(ncct_hu: np.ndarray, spacing: Sequence[float]) -> np.ndarray:

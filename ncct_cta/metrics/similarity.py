@@ -5,18 +5,17 @@ Both clip the two images to the range and shift its lower end to 0, as SSIM's co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 
 import numpy as np
-import torch
 from scipy import ndimage
 from skimage.metrics import structural_similarity
 
-from ..common.hu import AIR_HU, HUWindow
+from ..common.hu import HUWindow
 from ..common.keys import BODY
-from .case_images import SSIM_RADIUS, CaseImages, ComparedImages
+from .case_images import SSIM_RADIUS, ComparedImages, cta_in_air, prediction_in_air
 from .metric import Metric
+from .slabs import of_slabs
 
 # Wang et al., IEEE TIP 2004: a Gaussian of 1.5 voxels, truncated at 11 taps, and the constants that stabilise the
 # quotients.
@@ -25,7 +24,6 @@ K1, K2 = 0.01, 0.03
 # Wang, Simoncelli and Bovik, Asilomar 2003: weights of the five scales, each half as fine as the one before.
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 LEAST_SIDE_MS_SSIM = TAPS * 2 ** (len(SCALE_WEIGHTS) - 1)
-SLAB_SLICES, MOST_THREADS = 16, 8  # limits the memory; doesn't change the result
 
 
 def ssim_means(
@@ -51,7 +49,7 @@ def ssim_means(
         ssim = _ssim_map(prediction_hu, cta_hu, window, part)
         return np.array([ssim[mask[..., part]].sum(dtype=np.float64) for mask in masks.values()])
 
-    totals = np.stack(_of_slabs(sums, cta_hu.shape[2])).sum(axis=0)
+    totals = np.stack(of_slabs(sums, cta_hu.shape[2])).sum(axis=0)
     counts = [np.count_nonzero(mask) for mask in masks.values()]
     means = (total / count if count else float("nan") for total, count in zip(totals, counts, strict=True))
     return dict(zip(masks, map(float, means), strict=True))
@@ -95,7 +93,7 @@ def ms_ssim(prediction_hu: np.ndarray, cta_hu: np.ndarray, window: HUWindow) -> 
         prediction, cta = (_from_zero(image[..., part], window) for image in (prediction_hu, cta_hu))
         return _ms_ssim_of_slices(prediction, cta, window)
 
-    return float(np.concatenate(_of_slabs(of_slab, cta_hu.shape[2])).mean())
+    return float(np.concatenate(of_slabs(of_slab, cta_hu.shape[2])).mean())
 
 
 def _ms_ssim_of_slices(prediction: np.ndarray, cta: np.ndarray, window: HUWindow) -> np.ndarray:
@@ -130,16 +128,6 @@ def _halved(image: np.ndarray) -> np.ndarray:
     return (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) / 4
 
 
-def _of_slabs(work: Callable[[slice], np.ndarray], depth: int) -> list[np.ndarray]:
-    """Return the results of ``work`` for each slab of axial slices, in order.
-
-    In parallel threads: NumPy and SciPy release the GIL while they compute. PyTorch's thread count sets how many.
-    """
-    slabs = [slice(start, min(start + SLAB_SLICES, depth)) for start in range(0, depth, SLAB_SLICES)]
-    with ThreadPoolExecutor(min(MOST_THREADS, torch.get_num_threads())) as pool:
-        return list(pool.map(work, slabs))
-
-
 def _from_zero(image_hu: np.ndarray, window: HUWindow) -> np.ndarray:
     """Clip to the range and shift its lower end to 0."""
     return image_hu.clip(window.lower, window.upper).astype(np.float32) - np.float32(window.lower)
@@ -150,21 +138,11 @@ def _ssim(images: ComparedImages, *, region: str, window: HUWindow) -> float:
 
 
 def _ssim_by_region(images: ComparedImages, window: HUWindow) -> dict[str, float]:
-    return ssim_means(images.once(_prediction_in_air), images.case.once(_cta_in_air), images.case.masks, window)
+    return ssim_means(images.once(prediction_in_air), images.case.once(cta_in_air), images.case.masks, window)
 
 
 def _ms_ssim(images: ComparedImages, *, window: HUWindow) -> float:
-    return ms_ssim(images.once(_prediction_in_air), images.case.once(_cta_in_air), window)
-
-
-# The windows see one and the same air around the body in both images, so that no score depends on it, nor on a table
-# in one of them.
-def _prediction_in_air(images: ComparedImages) -> np.ndarray:
-    return np.where(images.case.masks[BODY], images.prediction, AIR_HU)
-
-
-def _cta_in_air(case: CaseImages) -> np.ndarray:
-    return np.where(case.masks[BODY], case.cta, AIR_HU)
+    return ms_ssim(images.once(prediction_in_air), images.case.once(cta_in_air), window)
 
 
 METRICS = (

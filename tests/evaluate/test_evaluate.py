@@ -315,7 +315,7 @@ def test_a_score_that_most_cases_lack_is_too_few_to_conclude_from(cohort, tmp_pa
     evaluate(cohort_of_six_with_one_that_enhances(cohort, tmp_path / "list"), tmp_path / "out")
     printed = " ".join(capsys.readouterr().out.split())
     assert "* MAE, vessels (1 of 6 cases); " in printed
-    assert "sharpness / the CTA's, vessels in the lungs (1 of 6 cases): too few to conclude." in printed
+    assert "detail found of the CTA's, vessels in the lungs (1 of 6 cases): too few to conclude." in printed
 
 
 def test_what_a_case_lacks_is_said_with_the_reason(cohort, tmp_path) -> None:
@@ -327,8 +327,8 @@ def test_what_a_case_lacks_is_said_with_the_reason(cohort, tmp_path) -> None:
     remarks = json.loads((tmp_path / "out" / "summary.json").read_text())["remarks"]
     assert "SSIM: n/a for p0, where there are fewer than 11 slices, or the body is as small." in remarks
     others = "p1, p2, p3, p4, p5"
-    assert f"Dice, clDice: n/a for {others}, where the CTA shows no vessel above 150 HU." in remarks
-    assert f"sharpness: n/a for {others}, where no vessel is marked in the lungs." in remarks
+    assert f"Dice, clDice, volume, branches: n/a for {others}, where the CTA shows no vessel above 150 HU." in remarks
+    assert f"detail, energy: n/a for {others}, where no vessel is marked in the lungs." in remarks
 
 
 @pytest.mark.slow
@@ -432,3 +432,11 @@ def test_the_command_ends_with_the_report(cohort: Path, tmp_path: Path, capsys: 
     main(["--datalist", str(cohort), "--output", str(tmp_path)])
     assert (tmp_path / "report.html").stat().st_size > 1000
     assert capsys.readouterr().out.splitlines()[-1] == f"report   {tmp_path / 'report.html'}"
+
+
+def test_a_run_that_is_named_as_a_baseline_stands_before_the_methods(cohort, trained_run, tmp_path, capsys) -> None:
+    ours = predict(cohort, tmp_path / "ours", shifted)
+    found = evaluate(cohort, tmp_path / "out", "--pred", ours, "--baseline", f"unet={trained_run}")
+    assert [method for _, method in found] == ["identity", "hu_remap", "unet", "ours"]
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "identity ours " in printed.split("p against p against")[1]  # ours is what the others are compared with

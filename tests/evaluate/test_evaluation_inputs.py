@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from ncct_cta.common.errors import InputError
-from ncct_cta.data import Case
+from ncct_cta.data import Case, read_case_list
+from ncct_cta.evaluate.predictions import seen_in_training
 from ncct_cta.evaluate.selection import choose_cases, find_predictions, listed
 from ncct_cta.evaluate.sources import parse_source
+from ncct_cta.settings import Settings
 
 
 def datalist(folder: Path, **splits: dict[str, bool]) -> Path:
@@ -86,11 +88,17 @@ def test_all_of_a_folder_that_no_training_split_is_scored(tmp_path: Path) -> Non
     assert "HU remap: n/a, because there are no training pairs" in chosen.remarks[1]
 
 
-def test_a_checkpoint_was_chosen_by_validation_cases_only_if_there_is_a_run(tmp_path: Path) -> None:
-    path = datalist(tmp_path, training={"a": True}, validation={"b": True})
-    without, with_run = (choose_cases(path, has_run=has_run).remarks[0] for has_run in (False, True))
-    assert without == "These are validation cases."
-    assert "the best checkpoint was chosen by them" in with_run
+def test_cases_of_a_runs_training_and_those_that_chose_its_checkpoint_are_named(tmp_path: Path) -> None:
+    path = datalist(tmp_path, training={"a": True}, validation={"b": True}, testing={"c": True})
+    cases = [case for split in read_case_list(path).values() for case in split]
+    settings = Settings.parse({"data": {"datalist": str(path)}})
+    assert seen_in_training("G", settings, cases) == [
+        "G was trained on a: its figures there say nothing about new patients.",
+        "G's best checkpoint was chosen by b: its figures there flatter it.",
+    ]
+    assert seen_in_training("G", settings, cases[2:]) == []
+    path.unlink()
+    assert "can't be read; was it trained on these cases?" in seen_in_training("G", settings, cases)[0]
 
 
 def test_a_split_without_a_pair_is_refused(tmp_path: Path) -> None:

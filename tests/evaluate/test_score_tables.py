@@ -11,7 +11,7 @@ from ncct_cta.data import Case
 from ncct_cta.evaluate.results import DEFAULT_WINDOW, Evaluation, Method
 from ncct_cta.evaluate.score_files import format_table, write_tables
 from ncct_cta.evaluate.statistics import summarise
-from ncct_cta.metrics import columns
+from ncct_cta.metrics import PRIMARY, columns
 
 NAMES = [column.name for column in columns(DEFAULT_WINDOW)]
 
@@ -23,7 +23,7 @@ def evaluation(methods: tuple[str, ...] = ("identity", "hu_remap", "ours"), case
         for i, case in enumerate(found)
         for m, method in enumerate(methods)
     ]
-    rows[0] |= {"vessel_mae_hu": math.nan, "body_psnr_db_range4095": math.inf}
+    rows[0] |= {"vessel_mae_hu": math.nan, "vessel_shape_mae_hu": math.nan, "body_psnr_db_range4095": math.inf}
     summary = summarise(rows, columns(DEFAULT_WINDOW))
     remarks = ("2 cases: too few to conclude." + " And more words on what the figures can't show." * 3,)
     return Evaluation(found, tuple(Method(name, {}) for name in methods), tuple(rows), summary, remarks)
@@ -43,7 +43,7 @@ def test_the_table_fits_the_terminal_with_large_numbers_and_long_names() -> None
 def test_long_names_that_differ_at_the_end_are_told_apart() -> None:
     lines = format_table(evaluation(("identity", "unet_baseline_16_wide", "unet_baseline_16_deep"))).splitlines()
     firsts = [line.split()[0] for line in lines if line.startswith("unet")]
-    assert firsts == ["unet_ba...6_wide", "unet_ba...6_deep"] * 2
+    assert firsts == ["unet_ba...6_wide", "unet_ba...6_deep"] * 3
 
 
 def test_the_table_says_of_how_many_cases_it_is_and_what_is_not_available() -> None:
@@ -63,8 +63,8 @@ def test_the_remarks_stand_below_the_table() -> None:
 
 def test_without_a_method_there_is_no_test_against_the_first() -> None:
     assert "p against" in format_table(evaluation())
-    assert format_table(evaluation(("identity", "hu_remap"))).count("p against") == 1
-    assert format_table(evaluation()).count("p against") == 2
+    assert format_table(evaluation(("identity", "hu_remap"))).count("p against") == 2
+    assert format_table(evaluation()).count("p against") == 4
 
 
 def test_the_scores_are_written_in_full_with_empty_cells_for_what_is_not_available(tmp_path: Path) -> None:
@@ -83,7 +83,10 @@ def test_the_summary_is_the_same_in_csv_and_json(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "summary.json").read_text(), parse_constant=pytest.fail)
     assert found["cases"] == ["p0", "p1", "p2"]
     assert found["methods"]["identity"]["body_psnr_db_range4095"]["mean"] is None
-    assert found["columns"]["vessel_mae_hu"] == {"title": "MAE, vessels", "unit": "HU", "better": "lower"}
+    assert found["columns"]["vessel_mae_hu"] == {
+        "title": "MAE, vessels", "unit": "HU", "better": "lower", "primary": False,
+    }  # fmt: skip
+    assert {name for name, column in found["columns"].items() if column["primary"]} == set(PRIMARY)
     assert found["remarks"] == list(evaluation().remarks)
     with (tmp_path / "summary.csv").open() as file:
         lines = list(csv.DictReader(file))

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from ncct_cta.evaluate.statistics import conclusion, first_method, summarise
+from ncct_cta.evaluate.statistics import conclusion, first_method, holm, summarise
 from ncct_cta.metrics import Column, Metric
 
 METRIC = Metric("mae", lambda images: 0.0, "MAE", "MAE", "HU", (0, math.inf), "lower", "an error", "it is unknown")
@@ -97,3 +98,33 @@ def test_a_score_that_too_few_cases_have_is_named() -> None:
 def test_the_first_method_is_no_baseline() -> None:
     assert first_method(["identity", "hu_remap", "b", "a"]) == "b"
     assert first_method(["identity", "hu_remap"]) is None
+
+
+def test_holms_correction_is_that_of_the_textbook() -> None:
+    assert holm(np.array([0.01, math.nan, 0.04, 0.03, 0.005])).tolist() == pytest.approx(
+        [0.03, math.nan, 0.06, 0.06, 0.02], nan_ok=True
+    )
+    assert holm(np.array([0.6, 0.5])).tolist() == [1, 1]
+    assert holm(np.array([])).size == 0
+
+
+def test_all_but_the_primary_endpoints_are_corrected_for_their_number() -> None:
+    names = ("nonvessel_mae_hu", "mae", "rmse")
+    scores = [Column(replace(METRIC, name=name)) for name in names]
+    found = [
+        {"case": str(i), "method": method, **dict.fromkeys(names, values[i])}
+        for method, values in (("identity", IDENTITY), ("ours", OURS), ("theirs", THEIRS))
+        for i in range(7)
+    ]
+    for own in (summarise(found, scores)[name] for name in ("ours", "theirs")):
+        primary, *others = (own[name] for name in names)
+        assert primary.p_identity_corrected == primary.p_identity
+        assert [other.p_identity_corrected for other in others] == pytest.approx([2 * primary.p_identity] * 2)
+        assert others[0].p_identity == primary.p_identity
+
+
+def test_no_method_is_compared_with_a_named_baseline_as_the_first() -> None:
+    scores = rows(identity=IDENTITY, unet=THEIRS, ours=OURS)
+    found = summarise(scores, [COLUMN], baselines=("identity", "unet"))
+    assert math.isnan(found["ours"]["mae"].p_first)
+    assert found["unet"]["mae"].p_first == pytest.approx(stats.wilcoxon(THEIRS, OURS).pvalue)

@@ -17,8 +17,10 @@ from ncct_cta.common.hu import HUWindow
 from ncct_cta.evaluate.command import main
 from ncct_cta.metrics import ComparedImages, Metric, catalogue, columns, register
 from ncct_cta.metrics.__main__ import main as print_metrics
+from ncct_cta.metrics.catalogue import METRICS
 from ncct_cta.metrics.metric import EMPTY_REGION
 from ncct_cta.metrics.ranges import range_name, range_title
+from ncct_cta.metrics.segments import METRICS as SEGMENTS
 
 WINDOW = HUWindow(-1000, 600)
 CASE = "phantom003"  # the cohort's only test case
@@ -66,7 +68,7 @@ def test_a_metric_of_ones_own_stands_in_every_file(median: Metric, cohort: Path,
         assert float(row[f"{region}_median_error_hu"]) == pytest.approx(expected_median(cohort, region))
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["columns"]["lung_median_error_hu"] == {
-        "title": "median absolute error, lung", "unit": "HU", "better": "lower",
+        "title": "median absolute error, lung", "unit": "HU", "better": "lower", "primary": False,
     }  # fmt: skip
     assert "median absolute error, vessels [HU]" in (tmp_path / "report.html").read_text()
 
@@ -110,7 +112,7 @@ def test_the_command_prints_every_metric_as_markdown(capsys: pytest.CaptureFixtu
     print_metrics([])
     lines = capsys.readouterr().out.splitlines()
     rows = [line for line in lines if re.match(r"\| `\w+` \|", line)]
-    names = [metric.name.format(region="REGION", range="RANGE") for metric in catalogue.METRICS]
+    names = [metric.name.format(region="REGION", range="RANGE") for metric in (*METRICS, *SEGMENTS)]
     assert [row.split("`")[1] for row in rows] == [*names, "body", "lung", "vessel", "nonvessel"]
     assert len({line.count("|") for line in lines[: len(names) + 2]}) == 1
     mae = "| `REGION_mae_hu` | MAE, REGION | HU | 0 to ∞ | lower is better | mean absolute error against the CTA |"

@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 
 from ncct_cta.common.hu import HUWindow
-from ncct_cta.metrics import similarity
+from ncct_cta.metrics import slabs
 from ncct_cta.metrics.ranges import SYNTHRAD_RANGE, range_name
 from ncct_cta.metrics.similarity import (
     LEAST_SIDE_MS_SSIM,
@@ -38,7 +38,7 @@ def from_zero(image: np.ndarray, window: HUWindow) -> np.ndarray:
 
 @WINDOWS
 def test_ssim_is_scikit_images_of_the_whole_volume(window: HUWindow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(similarity, "SLAB_SLICES", 7)  # 23 slices: the last slab has two
+    monkeypatch.setattr(slabs, "SLAB_SLICES", 7)  # 23 slices: the last slab has two
     prediction, cta = pair((30, 29, 23))
     random = np.random.default_rng(1)
     masks = {name: random.random(cta.shape) < share for name, share in (("few", 0.1), ("many", 0.7))}
@@ -56,7 +56,7 @@ def test_ssim_is_scikit_images_of_the_whole_volume(window: HUWindow, monkeypatch
 
 @WINDOWS
 def test_ms_ssim_is_monais_of_the_slices(window: HUWindow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(similarity, "SLAB_SLICES", 2)
+    monkeypatch.setattr(slabs, "SLAB_SLICES", 2)
     prediction, cta = pair((LEAST_SIDE_MS_SSIM + 14, LEAST_SIDE_MS_SSIM, 3))
     metric = MultiScaleSSIMMetric(
         spatial_dims=2,

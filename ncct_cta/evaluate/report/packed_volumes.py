@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,11 @@ from scipy import ndimage
 from skimage.transform import resize
 
 from ...common.hu import AIR_HU
+from ...common.keys import BODY
 from ...common.panels import richest_slice
 from ...data import Case
-from ...metrics import body_mask
+from ...metrics import CaseImages
+from ...metrics.hallucination import FALSE_CODE, FOUND, MISSED_CODE, NO_VESSEL, vessel_codes
 from ...volumes.nifti import Volume, read_ct, read_mask
 from ...volumes.orientation import spacing_to_ras, to_ras
 from ..prediction_files import read_prediction
@@ -27,6 +28,7 @@ MARGIN_MM = 10.0  # of air kept around the body
 GZIP_LEVEL = 2
 # Lower limit for a packed CT: gives a first guess of the voxel size that is never too coarse.
 LEAST_BYTES_PER_VOXEL = 0.1
+LEAST_VESSEL = 0.3
 # A smaller gain than this isn't worth another pass.
 LEAST_COARSENING = 1.04
 
@@ -41,12 +43,14 @@ class CaseVolumes:
         mip_region: boolean: voxels that the maximum intensity projection covers.
         spacing: voxel edges in mm.
         picture_slice: the axial slice with most of the lungs' vessels.
+        layers: uint8 codes of the vessels, see ``hallucination.vessel_codes``: of each image but the CTA.
     """
 
     images_hu: tuple[np.ndarray, ...]
     mip_region: np.ndarray
     spacing: tuple[float, float, float]
     picture_slice: int
+    layers: tuple[np.ndarray, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ class PackedCase:
         shape: (X, Y, Z) voxels.
         spacing: voxel edges in mm.
         step_hu: HU between two neighbouring values; 4 or 8.
+        layers: base64 of gzip of the vessels' codes, one byte per voxel, of each volume but the CTA.
     """
 
     volumes: tuple[PackedVolume, ...]
@@ -79,19 +84,21 @@ class PackedCase:
     shape: tuple[int, int, int]
     spacing: tuple[float, float, float]
     step_hu: int
+    layers: tuple[str, ...]
 
     @property
     def size(self) -> int:
         """Total length of the text in bytes."""
-        return len(self.region) + sum(len(volume.text) for volume in self.volumes)
+        return len(self.region) + sum(len(volume.text) for volume in self.volumes) + sum(map(len, self.layers))
 
 
-def read_case(case: Case, methods: Sequence[Method]) -> CaseVolumes:
+def read_case(case: Case, methods: Sequence[Method], *, with_layers: bool = True) -> CaseVolumes:
     """Read the volumes that the viewer shows of a case.
 
     Args:
         case: with CTA; without masks the MIP covers the whole body.
         methods: with a prediction of the case.
+        with_layers: whether to find the vessels of each, which takes as long as scoring them.
 
     Raises:
         ValueError: if the case has no CTA.
@@ -103,18 +110,26 @@ def read_case(case: Case, methods: Sequence[Method]) -> CaseVolumes:
     array, orientation = to_ras(volume.array, volume.affine)
     spacing = spacing_to_ras(volume.spacing, orientation)
     lung, vessel = (_read_mask(path, volume) for path in (case.lung, case.vessel))
-    body = body_mask(array, spacing) | lung | vessel
+    cta = to_ras(read_ct(case.cta).array, volume.affine)[0]
+    images = CaseImages(array, cta, lung=lung, vessel=vessel, spacing=spacing)
+    body = images.whole(images.masks[BODY])
     region = lung | vessel  # no bone, which would hide the vessels behind it
     keep = _grown(body, MARGIN_MM, spacing)
     box = _bounding_box(keep)
-    predictions = (read_prediction(method, case.name, volume) for method in methods if method.name != IDENTITY)
-    others = itertools.chain(predictions, [read_ct(case.cta).array])
-    images = (array, *(to_ras(other, volume.affine)[0] for other in others))
+    shown, layers = [], []
+    for method in (None, *(method for method in methods if method.name != IDENTITY)):
+        image = array
+        if method is not None:
+            image = to_ras(read_prediction(method, case.name, volume), volume.affine)[0]
+        shown.append(_in_air(image, keep, box))
+        if with_layers:
+            layers.append(images.whole(vessel_codes(images.compared_with(image)))[box])
     return CaseVolumes(
-        tuple(np.where(keep[box], np.rint(image[box]), AIR_HU).astype(np.int16) for image in images),
+        (*shown, _in_air(cta, keep, box)),
         (region if region.any() else body)[box],
         spacing,
         richest_slice((lung & vessel)[box]),
+        tuple(layers),
     )
 
 
@@ -169,7 +184,8 @@ def _pack(volumes: CaseVolumes, voxel: float, step: int) -> PackedCase:
         first = steps if first is None else first
     region = _resampled(volumes.mip_region, shape) >= 0.5
     text = _base64_gzip(region.astype(np.uint8).ravel(order="F"))
-    return PackedCase(tuple(packed), text, shape, spacing, step)
+    layers = tuple(_base64_gzip(_resampled_codes(layer, shape).ravel(order="F")) for layer in volumes.layers)
+    return PackedCase(tuple(packed), text, shape, spacing, step, layers)
 
 
 def _coarse_grid(
@@ -187,6 +203,19 @@ def _resampled(image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     if image.shape == shape:
         return image
     return resize(image, shape, order=1, mode="edge", anti_aliasing=True, preserve_range=True)
+
+
+def _resampled_codes(layer: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """The most frequent vessel of each coarser voxel that is vessel by at least ``LEAST_VESSEL``: small ones stay."""
+    if layer.shape == shape:
+        return layer
+    shares = np.stack([_resampled(layer == code, shape) for code in (FOUND, MISSED_CODE, FALSE_CODE)])
+    codes = shares.argmax(axis=0) + FOUND
+    return np.where(shares.sum(axis=0) >= LEAST_VESSEL, codes, NO_VESSEL).astype(np.uint8)
+
+
+def _in_air(image: np.ndarray, keep: np.ndarray, box: tuple[slice, ...]) -> np.ndarray:
+    return np.where(keep[box], np.rint(image[box]), AIR_HU).astype(np.int16)
 
 
 def _zigzag(values: np.ndarray) -> np.ndarray:

@@ -17,10 +17,12 @@ from ...common.files import write_text
 from ...common.hu import AIR_HU, ANGIO_WINDOW_HU, BONE_WINDOW_HU, LUNG_UPPER_HU, LUNG_WINDOW_HU, MEDIASTINAL_WINDOW_HU
 from ...common.limits import UNSEEN
 from ...common.panels import ERROR_RANGE_HU
+from ...metrics import PRIMARY
+from ...metrics.hallucination import TOLERANCE_MM
 from ...runs.names import CONFIG
 from ...runs.record import read_record
 from ...settings import Settings
-from ..results import BASELINES, IDENTITY, Evaluation
+from ..results import IDENTITY, Evaluation
 from . import plots
 from .packed_volumes import MARGIN_MM, PackedCase
 from .shown_cases import ShownCase, show_cases
@@ -38,6 +40,7 @@ WINDOWS = {
 ERROR_COLOURS = "RdBu_r"  # as in the previews
 OUTLINE = 0xFF666666  # opaque grey
 GRADIENT_STOPS = 11
+LAYER_COLOURS = {"found": (40, 200, 90), "missed": (70, 140, 255), "invented": (255, 60, 50)}  # in the codes' order
 SHOWN_METHODS = 3  # methods shown next to NCCT and CTA when the page opens; with more, the pictures would be too small
 # Bytes that JSON and markup add to the volumes' text.
 MARKUP_BYTES = 60_000
@@ -81,6 +84,8 @@ def _words(evaluation: Evaluation) -> dict[str, Any]:
         "margin": f"{MARGIN_MM:g}",
         "error_range": ERROR_RANGE_HU,
         "gradient": _error_colours_css(),
+        "found": {name: f"rgb({red} {green} {blue})" for name, (red, green, blue) in LAYER_COLOURS.items()},
+        "tolerance": f"{TOLERANCE_MM:g}",
         "windows": [
             {"name": name, "shown": f"{low} to {high} HU".replace("-", "−")} for name, (low, high) in WINDOWS.items()
         ],
@@ -96,6 +101,7 @@ def _scores(evaluation: Evaluation) -> dict[str, Any]:
         "all_columns": evaluation.columns,
         "all_rows": table(evaluation, evaluation.columns),
         "heading": heading,
+        "primary": PRIMARY,
     }
 
 
@@ -142,7 +148,7 @@ def _adversarial_loss(run: Path) -> str:
 
 def _images(evaluation: Evaluation, shown: Sequence[ShownCase]) -> dict[str, Any]:
     names = [shown_name(method.name) for method in evaluation.methods if method.name != IDENTITY]
-    trained = [number for number, method in enumerate(evaluation.methods) if method.name not in BASELINES]
+    trained = [number for number, method in enumerate(evaluation.methods) if not method.is_baseline]
     few = len(names) <= SHOWN_METHODS
     viewed = [(found, found.packed) for found in shown if found.packed is not None]
     return {
@@ -159,6 +165,7 @@ def _images(evaluation: Evaluation, shown: Sequence[ShownCase]) -> dict[str, Any
             "air": AIR_HU,
             "surface": LUNG_UPPER_HU,
             "line": OUTLINE,
+            "layerColours": list(LAYER_COLOURS.values()),  # JSON sorts a mapping by its names
             "errorRange": ERROR_RANGE_HU,
             "errorColours": _error_colours(256).view("<u4").ravel().tolist(),
             "cases": [_case_data(number, found, packed) for number, (found, packed) in enumerate(viewed)],
@@ -178,12 +185,13 @@ def _case_data(number: int, found: ShownCase, packed: PackedCase) -> dict[str, A
             {"id": _id(number, at), "difference": volume.difference} for at, volume in enumerate(packed.volumes)
         ],
         "region": _id(number, len(packed.volumes)),
+        "layers": [_id(number, len(packed.volumes) + 1 + at) for at in range(len(packed.layers))],
     }
 
 
 def _texts(number: int, packed: PackedCase) -> Iterator[tuple[str, Markup]]:
-    """Ids and texts of a case's volumes, its MIP's region last; base64 needs no escaping."""
-    for at, text in enumerate([*(volume.text for volume in packed.volumes), packed.region]):
+    """Ids and texts of a case's volumes, its MIP's region and its layers; base64 needs no escaping."""
+    for at, text in enumerate([*(volume.text for volume in packed.volumes), packed.region, *packed.layers]):
         yield _id(number, at), Markup(text)
 
 

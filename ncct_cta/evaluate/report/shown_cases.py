@@ -100,7 +100,7 @@ def show_cases(evaluation: Evaluation, room: int) -> Iterator[ShownCase]:
     names = [IDENTITY, *(method.name for method in evaluation.methods if method.name != IDENTITY)]
     for number, found in enumerate(tqdm([*viewed, *others], desc="report", unit="case")):
         if number >= len(viewed):
-            volumes = read_case(found.case, [trained])
+            volumes = read_case(found.case, [trained], with_layers=False)
             yield ShownCase(found, _picture(found, volumes, len(volumes.images_hu) - 2, trained), None)
             continue
         volumes = read_case(found.case, evaluation.methods)

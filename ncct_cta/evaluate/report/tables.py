@@ -6,10 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...metrics import Column
-from ..results import BASELINES, IDENTITY, SHOWN_NAMES, Evaluation, Method, Statistic
+from ...metrics import PRIMARY, Column
+from ..results import IDENTITY, SHOWN_NAMES, Evaluation, Method, Statistic
 from ..score_files import probability
-from ..statistics import first_method
 
 NOT_AVAILABLE = "n/a"
 
@@ -22,7 +21,7 @@ class Cell:
         mean: or ``n/a``.
         interval: the 95 % interval in brackets, or empty.
         best: whether no other method's mean is better.
-        p_identity: p-value against the identity, or ``n/a``.
+        p_identity: p-value against the identity, corrected unless the score is a primary endpoint, or ``n/a``.
         p_first: p-value against the first method that isn't a baseline.
         tests: cases, standard deviation and p-values in a sentence.
     """
@@ -51,8 +50,7 @@ def shown_name(method: str) -> str:
 
 def first_trained(methods: Sequence[Method]) -> Method:
     """Return the first method that isn't a baseline; the identity if all are."""
-    first = first_method([method.name for method in methods])
-    return next((method for method in methods if method.name == first), methods[0])
+    return next((method for method in methods if not method.is_baseline), methods[0])
 
 
 def table(evaluation: Evaluation, columns: Sequence[Column]) -> tuple[TableRow, ...]:
@@ -63,7 +61,7 @@ def table(evaluation: Evaluation, columns: Sequence[Column]) -> tuple[TableRow, 
     for method in evaluation.methods:
         found = evaluation.summary[method.name]
         cells = (_cell(found[c.name], c, method.name in best[c.name], first) for c in columns)
-        rows.append(TableRow(shown_name(method.name), method.name in BASELINES, tuple(cells)))
+        rows.append(TableRow(shown_name(method.name), method.is_baseline, tuple(cells)))
     return tuple(rows)
 
 
@@ -104,9 +102,10 @@ def _cell(statistic: Statistic, column: Column, best: bool, first: str) -> Cell:
     decimals = column.decimals
     low, high = figure(statistic.low, decimals), figure(statistic.high, decimals)
     interval = "" if math.isnan(statistic.low) else f"[{low}, {high}]"
-    p_identity, p_first = probability(statistic.p_identity), probability(statistic.p_first)
+    p_identity, p_first = map(probability, (statistic.p_identity_corrected, statistic.p_first_corrected))
+    correction = "" if column.name in PRIMARY else ", corrected (Holm)"
     tests = (
-        f"n = {statistic.cases}, SD {figure(statistic.std, decimals)}; paired Wilcoxon test: p {p_identity} against "
-        f"{IDENTITY}, {p_first} against {first}"
+        f"n = {statistic.cases}, SD {figure(statistic.std, decimals)}; paired Wilcoxon test{correction}: "
+        f"p {p_identity} against {IDENTITY}, {p_first} against {first}"
     )
     return Cell(figure(statistic.mean, decimals), interval, best, p_identity, p_first, tests)

@@ -15,7 +15,7 @@ COLUMNS = {column.name: column for column in columns(DEFAULT_WINDOW)}
 def with_means(evaluation, name, means):
     """The evaluation with these means of one score, a method each."""
     summary = {
-        method: {**statistics, name: Statistic(4, mean, 1.0, mean - 1, mean + 1, 0.125, 0.0004)}
+        method: {**statistics, name: Statistic(4, mean, 1.0, mean - 1, mean + 1, 0.125, 0.0004, 0.25, 0.0008)}
         for (method, statistics), mean in zip(evaluation.summary.items(), means, strict=True)
     }
     return replace(evaluation, summary=summary)
@@ -49,7 +49,13 @@ def test_a_mean_over_fewer_cases_is_not_the_best(evaluation):
 def test_a_cell_holds_mean_interval_cases_and_tests(evaluation):
     cell = table(with_means(evaluation, "vessel_bias_hu", (-30, 5, -2, 4)), [COLUMNS["vessel_bias_hu"]])[0].cells[0]
     assert (cell.mean, cell.interval) == ("−30.0", "[−31.0, −29.0]")
-    assert cell.tests == "n = 4, SD 1.0; paired Wilcoxon test: p 0.125 against identity, < 0.001 against G"
+    words = "n = 4, SD 1.0; paired Wilcoxon test, corrected (Holm): p 0.250 against identity, < 0.001 against G"
+    assert cell.tests == words
+
+
+def test_a_primary_endpoints_test_is_not_called_corrected(evaluation):
+    cell = table(with_means(evaluation, "nonvessel_mae_hu", (9, 8, 7, 6)), [COLUMNS["nonvessel_mae_hu"]])[0].cells[0]
+    assert "paired Wilcoxon test: p" in cell.tests
 
 
 def test_what_does_not_exist_is_not_available(evaluation):

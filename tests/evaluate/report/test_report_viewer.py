@@ -15,6 +15,8 @@ from made_evaluation import evaluation_of, predict
 from ncct_cta.common.hu import ANGIO_WINDOW_HU
 from ncct_cta.data import Case
 from ncct_cta.evaluate.report.page import write_report
+from ncct_cta.volumes.nifti import read_ct
+from ncct_cta.volumes.nifti_write import write_like
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
@@ -167,6 +169,53 @@ def test_pictures_are_not_blank_and_methods_differ(browser, report):
     blue = {name: int(np.maximum(0, np.subtract(image[..., 2], image[..., 0], dtype=int)).sum())
             for name in ("NCCT", "G") for image in [pixels(browser, name, "error")]}  # fmt: skip
     assert 0 < blue["G"] < blue["NCCT"] / 2
+
+
+@pytest.fixture(scope="module")
+def faulty(cases, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a method that sees no contrast on the patient's left and invents a vessel in soft tissue there."""
+    folder = tmp_path_factory.mktemp("faulty")
+    predictions = {"identity": predict(cases[:1], "identity", 0, folder)}
+    ncct, cta = (read_ct(path) for path in (cases[0].ncct, cases[0].cta))
+    image = ncct.array.copy()
+    half = image.shape[0] // 2
+    image[half:] = cta.array[half:]
+    image[half // 2 : half // 2 + 2, 10:38, 11:14] = 400
+    write_like(image, ncct, folder / "faulty.nii.gz")
+    predictions["G"] = {cases[0].name: folder / "faulty.nii.gz"}
+    write_report(evaluation_of(cases[:1], predictions), folder / "report.html")
+    return folder / "report.html"
+
+
+def shares(browser, name):
+    """How much of a picture is green, red and blue: found, invented and missed vessels."""
+    image = pixels(browser, name).astype(int)
+    red, green, blue = (image[..., i] for i in range(3))
+    colours = {"found": (green, red, blue), "invented": (red, green, blue), "missed": (blue, red, green)}
+    return {word: float(((own > a + 40) & (own > b + 40)).mean()) for word, (own, a, b) in colours.items()}
+
+
+@pytest.mark.parametrize("mip", [False, True])
+def test_found_invented_and_missed_vessels_are_green_red_and_blue(browser, faulty, mip):
+    open_report(browser, faulty)
+    if mip:
+        press(browser, "m")
+    browser.execute_script(
+        "const s = document.getElementById('viewer-slice'); s.value = 12;"
+        "s.dispatchEvent(new Event('input', {bubbles: true}));"
+    )
+    assert all(share < 1e-3 for share in shares(browser, "G").values())
+    legend = find(browser, "#viewer-vessels-legend")
+    assert not legend.is_displayed()
+    press(browser, "v")
+    assert all(share > 2e-3 for share in shares(browser, "G").values())
+    nothing = shares(browser, "NCCT")  # the identity: no contrast at all
+    assert nothing["missed"] > shares(browser, "G")["missed"]
+    assert nothing["found"] + nothing["invented"] < 1e-3
+    assert all(share < 1e-3 for share in shares(browser, "CTA").values())
+    assert all(word in legend.text for word in ("found, in both CTAs", "invented", "missed", "2 mm"))
+    find(browser, "#viewer-vessels").click()
+    assert not legend.is_displayed()
 
 
 def test_hidden_methods_appear_when_asked_for(browser, report):

@@ -13,8 +13,8 @@
   };
   const ZOOM = { step: 1.25, least: 1, most: 16 };
   const get = (id) => document.getElementById(id);
-  const { inflate, unpack, slice, projection } = window.packedVolumes;
-  const state = { plane: "axial", window: 0, mip: false, zoom: 1, pan: [0, 0], position: [0, 0, 0], cursor: null };
+  const { inflate, unpack, slice, projection, layer } = window.packedVolumes;
+  const state = { plane: "axial", window: 0, mip: false, vessels: false, zoom: 1, pan: [0, 0], position: [0, 0, 0], cursor: null };
   const plane = () => PLANES[state.plane];
   const axisSize = (axis) => current.shape[axis];
   let current = null; // the case whose volumes are decoded
@@ -30,7 +30,8 @@
     for (const volume of found.volumes) {
       const reference = volume.difference ? volumes[0].steps : null;
       const steps = unpack(await inflate(volume.id), reference, found.shape[0] * found.shape[1]);
-      volumes.push({ number: volumes.length, name: data.names[volumes.length], steps });
+      const codes = volumes.length < found.layers.length ? await inflate(found.layers[volumes.length]) : null;
+      volumes.push({ number: volumes.length, name: data.names[volumes.length], steps, codes });
     }
     const region = await inflate(found.region);
     if (mine !== request) return; // another case was chosen meanwhile
@@ -68,8 +69,20 @@
       pixels[i] = colours[Math.min(255, Math.max(0, level))];
     }
     if (panel.error && !state.mip) outline(pixels, width);
+    if (state.vessels && !panel.error && panel.volume.codes) colourVessels(pixels, panel.volume.codes);
     Object.assign(panel.source, { width, height });
     panel.source.getContext("2d").putImageData(image, 0, 0);
+  }
+
+  // Found, missed and invented vessels over the picture, which stays visible below.
+  function colourVessels(pixels, codes) {
+    const seen = layer(codes, current, plane(), state.mip ? null : state.position[plane().w]);
+    for (let i = 0; i < pixels.length; i++) {
+      if (seen[i] === 0) continue;
+      const grey = pixels[i] & 255;
+      const [red, green, blue] = data.layerColours[seen[i] - 1].map((value) => Math.round(0.35 * grey + 0.65 * value));
+      pixels[i] = (255 << 24) | (blue << 16) | (green << 8) | red;
+    }
   }
 
   // The surfaces of body and lungs, so that an error can be placed.
@@ -197,6 +210,8 @@
     for (const button of viewer.querySelectorAll("button[data-plane]")) press(button, button.dataset.plane === state.plane);
     for (const button of viewer.querySelectorAll("button[data-window]")) press(button, +button.dataset.window === state.window);
     press(get("viewer-mip"), state.mip);
+    press(get("viewer-vessels"), state.vessels);
+    get("viewer-vessels-legend").hidden = !state.vessels;
     panels.forEach(paint);
     draw();
   }
@@ -270,7 +285,7 @@
   const KEYS = {
     ArrowUp: step(1), ArrowRight: step(1), ArrowDown: step(-1), ArrowLeft: step(-1), PageUp: step(10), PageDown: step(-10),
     a: () => change({ plane: "axial" }), c: () => change({ plane: "coronal" }), s: () => change({ plane: "sagittal" }),
-    m: () => change({ mip: !state.mip }), 0: () => change({ zoom: 1, pan: [0, 0] }),
+    m: () => change({ mip: !state.mip }), v: () => change({ vessels: !state.vessels }), 0: () => change({ zoom: 1, pan: [0, 0] }),
     "+": zoom(ZOOM.step), "=": zoom(ZOOM.step), "-": zoom(1 / ZOOM.step),
   };
   data.windows.forEach((_, i) => { KEYS[i + 1] = () => change({ window: i }); });

@@ -57,5 +57,16 @@ window.packedVolumes = (() => {
     return hu;
   }
 
-  return { inflate, unpack, slice, projection };
+  // The vessels' codes of a slice, or the highest along the view.
+  function layer(codes, found, plane, number) {
+    const seen = new Uint8Array(found.shape[plane.u] * found.shape[plane.v]);
+    const stride = along(found, plane);
+    const [first, last] = number === null ? [0, found.shape[plane.w] - 1] : [number, number];
+    eachPixel(found, plane, (i, start) => {
+      for (let at = start + first * stride; at <= start + last * stride; at += stride) seen[i] = Math.max(seen[i], codes[at]);
+    });
+    return seen;
+  }
+
+  return { inflate, unpack, slice, projection, layer };
 })();

@@ -1,0 +1,163 @@
+"""Vessels as one fixed method finds them in any CTA, real or synthetic: to tell what was invented and what is missing.
+
+A vessel is what shows contrast: it is brighter than the NCCT, and as bright as blood with contrast, or in the lung at
+least as bright as the edge of a vessel. Both are judged in a slightly smoothed image, in which noise is no vessel. Its
+border is where the image itself has fallen half-way to the tissue around, as a radiologist measures a diameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from ..common.hu import AIR_HU, CONTRAST_LOWER_HU, ENHANCEMENT_HU, LUNG_UPPER_HU
+from .regions import LEAST_VESSEL_MM3
+from .slabs import of_slabs, with_halo
+
+SMOOTHING_MM = 0.8  # SD of a Gaussian: noise of 20 HU in voxels of 0.7 mm becomes 3 HU, and vessels of 2 mm stay
+LIGHTLY_MM = 0.5  # where a vessel's brightness is looked up: more would darken vessels of 3 mm
+DOUBT_HU = 40  # a vessel that is short of certain by no more than this is faint: neither invented nor missed
+EDGE_MM = 2.0  # the border lies within this distance of where the vessel is certain
+TRUNCATE = 3.0
+HALF = 50  # per cent of a voxel: the full width at half maximum
+NEARLY = 0.1
+
+
+@dataclass(frozen=True)
+class FoundVessels:
+    """What is found in one image; boolean, (X, Y, Z), except for the percentage.
+
+    Args:
+        core: where it is certain that there is a vessel.
+        whole: the vessels that have a core, up to their borders.
+        faint: these and what might be vessel.
+        percent: uint8, how much of each voxel is vessel: at the borders some, beside ``whole`` too.
+    """
+
+    core: np.ndarray
+    whole: np.ndarray
+    faint: np.ndarray
+    percent: np.ndarray
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the NCCT says of a case before any image is searched; all arrays (X, Y, Z).
+
+    Args:
+        tissue_hu: int16, the brightest value of the smoothed NCCT within ``EDGE_MM``: an edge that has moved a little
+            is no contrast then.
+        parenchyma_hu: the lungs' median.
+        lung: boolean; without any voxel in it, vessels of the lung must be as bright as others.
+        allowed: boolean: the body without what is bright without contrast.
+        spacing: voxel edges in mm.
+    """
+
+    tissue_hu: np.ndarray
+    parenchyma_hu: float
+    lung: np.ndarray
+    allowed: np.ndarray
+    spacing: Sequence[float]
+
+    def cut(self, part: slice) -> Surroundings:
+        """The same of a slab."""
+        tissue, lung, allowed = (each[..., part] for each in (self.tissue_hu, self.lung, self.allowed))
+        return Surroundings(tissue, self.parenchyma_hu, lung, allowed, self.spacing)
+
+
+def surroundings(
+    ncct_hu: np.ndarray, body: np.ndarray, lung: np.ndarray, bright: np.ndarray, spacing: Sequence[float]
+) -> Surroundings:
+    """Prepare the search.
+
+    Args:
+        ncct_hu: the NCCT in HU, (X, Y, Z).
+        body: boolean, same shape.
+        lung: boolean, same shape; may be empty.
+        bright: the result of ``regions.bright_without_contrast``.
+        spacing: voxel edges in mm.
+    """
+
+    def tissue(part: slice) -> np.ndarray:
+        wide, inner = with_halo(part, _halo(spacing), ncct_hu.shape[2])
+        smooth = _smoothed(ncct_hu[..., wide], spacing, SMOOTHING_MM)
+        return np.rint(ndimage.maximum_filter(smooth, _near(spacing), mode="nearest")[..., inner]).astype(np.int16)
+
+    parenchyma = float(np.median(ncct_hu[lung])) if lung.any() else AIR_HU
+    tissues = np.concatenate(of_slabs(tissue, ncct_hu.shape[2]), axis=2)
+    return Surroundings(tissues, parenchyma, lung, body & ~bright, spacing)
+
+
+def find_vessels(image_hu: np.ndarray, around: Surroundings) -> FoundVessels:
+    """Find the vessels of a CTA.
+
+    A voxel is certain where the smoothed image is ``ENHANCEMENT_HU`` above the NCCT's tissue and above 150 HU, or above
+    -400 HU in the lung, where partial volume darkens small vessels; faint if it lacks at most ``DOUBT_HU`` of either.
+    A vessel reaches to half of its brightness over the tissue's, in the lung over the parenchyma's. Components below
+    50 mm3 or without a certain voxel are dropped.
+
+    Args:
+        image_hu: the CTA in HU, (X, Y, Z).
+        around: of the same case.
+    """
+
+    def of_slab(part: slice) -> list[np.ndarray]:
+        wide, inner = with_halo(part, _halo(around.spacing), image_hu.shape[2])
+        return [found[..., inner] for found in _in_slab(image_hu[..., wide], around.cut(wide))]
+
+    slabs = of_slabs(of_slab, image_hu.shape[2])
+    core, percent, faint = (np.concatenate(parts, axis=2) for parts in zip(*slabs, strict=True))
+    kept = _large_components(faint, core, around.spacing)
+    return FoundVessels(core & kept, (percent >= HALF) & kept, kept, percent)
+
+
+def _in_slab(image: np.ndarray, around: Surroundings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Core, percentage and faint voxels of a slab, before small components are dropped."""
+    smooth = _smoothed(image, around.spacing, SMOOTHING_MM)
+    floor = np.where(around.lung, np.float32(LUNG_UPPER_HU), np.float32(CONTRAST_LOWER_HU))
+    lack = np.maximum(around.tissue_hu + np.float32(ENHANCEMENT_HU), floor) - smooth
+    core, faint = (around.allowed & (lack < doubt) for doubt in (0, DOUBT_HU))
+    if not core.any():
+        return core, np.zeros(core.shape, np.uint8), faint
+    brightest = np.where(around.allowed, _smoothed(image, around.spacing, LIGHTLY_MM), AIR_HU)
+    brightest = ndimage.maximum_filter(brightest, _near(around.spacing), mode="nearest")
+    dark = np.where(around.lung, np.float32(around.parenchyma_hu), around.tissue_hu)
+    share = (image - dark) / np.maximum(brightest - dark, 1)
+    # Noise at both ends of the ramp must not add up: what is nearly all of a vessel is all, and nearly none is none.
+    ramp = np.clip((share - 0.5) / (1 - 2 * NEARLY) + 0.5, 0, 1)
+    near = ndimage.maximum_filter(core, _near(around.spacing), mode="constant") & around.allowed
+    percent = np.where(near, np.rint(100 * ramp), 0).astype(np.uint8)
+    return core, percent, faint | (percent >= HALF)
+
+
+def _near(spacing: Sequence[float]) -> list[int]:
+    """The size in voxels of the box that reaches ``EDGE_MM`` to each side, but at least a voxel."""
+    return [2 * _radius(EDGE_MM, edge) + 1 for edge in spacing]
+
+
+def _halo(spacing: Sequence[float]) -> int:
+    """The slices that a filter's box and the smoothing before it reach into."""
+    return _radius(EDGE_MM, spacing[2]) + _radius(TRUNCATE * SMOOTHING_MM, spacing[2])
+
+
+def _radius(distance_mm: float, edge: float) -> int:
+    return max(1, round(distance_mm / edge))
+
+
+def _smoothed(image: np.ndarray, spacing: Sequence[float], sd_mm: float) -> np.ndarray:
+    sigma = [sd_mm / edge for edge in spacing]
+    return ndimage.gaussian_filter(image.astype(np.float32), sigma, truncate=TRUNCATE)
+
+
+def _large_components(faint: np.ndarray, core: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    """The components of the faint voxels that are large enough for a vessel and certain somewhere."""
+    labels, count = ndimage.label(faint)
+    found = labels[faint]
+    large = np.bincount(found, minlength=count + 1) * float(np.prod(spacing)) >= LEAST_VESSEL_MM3
+    large &= np.bincount(found, weights=core[faint], minlength=count + 1) > 0
+    kept = faint.copy()
+    kept[faint] = large[found]
+    return kept

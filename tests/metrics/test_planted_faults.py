@@ -1,0 +1,176 @@
+"""Faults put into a prediction, and what the scores make of them: what was invented, missed, blurred and thickened."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+from toy_chest_vessels import (
+    BLOOD,
+    BRANCHES,
+    CONTRAST,
+    FREE,
+    LUNG,
+    NOISE,
+    SPACING,
+    TRUNK,
+    chest,
+    lung_mask,
+    noise,
+    tube,
+    volume_ml,
+    with_vessels,
+)
+
+from ncct_cta.common.hu import HUWindow
+from ncct_cta.metrics import CaseImages, columns, scores
+
+COLUMNS = [column for column in columns(HUWindow(-1000, 600)) if not column.metric.in_each_range]
+FAULTS = ("false_vessel_ml", "missed_vessel_ml")
+CALIBRES = ("below_2mm", "2_to_5mm", "above_5mm")
+
+
+@pytest.fixture(scope="module")
+def cta() -> np.ndarray:
+    return with_vessels(chest(), CONTRAST) + noise(1)
+
+
+@pytest.fixture(scope="module")
+def images(cta: np.ndarray) -> CaseImages:
+    ncct = with_vessels(chest(), BLOOD) + noise(0)
+    vessel = with_vessels(np.zeros_like(cta), 1) > 0.5
+    return CaseImages(ncct, cta, lung=lung_mask(), vessel=vessel, spacing=SPACING)
+
+
+@pytest.fixture(scope="module")
+def faulty(cta: np.ndarray) -> np.ndarray:
+    """A prediction with a tube of 4 mm in the lung and without the branches."""
+    fraction = tube(*FREE, 2)
+    erased = with_vessels(chest(), CONTRAST, [TRUNK]) + noise(1)
+    return erased + fraction * (CONTRAST - erased)
+
+
+@pytest.fixture(scope="module")
+def found(images: CaseImages, faulty: np.ndarray) -> dict[str, float]:
+    return scored(images, faulty)
+
+
+def scored(images: CaseImages, prediction: np.ndarray) -> dict[str, float]:
+    return scores(images.compared_with(prediction), COLUMNS)
+
+
+def test_a_false_tube_of_4_mm_is_measured_by_its_volume(found: dict[str, float]) -> None:
+    assert found["false_vessel_ml"] == pytest.approx(volume_ml(*FREE, 2), rel=0.1)
+    assert found["false_vessel_2_to_5mm_ml"] > 0.75 * found["false_vessel_ml"]
+
+
+def test_erased_branches_are_missed_by_their_volume(found: dict[str, float]) -> None:
+    # What lies within the tolerance of the trunk counts as found.
+    reach = TRUNK[2] + 2
+    expected = sum(
+        volume_ml((0, 0, 0), (0, 0, np.linalg.norm(np.subtract(end, start)) - reach), radius)
+        for start, end, radius in BRANCHES
+    )
+    assert found["missed_vessel_ml"] == pytest.approx(expected, rel=0.1)
+
+
+def test_the_calibres_add_up(found: dict[str, float]) -> None:
+    for name in ("false_vessel", "missed_vessel"):
+        parts = [found[f"{name}_{calibre}_ml"] for calibre in CALIBRES]
+        assert sum(parts) == pytest.approx(found[f"{name}_ml"])
+
+
+@pytest.mark.parametrize(("radius", "calibre"), [(0.95, "below_2mm"), (1.8, "2_to_5mm"), (3.2, "above_5mm")])
+def test_a_false_vessel_has_its_calibre(images: CaseImages, cta: np.ndarray, radius: float, calibre: str) -> None:
+    found = scored(images, cta + tube(*FREE, radius) * (CONTRAST - cta))
+    assert found[f"false_vessel_{calibre}_ml"] > 0.75 * found["false_vessel_ml"] > 0
+
+
+def test_a_perfect_prediction_invents_and_misses_nothing_and_the_identity_misses_everything(
+    images: CaseImages, cta: np.ndarray
+) -> None:
+    assert [scored(images, cta)[name] for name in FAULTS] == [0, 0]
+    identity = scored(images, images.ncct)
+    assert identity["false_vessel_ml"] == 0
+    everything = sum(volume_ml(*each) for each in (TRUNK, *BRANCHES))
+    assert identity["missed_vessel_ml"] == pytest.approx(everything, rel=0.1)
+
+
+@pytest.mark.parametrize("name", [*FAULTS, "lung_vessel_detail"])
+def test_noise_of_20_hu_changes_it_by_no_more_than_2_per_cent(
+    images: CaseImages, faulty: np.ndarray, found: dict[str, float], name: str
+) -> None:
+    assert scored(images, faulty + noise(2))[name] == pytest.approx(found[name], rel=0.02)
+
+
+def test_noise_alone_invents_and_misses_nothing(images: CaseImages, cta: np.ndarray) -> None:
+    noisy = scored(images, cta + noise(3))
+    assert [noisy[name] for name in FAULTS] == [0, 0]
+
+
+def test_noise_is_energy_and_no_detail(images: CaseImages, cta: np.ndarray) -> None:
+    rough = scored(images, cta + noise(4, 10 * NOISE))
+    assert rough["lung_vessel_energy"] > 1.5
+    assert rough["lung_vessel_detail"] == pytest.approx(1, abs=0.1)
+
+
+def test_the_ctas_own_noise_takes_its_share_of_the_energy_from_a_prediction_without_it(images: CaseImages) -> None:
+    clean = scored(images, with_vessels(chest(), CONTRAST))["lung_vessel_detail"]
+    assert 0.97 < clean < 1
+
+
+def test_what_is_within_2_mm_is_neither_invented_nor_missed(images: CaseImages, cta: np.ndarray) -> None:
+    moved = scored(images, np.roll(cta, 2, axis=1))
+    assert moved["false_vessel_ml"] < 0.05 * volume_ml(*TRUNK)
+    assert moved["missed_vessel_ml"] < 0.05 * volume_ml(*TRUNK)
+    far = scored(images, np.roll(cta, 12, axis=1))
+    assert far["false_vessel_ml"] > 0.5 * volume_ml(*TRUNK)
+    assert far["missed_vessel_ml"] > 0.5 * volume_ml(*TRUNK)
+
+
+def test_300_hu_everywhere_are_false_enhancement_of_every_tissue(images: CaseImages) -> None:
+    found = scored(images, images.ncct + 300)
+    for tissue in ("muscle", "fat", "bone", "lung_parenchyma"):
+        assert found[f"{tissue}_false_enhancement_hu"] == pytest.approx(300, abs=5)
+    assert found["enhancement_recovery"] == pytest.approx(1, abs=0.05)  # which alone doesn't show it
+    assert found["false_vessel_ml"] > 10 * volume_ml(*TRUNK)
+
+
+def test_contrast_in_the_vessels_alone_is_no_false_enhancement(images: CaseImages) -> None:
+    found = scored(images, with_vessels(chest(), 2 * CONTRAST))
+    assert all(abs(found[f"{tissue}_false_enhancement_hu"]) < 5 for tissue in ("muscle", "fat", "bone"))
+
+
+@pytest.mark.parametrize("thicker", [1.0, -1.0])
+def test_vessels_that_are_1_mm_thicker_or_thinner_have_that_bias(images: CaseImages, thicker: float) -> None:
+    prediction = with_vessels(chest(), CONTRAST, thicker=thicker / 2) + noise(5)
+    assert scored(images, prediction)["diameter_bias_mm"] == pytest.approx(thicker, abs=0.3)
+
+
+def test_weaker_contrast_is_an_error_of_level_and_not_of_shape_or_width(images: CaseImages, cta: np.ndarray) -> None:
+    found = scored(images, images.ncct + 0.6 * (cta - images.ncct))
+    assert found["vessel_level"] == pytest.approx(0.6)
+    assert found["vessel_shape_mae_hu"] == pytest.approx(0, abs=1e-3)
+    assert abs(found["diameter_bias_mm"]) < 0.1
+    assert found["vessel_mae_hu"] > 50
+
+
+def test_no_contrast_is_the_worst_shape(images: CaseImages) -> None:
+    identity = scored(images, images.ncct)
+    assert identity["vessel_shape_mae_hu"] == pytest.approx(identity["vessel_mae_hu"])
+    assert identity["vessel_level"] == 0
+    darkened = scored(images, 2 * images.ncct - images.cta)  # contrast with the wrong sign
+    assert darkened["vessel_shape_mae_hu"] == pytest.approx(identity["vessel_mae_hu"])
+
+
+def test_blurring_costs_detail(images: CaseImages, cta: np.ndarray) -> None:
+    found = scored(images, gaussian_filter(cta, (1, 1, 0)))
+    assert found["lung_vessel_detail"] < 0.5
+    assert found["lung_vessel_energy"] < found["lung_vessel_detail"]
+
+
+def test_a_speck_is_no_vessel(images: CaseImages, cta: np.ndarray) -> None:
+    speck = cta.copy()
+    speck[40:43, 16:19, 14:17] = CONTRAST
+    assert LUNG < -400
+    assert scored(images, speck)["false_vessel_ml"] == 0
