@@ -75,8 +75,8 @@ def words_of(card: Mapping[str, Any]) -> str:
         f"{' with a refinement net' if network['refined'] else ''}, {network['parameters']:,} parameters; it sees "
         f"{low:g} to {high:g} HU, in {grid}. `settings.json` holds the rest.",
         "## How to use it\n\n`ncct-cta infer --model THIS_FILE --input SCANS --output FOLDER` checks the file first. "
-        "Compare its SHA-256 with the one that who gave it to you names: `SHA256SUMS` tells damage, but not a file "
-        "that somebody made anew.",
+        "Compare its SHA-256 with the one that its maker published: `SHA256SUMS` tells damage, but not a file that "
+        "somebody made anew.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -96,7 +96,7 @@ def _scores(scores: Mapping[str, Any] | None) -> Iterator[str]:
         found = scores["columns"].get(name)
         if found is not None:
             unit = f" [{found['unit']}]" if found["unit"] else ""
-            interval = f"{_figure(found['low'])} to {_figure(found['high'])}"
+            interval = "n/a" if found["low"] is None else f"{_figure(found['low'])} to {_figure(found['high'])}"
             yield f"| {found['title']}{unit} | {_figure(found['mean'])} | {interval} | {_figure(found['identity'])} |"
     yield "\n`card.json` holds all of them."
 
