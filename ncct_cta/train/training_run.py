@@ -27,6 +27,7 @@ from ..settings import Section, Settings, TrainConfig
 from ..settings.combinations import check_combinations
 from .loading_processes import deaths_in_one_line, end_workers
 from .log_file import log_file_to_come
+from .tracking import complete_tracking
 
 logger = logging.getLogger(__name__)
 logger.addFilter(lambda record: idist.get_rank() == 0)  # otherwise every process would log the same
@@ -70,6 +71,7 @@ class TrainingRun:
         self.checkpoints = next(h for h in settings["handlers"] if isinstance(h, CheckpointHandler))
         self.loader = settings["dataloader"]
         self.folder = Path(self.settings.train.output_dir)
+        complete_tracking(settings["handlers"], trainer, self.settings)
 
     @one_line_errors()
     def run(self) -> None:
