@@ -81,7 +81,7 @@ def test_progress_rises_to_one(scan: Path, model: ncct_cta.Model) -> None:
         (lambda image: (image.get_fdata(), {}), "an affine belongs to a NumPy array"),
         (lambda image: (image.get_fdata()[0], {"affine": image.affine}), r"expected \(X, Y, Z\)"),
         (lambda image: (image.get_fdata() * np.nan, {"affine": image.affine}), "NaN or infinite"),
-        (lambda image: (image.get_fdata() / 5000, {"affine": image.affine}), "expected"),
+        (lambda image: (image.get_fdata() / 5000, {"affine": image.affine}), "a CT in HU holds air"),
         (lambda image: (image.get_fdata(), {"affine": np.zeros((4, 4))}), "affine"),
         (lambda image: ([1, 2], {}), "is a list, expected a path"),
         (lambda image: ("scan.nii.gz", {}), "no folder to write to"),
