@@ -21,7 +21,7 @@ FLOORS = (
     "engines handlers",
     "train infer export",
     "evaluate prepare",
-    "demo pack",
+    "demo pack api",
     "__main__",
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names.split()}

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from logging import LogRecord
 
-from .interrupts import one_line_interrupts
+from .interrupts import is_from_python, one_line_interrupts
 from .terminal import say
 
 EXIT_BAD_INPUT = 2
@@ -25,8 +25,12 @@ class InputError(ValueError):
 def one_line_errors() -> Iterator[None]:
     """Turn what ends a command for a reason of the user's into one line on stderr; no traceback reaches the user.
 
-    The exit status is 2 after an ``InputError`` or on a full disk, 130 after Ctrl-C and 143 after SIGTERM.
+    The exit status is 2 after an ``InputError`` or on a full disk, 130 after Ctrl-C and 143 after SIGTERM. Within
+    ``from_python`` they are raised as they are.
     """
+    if is_from_python():
+        yield
+        return
     with one_line_interrupts():
         try:
             yield

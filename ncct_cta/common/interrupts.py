@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from types import FrameType
 
 from .terminal import say
@@ -15,6 +16,25 @@ AGAIN = "run the same command again"
 # Terminals and job managers signal a whole group, and wrappers pass the signal on: it comes twice, and the second one
 # must not break off what the first one has begun to tidy up.
 SECONDS_TO_TIDY_UP = 5.0
+
+
+# Whether a Python program called: it wants exceptions, where a user of a command wants one line and an exit status.
+_FROM_PYTHON = ContextVar("from_python", default=False)
+
+
+@contextmanager
+def from_python() -> Iterator[None]:
+    """Let errors and interrupts be raised as they are within this block."""
+    token = _FROM_PYTHON.set(True)
+    try:
+        yield
+    finally:
+        _FROM_PYTHON.reset(token)
+
+
+def is_from_python() -> bool:
+    """Whether ``from_python`` holds here."""
+    return _FROM_PYTHON.get()
 
 
 class Terminated(KeyboardInterrupt):
@@ -30,6 +50,9 @@ def one_line_interrupts(remedy: str | Callable[[], str] = AGAIN) -> Iterator[Non
     Args:
         remedy: how to go on, the end of the line; a function is asked when it has come to that.
     """
+    if is_from_python():
+        yield
+        return
     with _signals_raise():
         try:
             yield

@@ -30,7 +30,8 @@ class GeneratorStep:
     """Mixed into MONAI's trainers: ``reconstruct`` a batch, then ``descend`` the loss.
 
     After a step ``engine.state.output`` holds the batch on the device, the cascade's ``stages`` (detached) and the
-    ``terms``: scalars by their log names, including each network's gradient norm before clipping.
+    ``terms``: scalars by their log names, including each network's gradient norm before clipping. The ``loss`` stands
+    beside them too, where MONAI's own handlers look for it.
     """
 
     state: Any
@@ -60,7 +61,8 @@ class GeneratorStep:
 def step_output(batch: Mapping[str, Any], stages: Stages, terms: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     """Return a step's output; nothing in it keeps the autograd graph alive."""
     detached = Stages(*(image.detach() for image in stages))
-    return {**batch, keys.STAGES: detached, keys.TERMS: {name: value.detach() for name, value in terms.items()}}
+    numbers = {name: value.detach() for name, value in terms.items()}
+    return {**batch, keys.STAGES: detached, keys.TERMS: numbers, keys.LOSS: numbers[keys.LOSS]}
 
 
 def to_device(batch: Mapping[str, Any], device: torch.device, non_blocking: bool = False) -> dict[str, Any]:

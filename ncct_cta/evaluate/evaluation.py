@@ -21,7 +21,7 @@ from .failures import Failure, require_none
 from .predictions import predict, seen_in_training, training_pairs
 from .report.page import write_report
 from .results import DEFAULT_WINDOW, Evaluation
-from .score_files import SCORES, SUMMARY, SUMMARY_JSON, format_table
+from .score_files import SCORES, SUMMARY, SUMMARY_JSON, WIDTH, format_table
 from .segmentation import Segmentation
 from .selection import CaseSelection, choose_cases, find_predictions, listed, require_unique_names
 from .sources import MethodSource, parse_source

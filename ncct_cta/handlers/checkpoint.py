@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import shutil
@@ -23,6 +24,8 @@ from ..common.files import to_disk
 from ..common.keys import VAL_LOSS
 from ..runs.checkpoints import require_finite
 from ..runs.names import BEST, BEST_VAL_LOSS, LAST, PROGRESS, RANDOM, SETTINGS
+
+logger = logging.getLogger(__name__)
 
 
 class CheckpointHandler:
@@ -92,6 +95,8 @@ class CheckpointHandler:
                 "free some space and go on with --resume"
             ) from error
         self.saved_epoch = engine.state.epoch
+        if is_best:
+            logger.info("epoch %d is the best so far: val_loss %.4g", engine.state.epoch, val_loss)
 
     def _write(self, checkpoint: Mapping[str, Any], kept: Sequence[str]) -> None:
         # Not Ignite's DiskSaver: a killed run would leave a new temporary file each time.

@@ -62,10 +62,12 @@ class MetricsLogHandler:
         self.writer = SummaryWriter(str(self.path.parent / "tensorboard"), purge_step=engine.state.iteration + 1)
 
     def __call__(self, engine: Workflow) -> None:
-        """Write the epoch just completed."""
+        """Write the epoch just completed; other loggers, which come later, see nothing that wasn't measured either."""
         state = engine.state
         known = {name: float(state.metrics[name]) for name in self.columns if name in state.metrics}
         values = {name: value for name, value in known.items() if not math.isnan(value)}
+        for name in known.keys() - values.keys():
+            del state.metrics[name]
         row = {"epoch": state.epoch, "iteration": state.iteration} | {k: f"{v:.6g}" for k, v in values.items()}
         try:
             self._append(row)

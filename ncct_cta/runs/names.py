@@ -11,6 +11,7 @@ from ..common.errors import InputError
 CONFIG = "config.yaml"
 LOG = "train.log"
 METRICS = "metrics.csv"
+PREVIEWS = "previews"
 LAST = "checkpoint_last.pt"
 BEST = "checkpoint_best.pt"
 BEST_VAL_LOSS = "best_val_loss"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from ..engines import AdversarialSynthesisTrainer, SynthesisTrainer
 from ..handlers import CheckpointHandler
 from ..networks import SynthesisCascade
 from ..networks.architectures import architecture_problems
-from ..runs.names import LAST, LOG
+from ..runs.names import BEST, LAST, LOG
 from ..runs.record import require_no_others_files, write_record
 from ..runs.recorded_preprocessing import checked_wiring, own_preprocessing
 from ..runs.warm_start import own_checkpoint, start_from_other_runs
@@ -27,6 +28,7 @@ from ..settings import Section, Settings, TrainConfig
 from ..settings.combinations import check_combinations
 from .loading_processes import deaths_in_one_line, end_workers
 from .log_file import log_file_to_come
+from .tracking import complete_tracking
 
 logger = logging.getLogger(__name__)
 logger.addFilter(lambda record: idist.get_rank() == 0)  # otherwise every process would log the same
@@ -70,6 +72,7 @@ class TrainingRun:
         self.checkpoints = next(h for h in settings["handlers"] if isinstance(h, CheckpointHandler))
         self.loader = settings["dataloader"]
         self.folder = Path(self.settings.train.output_dir)
+        complete_tracking(settings["handlers"], trainer, self.settings)
 
     @one_line_errors()
     def run(self) -> None:
@@ -98,6 +101,15 @@ class TrainingRun:
             closing.enter_context(one_line_interrupts(self._how_to_go_on))
             closing.enter_context(deaths_in_one_line())
             self.trainer.run()
+            if first:
+                self._say_what_came_of_it()
+
+    def _say_what_came_of_it(self) -> None:
+        """Log which epoch is the best and why, where its weights lie, and what to do with them."""
+        best = self.checkpoints.best_val_loss
+        if (self.folder / BEST).is_file() and math.isfinite(best):
+            logger.info("the best epoch is the one with the lowest val_loss, %.4g: %s", best, self.folder / BEST)
+            logger.info("use it with: ncct-cta infer --run %s --input SCAN --output DIR", self.folder)
 
     def _how_to_go_on(self) -> str:
         """What to do after an interrupt."""

@@ -46,6 +46,20 @@ def to_sitk(volume: Volume) -> sitk.Image:
     return image
 
 
+def affine_of(image: sitk.Image) -> np.ndarray:
+    """(4, 4), from a SimpleITK image's voxel indices to RAS+ mm; a 2-D or 4-D image has none.
+
+    Raises:
+        InputError: if the image isn't 3-D.
+    """
+    if image.GetDimension() != 3:
+        raise InputError(f"the image has {image.GetDimension()} dimensions, expected 3; give one CT volume")
+    lps = np.eye(4)
+    lps[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    lps[:3, 3] = image.GetOrigin()
+    return RAS_FROM_LPS @ lps
+
+
 def read_itk(path: Path) -> Volume:
     """Read a CT in HU from a file that SimpleITK knows: one of ``ITK_SUFFIXES``.
 
@@ -77,11 +91,8 @@ def read_itk(path: Path) -> Volume:
         raise InputError(f"{path}: not readable, damaged or cut short{reason}; copy it again") from error
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise InputError(f"{path}: some voxels are NaN or infinite, expected HU; fill them (air is -1000)")
-    lps = np.eye(4)
-    lps[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
-    lps[:3, 3] = image.GetOrigin()
     require_hu(array, path)
-    volume = volume_from(to_int16_hu(array), RAS_FROM_LPS @ lps, path)
+    volume = volume_from(to_int16_hu(array), affine_of(image), path)
     require_affine(path, volume.header)
     return volume
 
