@@ -125,6 +125,8 @@ BEHAVIOUR: list[tuple[dict[str, Any], str, Callable[[Any], Any], Any]] = [
     ({"refine::enabled": False}, "train::handlers", handler(DiagnosticsHandler, "refine"), False),
     ({"refine::fusion": "concat"}, "cascade", attrgetter("fusion"), "concat"),
     ({"refine::fusion": "concat"}, "network_def", attrgetter("fusion"), "concat"),
+    ({"refine::base": "root"}, "cascade", attrgetter("base"), "root"),
+    ({"refine::base": "root"}, "network_def", attrgetter("base"), "root"),
     ({"refine::fusion": "concat"}, "refine_net", attrgetter("conv_in.in_channels"), 3),
     ({"refine::freeze_G": False}, "cascade", attrgetter("generator_frozen"), False),
     ({"refine::freeze_G": False}, "network_def", attrgetter("generator_frozen"), False),

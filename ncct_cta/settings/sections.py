@@ -86,6 +86,12 @@ class RefineConfig(Section):
     fusion: str = setting(
         "product", "what G2 sees: x * |G|; or that, x and G as channels (concat)", choices=("product", "concat")
     )
+    base: str = setting(
+        "auto",
+        "what G2 adds its change to: x * |G| (product), G (coarse), or 2 * sqrt(u * v) - 1 with u, v of x, G in [0, 1] "
+        "(root); auto: product with the fusion product, coarse with concat",
+        choices=("auto", "product", "coarse", "root"),
+    )
     freeze_G: bool = setting(True, "keep G as it is; false: it trains on with train.lr")
     lr: float = setting(1.0e-4, "learning rate of G2 at its peak", low=0.0, high=10.0)
     lr_scheduler: str = setting("cosine", "after the warm-up: cosine to zero, or constant", choices=SCHEDULES)
