@@ -15,8 +15,6 @@ from ..common.keys import BODY, CASE, CTA, LUNG, NCCT, VESSEL
 from .paired_cases import TRAINING, VALIDATION, PairedCases
 from .stored_case import StoredCase
 
-SAMPLED = (NCCT, CTA, LUNG)
-
 
 class PatchDataset(Dataset):
     """Random axial slices (2-D) or patches (3-D) of the training cases, cropped and augmented.
@@ -29,15 +27,23 @@ class PatchDataset(Dataset):
         transforms: from a patch in HU to what the network sees: scaled to [-1, 1] and, if wanted, moved at random.
         patch_size: (X, Y) or (X, Y, Z) in voxels.
         seed: seed of all random draws.
+        masks: the stored masks that a sample has beside NCCT and CTA.
     """
 
     def __init__(
-        self, cases: PairedCases, *, transforms: Sequence[Transform], patch_size: Sequence[int], seed: int = 0
+        self,
+        cases: PairedCases,
+        *,
+        transforms: Sequence[Transform],
+        patch_size: Sequence[int],
+        seed: int = 0,
+        masks: Sequence[str] = (LUNG,),
     ) -> None:
         self.cases = cases
         self.transform = Compose(transforms)
         self.patch_size = tuple(patch_size)
         self.seed = seed
+        self.sampled = (NCCT, CTA, *masks)
 
     def prepare(self) -> None:
         """Open every case, those of the validation too.
@@ -53,16 +59,16 @@ class PatchDataset(Dataset):
         return sum(case.shape[2] for case in self.cases.opened(TRAINING))
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        """Draw the sample of (epoch, position): images (1, *patch_size), lung 0 or 1; see ``transforms``."""
+        """Draw the sample of (epoch, position): images (1, *patch_size), masks 0 or 1; see ``transforms``."""
         cases = self.cases.opened(TRAINING)
         random = np.random.default_rng((self.seed, *key))
         case = cases[random.integers(len(cases))]
         box = self._random_box(case, random)
-        images = {name: self._padded(self._cut(case.images[name], box)) for name in SAMPLED}
+        images = {name: self._padded(self._cut(case.images[name], box)) for name in self.sampled}
         self.transform.set_random_state(seed=int(random.integers(2**31)))
         moved = self.transform(images)
         # Plain tensors: MONAI's MetaTensors carry a history that would slow down every operation of the network.
-        return {**{name: moved[name].as_subclass(torch.Tensor) for name in SAMPLED}, CASE: case.name}
+        return {**{name: moved[name].as_subclass(torch.Tensor) for name in self.sampled}, CASE: case.name}
 
     @staticmethod
     def _cut(volume: np.ndarray, box: tuple) -> torch.Tensor:

@@ -83,7 +83,8 @@ class SynthesisEvaluator(SupervisedEvaluator):
             return cut.permute(2, 0, 1)[:, None] if slices.ncct.ndim == 4 else cut[None, None]
 
         cta = self.inferer.window.normalise(in_layout(case[keys.CTA]))
-        return float(self.loss_function(slices.stages.refined, cta, in_layout(case[keys.LUNG]))[keys.LOSS])
+        masks = in_layout(case[keys.LUNG]), in_layout(case[keys.BODY])
+        return float(self.loss_function(slices.stages.refined, cta, masks[0], slices.ncct, masks[1])[keys.LOSS])
 
 
 def _errors(output: Mapping[str, Any]) -> dict[str, float]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..common.errors import InputError
+from ..common.keys import BODY, LUNG
 from .combinations import check_combinations
 from .declaration import Section, in_one_line, nearest, setting, shown
 from .quoting import unquoted
@@ -60,9 +61,21 @@ class LossConfig(Section):
     l1_weight: float = setting(1.0, "weight of the lung-weighted L1", low=0.0, high=1.0e6)
     ssim_weight: float = setting(0.2, "weight of 1 - SSIM", low=0.0, high=1.0e6)
     lung_weight: float = setting(2.0, "weight of a lung voxel in the L1; other voxels weigh 1", low=0.0, high=1.0e6)
+    enhancement_weight: float = setting(
+        0.0,
+        "added to a voxel's weight in the L1 where the CTA is 80 HU above the NCCT: w makes it 1 + w times as large",
+        low=0.0,
+        high=1.0e6,
+    )
+    body_only: bool = setting(False, "count errors in the body alone, not in the air and the table around it")
     scales: int = setting(
         1, "resolutions that the loss is the mean over, each average-pooled 2x from the one before", low=1, high=6
     )
+
+    @property
+    def masks(self) -> tuple[str, ...]:
+        """The masks of a patch that it needs, by their keys in a batch."""
+        return (LUNG, BODY) if self.body_only else (LUNG,)
 
 
 @dataclass(frozen=True)

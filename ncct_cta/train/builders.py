@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import ignite.distributed as idist
 import torch
+from monai.transforms import Transform
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
@@ -16,13 +18,14 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from ..common.errors import one_line_errors
 from ..common.keys import EMA, NETWORK
 from ..common.precision import check_amp, resolve_device
-from ..data import EpochSampler, PatchDataset
+from ..data import EpochSampler, PairedCases, PatchDataset
 from ..engines import AdversarialSynthesisTrainer, Adversary, NetworkUpdate, SynthesisTrainer
 from ..losses import AdversarialLoss
 from ..networks import SynthesisCascade
 from ..settings import (
     DataConfig,
     DiscriminatorConfig,
+    LossConfig,
     RefineConfig,
     RegistrationConfig,
     Section,
@@ -57,6 +60,13 @@ def build_loader(
         persistent_workers=num_workers > 0,
         pin_memory=device.type == "cuda",
     )
+
+
+def build_patch_dataset(
+    cases: PairedCases, transforms: Sequence[Transform], *, data: DataConfig, loss: LossConfig, train: TrainConfig
+) -> PatchDataset:
+    """The training patches, with the masks that the loss needs."""
+    return PatchDataset(cases, transforms=transforms, patch_size=data.patch_size, seed=train.seed, masks=loss.masks)
 
 
 def build_training_loader(
