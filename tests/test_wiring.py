@@ -109,6 +109,7 @@ BEHAVIOUR: list[tuple[dict[str, Any], str, Callable[[Any], Any], Any]] = [
     ({"loss::body_only": True}, "train::dataset", attrgetter("sampled"), ("ncct", "cta", "lung", "body")),
     ({"loss::body_only": True}, "train::dataset", patch_transform(1, "mask_keys"), ("lung", "body")),
     ({"data::window": [-160.0, 240.0]}, "loss_function", attrgetter("enhancement"), 80 / 200),
+    ({"data::flip": True}, "train::dataset", patch_transform(2, "flipper.spatial_axis"), 0),
     ({"data::augment": False}, "train::dataset", lambda dataset: len(dataset.transform.transforms), 1),
     (VOLUMES, "train::dataset", patch_transform(1, "affine.rand_affine.rand_affine_grid.rotate_range"), (0, 0, 0.09)),
     (

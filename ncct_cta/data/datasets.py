@@ -15,6 +15,8 @@ from ..common.keys import BODY, CASE, CTA, LUNG, NCCT, VESSEL
 from .paired_cases import TRAINING, VALIDATION, PairedCases
 from .stored_case import StoredCase
 
+TRIES = 64  # slices drawn in search of a vessel; if a quarter hold one, all of them miss once in 10^8 patches
+
 
 class PatchDataset(Dataset):
     """Random axial slices (2-D) or patches (3-D) of the training cases, cropped and augmented.
@@ -28,6 +30,8 @@ class PatchDataset(Dataset):
         patch_size: (X, Y) or (X, Y, Z) in voxels.
         seed: seed of all random draws.
         masks: the stored masks that a sample has beside NCCT and CTA.
+        vessel_share: share of the patches that are centred on a vessel's voxel, as far as the volume's edges let them;
+            the others lie anywhere. A third of those hold no vessel at all.
     """
 
     def __init__(
@@ -38,12 +42,14 @@ class PatchDataset(Dataset):
         patch_size: Sequence[int],
         seed: int = 0,
         masks: Sequence[str] = (LUNG,),
+        vessel_share: float = 0.0,
     ) -> None:
         self.cases = cases
         self.transform = Compose(transforms)
         self.patch_size = tuple(patch_size)
         self.seed = seed
         self.sampled = (NCCT, CTA, *masks)
+        self.vessel_share = vessel_share
 
     def prepare(self) -> None:
         """Open every case, those of the validation too.
@@ -63,36 +69,51 @@ class PatchDataset(Dataset):
         cases = self.cases.opened(TRAINING)
         random = np.random.default_rng((self.seed, *key))
         case = cases[random.integers(len(cases))]
-        box = self._random_box(case, random)
-        images = {name: self._padded(self._cut(case.images[name], box)) for name in self.sampled}
+        z, *corner = self._random_corner(case, random)
+        images = {name: self._cut(case.images[name], z, corner) for name in self.sampled}
         self.transform.set_random_state(seed=int(random.integers(2**31)))
         moved = self.transform(images)
         # Plain tensors: MONAI's MetaTensors carry a history that would slow down every operation of the network.
         return {**{name: moved[name].as_subclass(torch.Tensor) for name in self.sampled}, CASE: case.name}
 
-    @staticmethod
-    def _cut(volume: np.ndarray, box: tuple) -> torch.Tensor:
-        """A patch of a stored image, (1, X, Y) or (1, X, Y, Z)."""
-        voxels = volume[box]  # (Z, X, Y) or, for a slice, (X, Y)
-        if voxels.ndim == 3:
-            voxels = voxels.transpose(1, 2, 0)
-        return torch.from_numpy(voxels[None].astype(np.float32))
+    def _cut(self, volume: np.ndarray, z: int, corner: Sequence[int]) -> torch.Tensor:
+        """A patch of a stored image (Z, X, Y), (1, X, Y) or (1, X, Y, Z); beyond the volume its edges are repeated."""
+        voxels = (volume[z] if len(self.patch_size) == 2 else volume.transpose(1, 2, 0))[None]
+        sides = list(zip(corner, self.patch_size, voxels.shape[1:], strict=True))
+        inside = tuple(slice(max(start, 0), min(start + size, have)) for start, size, have in sides)
+        patch = torch.from_numpy(voxels[(slice(None), *inside)].astype(np.float32))
+        beyond = [(max(-start, 0), max(start + size - have, 0)) for start, size, have in sides]
+        padding = [voxels for both in reversed(beyond) for voxels in both]
+        return functional.pad(patch[None], padding, mode="replicate")[0] if any(padding) else patch
 
-    def _padded(self, patch: torch.Tensor) -> torch.Tensor:
-        """Fill up a patch of a volume that is smaller: its edges are repeated around it, as inference does."""
-        missing = [size - have for size, have in zip(self.patch_size, patch.shape[1:], strict=True)]
-        if not any(missing):
-            return patch
-        padding = [part for less in reversed(missing) for part in (less // 2, less - less // 2)]
-        return functional.pad(patch[None], padding, mode="replicate")[0]
+    def _random_corner(self, case: StoredCase, random: np.random.Generator) -> tuple[int, ...]:
+        """A patch's slice (in 2-D) and its first voxel along each of its axes; below 0 in a smaller volume."""
+        vessel = None
+        if self.vessel_share > 0 and random.random() < self.vessel_share:
+            vessel = _random_vessel_voxel(case, random)
+        corner = []
+        for axis, patch in enumerate(self.patch_size):
+            room = case.shape[axis] - patch
+            start = int(random.integers(max(0, room) + 1))
+            if vessel is not None:
+                start = min(max(vessel[axis] - patch // 2, 0), max(0, room))
+            corner.append(start - max(0, -room) // 2)
+        z = int(random.integers(case.shape[2])) if len(corner) == 2 else 0
+        return (z if vessel is None else vessel[2], *corner)
 
-    def _random_box(self, case: StoredCase, random: np.random.Generator) -> tuple:
-        room = (max(0, size - patch) for size, patch in zip(case.shape, self.patch_size, strict=False))
-        corner = [random.integers(voxels + 1) for voxels in room]
-        box = [slice(start, start + patch) for start, patch in zip(corner, self.patch_size, strict=True)]
-        if len(box) == 2:
-            return (random.integers(case.shape[2]), *box)
-        return (box[2], box[0], box[1])
+
+def _random_vessel_voxel(case: StoredCase, random: np.random.Generator) -> tuple[int, int, int] | None:
+    """A vessel's voxel (x, y, z): a random slice that holds some, and one of these; None if none is found.
+
+    Slices are drawn until one holds vessels: counting a whole volume's voxels would read it all for every patch.
+    """
+    for _ in range(TRIES):
+        z = int(random.integers(case.shape[2]))
+        found = np.flatnonzero(case.images[VESSEL][z])
+        if len(found):
+            x, y = np.unravel_index(found[random.integers(len(found))], case.shape[:2])
+            return int(x), int(y), z
+    return None
 
 
 class EpochSampler(DistributedSampler):

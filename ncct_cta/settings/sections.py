@@ -16,7 +16,6 @@ from ..common.errors import InputError
 from ..common.keys import BODY, LUNG
 from .combinations import check_combinations
 from .declaration import Section, in_one_line, nearest, setting, shown
-from .quoting import unquoted
 
 SCHEDULES = ("cosine", "constant")
 
@@ -36,6 +35,12 @@ class DataConfig(Section):
         (256, 256), "size of a training patch in voxels, 2 or 3 values", low=16, high=4096
     )
     augment: bool = setting(True, "random small rotations, scalings and shifts, the same for all of a case's images")
+    flip: bool = setting(
+        False, "mirror half of the patches left to right: teaches that the heart may lie on either side"
+    )
+    vessel_share: float = setting(
+        0.0, "share of the patches centred on a vessel; the others lie anywhere", low=0.0, high=1.0
+    )
     val_fraction: float = setting(0.15, "share of a folder's cases kept for validation", low=0.0, high=0.9)
     cache_dir: str = setting("", "where decompressed volumes are kept; empty: .ncct_cta_cache beside the data")
     num_workers: int = setting(0, "processes that load training data beside the main one", low=0, high=256)
@@ -228,19 +233,3 @@ def _unknown(key: object) -> str:
 def section_types() -> dict[str, type[Section]]:
     """The section classes by their name in YAML."""
     return typing.get_type_hints(Settings)
-
-
-def settings_of(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The settings in a bundle's YAML or in a checkpoint, unquoted; wiring and what isn't known are left out."""
-    sections = {name: content.get(name) for name in section_types()}
-    return {
-        name: {key: unquoted(value) for key, value in values.items() if key in section_types()[name].names()}
-        for name, values in sections.items()
-        if isinstance(values, Mapping)
-    }
-
-
-def settings_table() -> str:
-    """All settings as a Markdown table."""
-    rows = ["| setting | default | meaning |", "|---|---|---|"]
-    return "\n".join([*rows, *(row for kind in section_types().values() for row in kind.rows())])

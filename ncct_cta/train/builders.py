@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ignite.distributed as idist
@@ -25,7 +25,6 @@ from ..networks import SynthesisCascade
 from ..settings import (
     DataConfig,
     DiscriminatorConfig,
-    LossConfig,
     RefineConfig,
     RegistrationConfig,
     Section,
@@ -63,10 +62,18 @@ def build_loader(
 
 
 def build_patch_dataset(
-    cases: PairedCases, transforms: Sequence[Transform], *, data: DataConfig, loss: LossConfig, train: TrainConfig
+    cases: PairedCases, transforms: Sequence[Transform], sections: Mapping[str, Any]
 ) -> PatchDataset:
-    """The training patches, with the masks that the loss needs."""
-    return PatchDataset(cases, transforms=transforms, patch_size=data.patch_size, seed=train.seed, masks=loss.masks)
+    """The training patches, from the sections ``data``, ``loss`` and ``train``; with the masks that the loss needs."""
+    data: DataConfig = sections["data"]
+    return PatchDataset(
+        cases,
+        transforms=transforms,
+        patch_size=data.patch_size,
+        seed=sections["train"].seed,
+        masks=sections["loss"].masks,
+        vessel_share=data.vessel_share,
+    )
 
 
 def build_training_loader(
