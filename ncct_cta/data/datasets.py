@@ -80,8 +80,8 @@ class PatchDataset(Dataset):
         """A patch of a stored image (Z, X, Y), (1, X, Y) or (1, X, Y, Z); beyond the volume its edges are repeated."""
         voxels = (volume[z] if len(self.patch_size) == 2 else volume.transpose(1, 2, 0))[None]
         sides = list(zip(corner, self.patch_size, voxels.shape[1:], strict=True))
-        inside = tuple(slice(max(start, 0), min(start + size, have)) for start, size, have in sides)
-        patch = torch.from_numpy(voxels[(slice(None), *inside)].astype(np.float32))
+        inside = [slice(0, 1), *(slice(max(start, 0), min(start + size, have)) for start, size, have in sides)]
+        patch = torch.from_numpy(voxels[tuple(inside)].astype(np.float32))
         beyond = [(max(-start, 0), max(start + size - have, 0)) for start, size, have in sides]
         padding = [voxels for both in reversed(beyond) for voxels in both]
         return functional.pad(patch[None], padding, mode="replicate")[0] if any(padding) else patch

@@ -88,9 +88,10 @@ class SynthesisEvaluator(SupervisedEvaluator):
 
 
 def _errors(output: Mapping[str, Any]) -> dict[str, float]:
-    """MAE in HU of the prediction and of the identity over body, lung and vessels."""
+    """MAE in HU of the prediction, of G's and of the identity over body, lung and vessels."""
     errors = {}
-    for prefix, image in (("val", output[keys.PREDICTION]), ("identity", output[keys.NCCT])):
+    images = {"val": output[keys.PREDICTION], "coarse": output[keys.COARSE], "identity": output[keys.NCCT]}
+    for prefix, image in images.items():
         for name, region in REGIONS.items():
             errors[f"{prefix}_{name}_hu"] = mean_absolute_error(image, output[keys.CTA], output[region] > 0)
     return errors
