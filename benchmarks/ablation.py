@@ -42,7 +42,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "model.norm batch, loss.enhancement_weight 4": {"model::norm": "batch", "loss::enhancement_weight": 4},
     "loss.scales 3": {"loss::scales": 3},
 }
-FIRST_STEPS, SOME_STEPS = 2, 12  # of the two trainings that a step's time is the difference of
+FIRST_STEPS, SOME_STEPS = 2, 17  # of the two trainings that a step's time is the difference of
 
 
 def train_for(steps: int, run: Path, datalist: Path, change: Mapping[str, Any], seed: int) -> float:
@@ -80,6 +80,8 @@ def compare(folder: Path, datalists: Sequence[Path], options: argparse.Namespace
             for seed in range(options.seeds):
                 place = folder / f"{'_'.join(name.split())}_{number}_{seed}"
                 change = CHANGES[name]
+                if not rows:  # the first of all prepares the cases, and PyTorch itself
+                    train_for(1, folder / "first", datalist, change, seed)
                 few = train_for(FIRST_STEPS, place / "few", datalist, change, seed)
                 some = train_for(SOME_STEPS, place / "some", datalist, change, seed)
                 step = (some - few) / (SOME_STEPS - FIRST_STEPS)

@@ -26,7 +26,9 @@ class PatchDataset(Dataset):
 
     Args:
         cases: the case list; its training split is used.
-        transforms: from a patch in HU to what the network sees: scaled to [-1, 1] and, if wanted, moved at random.
+        transforms: from a patch in HU to what the network sees: scaled to [-1, 1] and, if wanted, moved at random. One
+            that takes voxels from beyond the patch says from how far with a method ``margin`` (``RandPairedAffined``):
+            it gets a box that is larger by this, of which the patch is cut out at the end.
         patch_size: (X, Y) or (X, Y, Z) in voxels.
         seed: seed of all random draws.
         masks: the stored masks that a sample has beside NCCT and CTA.
@@ -48,6 +50,8 @@ class PatchDataset(Dataset):
         self.transform = Compose(transforms)
         self.patch_size = tuple(patch_size)
         self.seed = seed
+        reaching = [each.margin(patch_size) for each in transforms if hasattr(each, "margin")]
+        self.margin = tuple(map(sum, zip(*reaching, strict=True))) or (0,) * len(self.patch_size)
         self.sampled = (NCCT, CTA, *masks)
         self.vessel_share = vessel_share
 
@@ -73,13 +77,18 @@ class PatchDataset(Dataset):
         images = {name: self._cut(case.images[name], z, corner) for name in self.sampled}
         self.transform.set_random_state(seed=int(random.integers(2**31)))
         moved = self.transform(images)
+        patch = (..., *(slice(more, more + size) for more, size in zip(self.margin, self.patch_size, strict=True)))
         # Plain tensors: MONAI's MetaTensors carry a history that would slow down every operation of the network.
-        return {**{name: moved[name].as_subclass(torch.Tensor) for name in self.sampled}, CASE: case.name}
+        patches = {name: moved[name].as_subclass(torch.Tensor)[patch].contiguous() for name in self.sampled}
+        return {**patches, CASE: case.name}
 
     def _cut(self, volume: np.ndarray, z: int, corner: Sequence[int]) -> torch.Tensor:
-        """A patch of a stored image (Z, X, Y), (1, X, Y) or (1, X, Y, Z); beyond the volume its edges are repeated."""
+        """A patch and its margin, (1, X, Y) or (1, X, Y, Z), of an image (Z, X, Y) whose edges are repeated beyond."""
         voxels = (volume[z] if len(self.patch_size) == 2 else volume.transpose(1, 2, 0))[None]
-        sides = list(zip(corner, self.patch_size, voxels.shape[1:], strict=True))
+        sides = [
+            (start - more, size + 2 * more, have)
+            for start, size, more, have in zip(corner, self.patch_size, self.margin, voxels.shape[1:], strict=True)
+        ]
         inside = [slice(0, 1), *(slice(max(start, 0), min(start + size, have)) for start, size, have in sides)]
         patch = torch.from_numpy(voxels[tuple(inside)].astype(np.float32))
         beyond = [(max(-start, 0), max(start + size - have, 0)) for start, size, have in sides]

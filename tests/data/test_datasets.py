@@ -153,10 +153,11 @@ def test_augmentation_moves_ncct_cta_and_lung_together(patch_size):
 
 
 @pytest.mark.parametrize(
-    ("patch_size", "digest"), [((24, 16), "e10ff9bca782e347"), ((24, 16, 12), "1cb06323323c75a6")], ids=["2-D", "3-D"]
+    ("patch_size", "digest"), [((24, 16), "1023bf12fa29b119"), ((24, 16, 12), "07caf0dae0a07e22")], ids=["2-D", "3-D"]
 )
 def test_the_same_seed_draws_the_same_voxels_as_ever(patch_size, digest):
-    dataset = make_patches(OneCase(), patch_size=patch_size, seed=3)
+    # Not augmented: what interpolation gives in the last bit is the libraries' affair.
+    dataset = make_patches(OneCase(), patch_size=patch_size, augment=False, seed=3)
     drawn = hashlib.blake2b(digest_size=8)
     for position in range(12):
         sample = dataset[1, position]
