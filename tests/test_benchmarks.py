@@ -10,6 +10,7 @@ import pytest
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 # The least work that goes through all of a benchmark.
 TINY = {
+    "ablation": "--seconds 1 --seeds 1 --cases 3 --small --only base",
     "adversarial": "--cases 3 --g-steps 2 --g2-steps 2 --gan-steps 2",
     "data_loading": "--blocks 1 --threads 1",
     "discriminator_health": "--steps 100 --cases 3 --hidden-dim 4",

@@ -106,6 +106,10 @@ def factor_at(step: int) -> Callable[[Any], Any]:
 # settings, the part that they shape together or that stands twice, how it is read there, what is then expected
 BEHAVIOUR: list[tuple[dict[str, Any], str, Callable[[Any], Any], Any]] = [
     ({"data::window": [-160.0, 240.0]}, "train::dataset", patch_transform(0, "window.lower"), -160),
+    ({"loss::body_only": True}, "train::dataset", attrgetter("sampled"), ("ncct", "cta", "lung", "body")),
+    ({"loss::body_only": True}, "train::dataset", patch_transform(1, "mask_keys"), ("lung", "body")),
+    ({"data::window": [-160.0, 240.0]}, "loss_function", attrgetter("enhancement"), 80 / 200),
+    ({"data::flip": True}, "train::dataset", patch_transform(2, "flipper.spatial_axis"), 0),
     ({"data::augment": False}, "train::dataset", lambda dataset: len(dataset.transform.transforms), 1),
     (VOLUMES, "train::dataset", patch_transform(1, "affine.rand_affine.rand_affine_grid.rotate_range"), (0, 0, 0.09)),
     (
@@ -125,6 +129,8 @@ BEHAVIOUR: list[tuple[dict[str, Any], str, Callable[[Any], Any], Any]] = [
     ({"refine::enabled": False}, "train::handlers", handler(DiagnosticsHandler, "refine"), False),
     ({"refine::fusion": "concat"}, "cascade", attrgetter("fusion"), "concat"),
     ({"refine::fusion": "concat"}, "network_def", attrgetter("fusion"), "concat"),
+    ({"refine::base": "root"}, "cascade", attrgetter("base"), "root"),
+    ({"refine::base": "root"}, "network_def", attrgetter("base"), "root"),
     ({"refine::fusion": "concat"}, "refine_net", attrgetter("conv_in.in_channels"), 3),
     ({"refine::freeze_G": False}, "cascade", attrgetter("generator_frozen"), False),
     ({"refine::freeze_G": False}, "network_def", attrgetter("generator_frozen"), False),

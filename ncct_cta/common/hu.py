@@ -97,6 +97,11 @@ class HUWindow:
         """Factor from a difference in the networks' range to units of ``CONTRAST_UNIT_HU``."""
         return self.half_width / CONTRAST_UNIT_HU
 
+    @property
+    def enhancement(self) -> float:
+        """``ENHANCEMENT_HU`` as a difference in the networks' range."""
+        return ENHANCEMENT_HU / self.half_width
+
     def normalise(self, hu: Array) -> Array:
         """Clip HU to the window and scale it to [-1, 1]; floating input keeps its type, integers become float32."""
         if isinstance(hu, np.ndarray) and not np.issubdtype(hu.dtype, np.floating):

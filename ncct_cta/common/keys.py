@@ -40,6 +40,9 @@ VAL_LOSS = "val_loss"
 VAL_MAE_HU = "val_mae_hu"
 VAL_LUNG_MAE_HU = "val_lung_mae_hu"
 VAL_VESSEL_MAE_HU = "val_vessel_mae_hu"
+COARSE_MAE_HU = "coarse_mae_hu"
+COARSE_LUNG_MAE_HU = "coarse_lung_mae_hu"
+COARSE_VESSEL_MAE_HU = "coarse_vessel_mae_hu"
 IDENTITY_MAE_HU = "identity_mae_hu"
 IDENTITY_LUNG_MAE_HU = "identity_lung_mae_hu"
 IDENTITY_VESSEL_MAE_HU = "identity_vessel_mae_hu"
@@ -70,6 +73,9 @@ VALIDATION_TERMS = (
     VAL_MAE_HU,
     VAL_LUNG_MAE_HU,
     VAL_VESSEL_MAE_HU,
+    COARSE_MAE_HU,
+    COARSE_LUNG_MAE_HU,
+    COARSE_VESSEL_MAE_HU,
     IDENTITY_MAE_HU,
     IDENTITY_LUNG_MAE_HU,
     IDENTITY_VESSEL_MAE_HU,

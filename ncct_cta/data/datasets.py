@@ -15,7 +15,7 @@ from ..common.keys import BODY, CASE, CTA, LUNG, NCCT, VESSEL
 from .paired_cases import TRAINING, VALIDATION, PairedCases
 from .stored_case import StoredCase
 
-SAMPLED = (NCCT, CTA, LUNG)
+TRIES = 64  # slices drawn in search of a vessel; if a quarter hold one, all of them miss once in 10^8 patches
 
 
 class PatchDataset(Dataset):
@@ -26,18 +26,34 @@ class PatchDataset(Dataset):
 
     Args:
         cases: the case list; its training split is used.
-        transforms: from a patch in HU to what the network sees: scaled to [-1, 1] and, if wanted, moved at random.
+        transforms: from a patch in HU to what the network sees: scaled to [-1, 1] and, if wanted, moved at random. One
+            that takes voxels from beyond the patch says from how far with a method ``margin`` (``RandPairedAffined``):
+            it gets a box that is larger by this, of which the patch is cut out at the end.
         patch_size: (X, Y) or (X, Y, Z) in voxels.
         seed: seed of all random draws.
+        masks: the stored masks that a sample has beside NCCT and CTA.
+        vessel_share: share of the patches that are centred on a vessel's voxel, as far as the volume's edges let them;
+            the others lie anywhere. A third of those hold no vessel at all.
     """
 
     def __init__(
-        self, cases: PairedCases, *, transforms: Sequence[Transform], patch_size: Sequence[int], seed: int = 0
+        self,
+        cases: PairedCases,
+        *,
+        transforms: Sequence[Transform],
+        patch_size: Sequence[int],
+        seed: int = 0,
+        masks: Sequence[str] = (LUNG,),
+        vessel_share: float = 0.0,
     ) -> None:
         self.cases = cases
         self.transform = Compose(transforms)
         self.patch_size = tuple(patch_size)
         self.seed = seed
+        reaching = [each.margin(patch_size) for each in transforms if hasattr(each, "margin")]
+        self.margin = tuple(map(sum, zip(*reaching, strict=True))) or (0,) * len(self.patch_size)
+        self.sampled = (NCCT, CTA, *masks)
+        self.vessel_share = vessel_share
 
     def prepare(self) -> None:
         """Open every case, those of the validation too.
@@ -53,40 +69,60 @@ class PatchDataset(Dataset):
         return sum(case.shape[2] for case in self.cases.opened(TRAINING))
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        """Draw the sample of (epoch, position): images (1, *patch_size), lung 0 or 1; see ``transforms``."""
+        """Draw the sample of (epoch, position): images (1, *patch_size), masks 0 or 1; see ``transforms``."""
         cases = self.cases.opened(TRAINING)
         random = np.random.default_rng((self.seed, *key))
         case = cases[random.integers(len(cases))]
-        box = self._random_box(case, random)
-        images = {name: self._padded(self._cut(case.images[name], box)) for name in SAMPLED}
+        z, *corner = self._random_corner(case, random)
+        images = {name: self._cut(case.images[name], z, corner) for name in self.sampled}
         self.transform.set_random_state(seed=int(random.integers(2**31)))
         moved = self.transform(images)
+        patch = (..., *(slice(more, more + size) for more, size in zip(self.margin, self.patch_size, strict=True)))
         # Plain tensors: MONAI's MetaTensors carry a history that would slow down every operation of the network.
-        return {**{name: moved[name].as_subclass(torch.Tensor) for name in SAMPLED}, CASE: case.name}
+        patches = {name: moved[name].as_subclass(torch.Tensor)[patch].contiguous() for name in self.sampled}
+        return {**patches, CASE: case.name}
 
-    @staticmethod
-    def _cut(volume: np.ndarray, box: tuple) -> torch.Tensor:
-        """A patch of a stored image, (1, X, Y) or (1, X, Y, Z)."""
-        voxels = volume[box]  # (Z, X, Y) or, for a slice, (X, Y)
-        if voxels.ndim == 3:
-            voxels = voxels.transpose(1, 2, 0)
-        return torch.from_numpy(voxels[None].astype(np.float32))
+    def _cut(self, volume: np.ndarray, z: int, corner: Sequence[int]) -> torch.Tensor:
+        """A patch and its margin, (1, X, Y) or (1, X, Y, Z), of an image (Z, X, Y) whose edges are repeated beyond."""
+        voxels = (volume[z] if len(self.patch_size) == 2 else volume.transpose(1, 2, 0))[None]
+        sides = [
+            (start - more, size + 2 * more, have)
+            for start, size, more, have in zip(corner, self.patch_size, self.margin, voxels.shape[1:], strict=True)
+        ]
+        inside = [slice(0, 1), *(slice(max(start, 0), min(start + size, have)) for start, size, have in sides)]
+        patch = torch.from_numpy(voxels[tuple(inside)].astype(np.float32))
+        beyond = [(max(-start, 0), max(start + size - have, 0)) for start, size, have in sides]
+        padding = [voxels for both in reversed(beyond) for voxels in both]
+        return functional.pad(patch[None], padding, mode="replicate")[0] if any(padding) else patch
 
-    def _padded(self, patch: torch.Tensor) -> torch.Tensor:
-        """Fill up a patch of a volume that is smaller: its edges are repeated around it, as inference does."""
-        missing = [size - have for size, have in zip(self.patch_size, patch.shape[1:], strict=True)]
-        if not any(missing):
-            return patch
-        padding = [part for less in reversed(missing) for part in (less // 2, less - less // 2)]
-        return functional.pad(patch[None], padding, mode="replicate")[0]
+    def _random_corner(self, case: StoredCase, random: np.random.Generator) -> tuple[int, ...]:
+        """A patch's slice (in 2-D) and its first voxel along each of its axes; below 0 in a smaller volume."""
+        vessel = None
+        if self.vessel_share > 0 and random.random() < self.vessel_share:
+            vessel = _random_vessel_voxel(case, random)
+        corner = []
+        for axis, patch in enumerate(self.patch_size):
+            room = case.shape[axis] - patch
+            start = int(random.integers(max(0, room) + 1))
+            if vessel is not None:
+                start = min(max(vessel[axis] - patch // 2, 0), max(0, room))
+            corner.append(start - max(0, -room) // 2)
+        z = int(random.integers(case.shape[2])) if len(corner) == 2 else 0
+        return (z if vessel is None else vessel[2], *corner)
 
-    def _random_box(self, case: StoredCase, random: np.random.Generator) -> tuple:
-        room = (max(0, size - patch) for size, patch in zip(case.shape, self.patch_size, strict=False))
-        corner = [random.integers(voxels + 1) for voxels in room]
-        box = [slice(start, start + patch) for start, patch in zip(corner, self.patch_size, strict=True)]
-        if len(box) == 2:
-            return (random.integers(case.shape[2]), *box)
-        return (box[2], box[0], box[1])
+
+def _random_vessel_voxel(case: StoredCase, random: np.random.Generator) -> tuple[int, int, int] | None:
+    """A vessel's voxel (x, y, z): a random slice that holds some, and one of these; None if none is found.
+
+    Slices are drawn until one holds vessels: counting a whole volume's voxels would read it all for every patch.
+    """
+    for _ in range(TRIES):
+        z = int(random.integers(case.shape[2]))
+        found = np.flatnonzero(case.images[VESSEL][z])
+        if len(found):
+            x, y = np.unravel_index(found[random.integers(len(found))], case.shape[:2])
+            return int(x), int(y), z
+    return None
 
 
 class EpochSampler(DistributedSampler):

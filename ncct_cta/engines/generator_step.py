@@ -47,7 +47,8 @@ class GeneratorStep:
         network.train()
         with autocast(self.state.device, self.precision):
             stages = inferer(batch[keys.NCCT], network)
-        terms, aligned = self.objective(batch[keys.NCCT], stages.refined, batch[keys.CTA], batch[keys.LUNG])
+        images = batch[keys.NCCT], stages.refined, batch[keys.CTA]
+        terms, aligned = self.objective(*images, batch[keys.LUNG], batch.get(keys.BODY))
         return Reconstruction(batch, stages, terms, aligned)
 
     def descend(self, made: Reconstruction) -> dict[str, Any]:

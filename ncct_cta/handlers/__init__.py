@@ -7,6 +7,7 @@ from .discriminator_health import DiscriminatorHealthHandler
 from .ema import AveragedNetwork, EMAHandler
 from .logs import MetricsLogHandler, ProgressBarHandler
 from .previews import PreviewHandler
+from .refinement import RefinementHandler
 from .validation import ValidationHandler
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "MetricsLogHandler",
     "PreviewHandler",
     "ProgressBarHandler",
+    "RefinementHandler",
     "ValidationHandler",
 ]

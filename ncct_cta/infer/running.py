@@ -21,6 +21,7 @@ from ..inferers.movements import movements
 from ..runs.ensemble import TrainedEnsemble
 from ..runs.model_source import ModelSource
 from ..runs.trained_model import TrainedModel
+from ..settings import section_types
 from ..transforms import preprocessing_digest
 from .dicom_cases import DerivedSeriesWriter
 from .input_cases import InputCases
@@ -29,7 +30,8 @@ from .options import InferenceOptions, RunningOptions
 
 logger = logging.getLogger(__name__)
 
-REFINE_NET = ("enabled", "hidden_dim", "num_blocks", "fusion")  # the settings that say what G2 computes
+REFINE_NET = ("enabled", "hidden_dim", "num_blocks", "fusion", "base")  # the settings that say what G2 computes
+LATER_SETTINGS = {"model.in_slices", "refine.base"}
 LISTED_NAMES = 10
 
 
@@ -133,10 +135,23 @@ def _recorded_settings(model: TrainedModel) -> dict[str, Any]:
     sections = model.settings.as_plain()
     window, spacing = (sections["data"][name] for name in ("window", "spacing"))
     inferer = {name: getattr(model.inferer, name) for name in ("patch_size", "windowed", "overlap", "amp")}
-    parts: dict[str, Any] = {"model": sections["model"], "refine": {key: sections["refine"][key] for key in REFINE_NET}}
+    refine = {key: sections["refine"][key] for key in REFINE_NET}
+    parts: dict[str, Any] = {
+        name: _as_recorded(name, values) for name, values in (("model", sections["model"]), ("refine", refine))
+    }
     if model.preprocessing is not None:
         parts["preprocessing"] = preprocessing_digest(model.preprocessing)
     return {"window_hu": window, "spacing_mm": spacing, **inferer, **parts}
+
+
+def _as_recorded(section: str, values: dict[str, Any]) -> dict[str, Any]:
+    """A section without what older records lack, where it has its default: such a prediction is still the same."""
+    default = section_types()[section]()
+    return {
+        key: value
+        for key, value in values.items()
+        if f"{section}.{key}" not in LATER_SETTINGS or value != getattr(default, key)
+    }
 
 
 @one_line_errors()

@@ -48,7 +48,12 @@ class AlignedReconstruction(nn.Module):
         self.smoothness = SmoothnessLoss(penalty)
 
     def forward(
-        self, ncct: torch.Tensor, prediction: torch.Tensor, cta: torch.Tensor, lung: torch.Tensor
+        self,
+        ncct: torch.Tensor,
+        prediction: torch.Tensor,
+        cta: torch.Tensor,
+        lung: torch.Tensor,
+        body: torch.Tensor | None = None,
     ) -> tuple[dict[str, torch.Tensor], Aligned]:
         """Compute the loss and its parts, and the aligned images.
 
@@ -57,16 +62,18 @@ class AlignedReconstruction(nn.Module):
             prediction: the synthetic CTA, same shape and range.
             cta: the real CTA.
             lung: lung mask on the NCCT's anatomy, 0 or 1.
+            body: the body's mask, likewise, where the loss needs it.
         """
         prediction = prediction.float()
         if self.registration_net is None:
-            return self.reconstruction(prediction, cta, lung), Aligned(ncct, prediction, cta)
+            return self.reconstruction(prediction, cta, lung, ncct, body), Aligned(ncct, prediction, cta)
         displacement = self.registration_net(prediction.detach(), cta)
         fixed = displacement.detach()
-        terms = self.reconstruction(warp(prediction, displacement), cta, warp(lung, fixed))
         # One field for all: D would take a difference in alignment for a sign of synthesis. And detached: D's
         # judgement must not train R, which could please D by displacing less, because warping blurs.
         aligned = Aligned(warp(ncct, fixed), warp(prediction, fixed), cta)
+        body = None if body is None else warp(body, fixed)
+        terms = self.reconstruction(warp(prediction, displacement), cta, warp(lung, fixed), aligned.ncct, body)
         smoothness = self.smoothness(displacement)
         terms[LOSS] = terms[LOSS] + self.smoothness_weight * smoothness
         return {**terms, SMOOTHNESS: smoothness.detach()}, aligned

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from torch import nn
 
-from ..settings import LossConfig, ModelConfig, RegistrationConfig
+from ..common.hu import HUWindow
+from ..settings import DataConfig, LossConfig, ModelConfig, RegistrationConfig
 from .aligned import AlignedReconstruction
 from .reconstruction import ReconstructionLoss
 
 
-def build_reconstruction(model: ModelConfig, loss: LossConfig) -> ReconstructionLoss:
+def build_reconstruction(data: DataConfig, model: ModelConfig, loss: LossConfig) -> ReconstructionLoss:
     """What training and validation minimise; see ``ReconstructionLoss``."""
     return ReconstructionLoss(
         spatial_dims=model.spatial_dims,
@@ -17,6 +18,9 @@ def build_reconstruction(model: ModelConfig, loss: LossConfig) -> Reconstruction
         ssim_weight=loss.ssim_weight,
         lung_weight=loss.lung_weight,
         scales=loss.scales,
+        enhancement_weight=loss.enhancement_weight,
+        enhancement=HUWindow(*data.window).enhancement,
+        body_only=loss.body_only,
     )
 
 

@@ -1,6 +1,6 @@
 """Pure networks: G, G2 and the cascade that training, inference and export share; R and D, which only training uses."""
 
-from .cascade import FUSION_CHANNELS, Stages, SynthesisCascade, Synthesizer, intermediate_image
+from .cascade import FUSION_CHANNELS, Stages, SynthesisCascade, Synthesizer, intermediate_image, root_image
 from .discriminator import Judgement, MultiScaleDiscriminator, frozen
 from .generator import Generator
 from .refine_net import RefineNet
@@ -19,5 +19,6 @@ __all__ = [
     "Synthesizer",
     "frozen",
     "intermediate_image",
+    "root_image",
     "warp",
 ]

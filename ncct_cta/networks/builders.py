@@ -42,12 +42,12 @@ def build_cascade(
     generator: Generator, refine_net: RefineNet | None, refine: RefineConfig, device: torch.device
 ) -> SynthesisCascade:
     """NCCT -> coarse, intermediate, refined, on its device."""
-    return SynthesisCascade(generator, refine_net, refine.fusion, refine.freeze_G).to(device)
+    return SynthesisCascade(generator, refine_net, refine.fusion, refine.freeze_G, refine.base).to(device)
 
 
 def build_synthesizer(generator: Generator, refine_net: RefineNet | None, refine: RefineConfig) -> Synthesizer:
     """NCCT -> synthetic CTA, with the weights of the same nets."""
-    return Synthesizer(generator, refine_net, refine.fusion, refine.freeze_G)
+    return Synthesizer(generator, refine_net, refine.fusion, refine.freeze_G, refine.base)
 
 
 def build_registration_net(

@@ -9,6 +9,8 @@ from torch import nn
 
 # The inputs that G2 can see, and their number of channels.
 FUSION_CHANNELS = {"product": 1, "concat": 3}
+# The images that G2 can add its change to; auto: the product where G2 sees it alone, else coarse.
+BASES = ("auto", "product", "coarse", "root")
 
 
 class Stages(NamedTuple):
@@ -29,6 +31,22 @@ def intermediate_image(ncct: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor
     return ncct * coarse.abs()
 
 
+def root_image(ncct: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
+    """``2 * sqrt(u * v) - 1`` with ``u = (x + 1) / 2`` and ``v = (coarse + 1) / 2``: the geometric mean in [0, 1].
+
+    A product of x and coarse like ``intermediate_image``, but without its losses: it is x where coarse is x, it rises
+    with coarse wherever x isn't air, and no sign is folded.
+
+    Args:
+        ncct: (B, 1, *spatial), HU window scaled to [-1, 1].
+        coarse: G's prediction, same shape and range.
+    """
+    product = (ncct + 1) * (coarse + 1) / 4
+    # At 0 the root's slope is infinite: less than 1e-8, which is 0.2 HU of a window of 1600, counts as 1e-8. A literal,
+    # because TorchScript knows no constants of a module.
+    return 2 * product.clamp_min(1e-8).sqrt() - 1
+
+
 class SynthesisCascade(nn.Module):
     """G alone, or G and a refinement net G2 whose input is based on ``x * |G(x)|``.
 
@@ -36,13 +54,15 @@ class SynthesisCascade(nn.Module):
         generator: G, from (B, 1, *spatial) in [-1, 1] to the same.
         refine_net: G2, called as ``refine_net(features, base)``: features have ``FUSION_CHANNELS[fusion]`` channels,
             base is the image it refines. Without it ``refined`` is ``coarse``.
-        fusion: ``product``: G2 sees and refines the intermediate image. ``concat``: G2 sees (intermediate, x, coarse)
-            and refines coarse; where x is near 0 the product has lost G's information, the other two channels haven't.
+        fusion: ``product``: G2 sees the intermediate image. ``concat``: G2 sees (intermediate, x, coarse); where x is
+            near 0 the product has lost G's information, the other two channels haven't.
+        base: what G2 refines: ``product``: the intermediate image; ``coarse``: G's prediction, which an untrained G2
+            gives back; ``root``: ``root_image``; ``auto``: product with the fusion ``product``, coarse with ``concat``.
         freeze_generator: with a refine_net, keep G in eval mode (also after ``.train()``), without gradient and
             unchanged. Without a refine_net it has no effect: G is what is trained then.
 
     Raises:
-        ValueError: if ``fusion`` is not one of ``FUSION_CHANNELS``.
+        ValueError: if ``fusion`` is not one of ``FUSION_CHANNELS``, or ``base`` not one of ``BASES``.
     """
 
     def __init__(
@@ -51,13 +71,17 @@ class SynthesisCascade(nn.Module):
         refine_net: nn.Module | None = None,
         fusion: str = "product",
         freeze_generator: bool = True,
+        base: str = "auto",
     ) -> None:
         super().__init__()
         if fusion not in FUSION_CHANNELS:
             raise ValueError(f"fusion is {fusion!r}, expected one of {', '.join(map(repr, FUSION_CHANNELS))}")
+        if base not in BASES:
+            raise ValueError(f"base is {base!r}, expected one of {', '.join(map(repr, BASES))}")
         self.generator = generator
         self.refine_net = refine_net
         self.fusion = fusion
+        self.base = base if base != "auto" else "product" if fusion == "product" else "coarse"
         self.generator_frozen = freeze_generator and refine_net is not None
         if self.generator_frozen:
             self.generator.requires_grad_(False).eval()
@@ -75,10 +99,15 @@ class SynthesisCascade(nn.Module):
         intermediate = intermediate_image(ncct, coarse)
         refined = coarse
         if self.refine_net is not None:
+            features = intermediate
             if self.fusion == "concat":
-                refined = self.refine_net(torch.cat((intermediate, ncct, coarse), dim=1), coarse)
-            else:
-                refined = self.refine_net(intermediate, intermediate)
+                features = torch.cat((intermediate, ncct, coarse), dim=1)
+            base = coarse
+            if self.base == "product":
+                base = intermediate
+            elif self.base == "root":
+                base = root_image(ncct, coarse)
+            refined = self.refine_net(features, base)
         return Stages(coarse, intermediate, refined)
 
     def _coarse(self, ncct: torch.Tensor) -> torch.Tensor:

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 # Settings that weights depend on: with other values they might load anyway and silently give wrong images.
 WINDOW = ("data.window",)
 G_SETTINGS = (*WINDOW, *(f"model.{field.name}" for field in dataclasses.fields(ModelConfig)))
-REFINE_SETTINGS = ("refine.enabled", "refine.hidden_dim", "refine.num_blocks", "refine.fusion")
+REFINE_SETTINGS = ("refine.enabled", "refine.hidden_dim", "refine.num_blocks", "refine.fusion", "refine.base")
 
 
 def own_checkpoint(path: Path, settings: Settings, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from . import places
 from .declaration import Section
+from .plain import settings_of
 from .sections import (
     DataConfig,
     DiscriminatorConfig,
@@ -13,7 +14,6 @@ from .sections import (
     Settings,
     TrainConfig,
     section_types,
-    settings_of,
 )
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..common.command_line import command_parser
-from .sections import settings_table
+from .plain import settings_table
 
 
 def main(argv: Sequence[str] | None = None) -> None:

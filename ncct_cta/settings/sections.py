@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..common.errors import InputError
+from ..common.keys import BODY, LUNG
 from .combinations import check_combinations
 from .declaration import Section, in_one_line, nearest, setting, shown
-from .quoting import unquoted
 
 SCHEDULES = ("cosine", "constant")
 
@@ -35,6 +35,12 @@ class DataConfig(Section):
         (256, 256), "size of a training patch in voxels, 2 or 3 values", low=16, high=4096
     )
     augment: bool = setting(True, "random small rotations, scalings and shifts, the same for all of a case's images")
+    flip: bool = setting(
+        False, "mirror half of the patches left to right: teaches that the heart may lie on either side"
+    )
+    vessel_share: float = setting(
+        0.0, "share of the patches centred on a vessel; the others lie anywhere", low=0.0, high=1.0
+    )
     val_fraction: float = setting(0.15, "share of a folder's cases kept for validation", low=0.0, high=0.9)
     cache_dir: str = setting("", "where decompressed volumes are kept; empty: .ncct_cta_cache beside the data")
     num_workers: int = setting(0, "processes that load training data beside the main one", low=0, high=256)
@@ -60,9 +66,21 @@ class LossConfig(Section):
     l1_weight: float = setting(1.0, "weight of the lung-weighted L1", low=0.0, high=1.0e6)
     ssim_weight: float = setting(0.2, "weight of 1 - SSIM", low=0.0, high=1.0e6)
     lung_weight: float = setting(2.0, "weight of a lung voxel in the L1; other voxels weigh 1", low=0.0, high=1.0e6)
+    enhancement_weight: float = setting(
+        0.0,
+        "added to a voxel's weight in the L1 where the CTA is 80 HU above the NCCT: w makes it 1 + w times as large",
+        low=0.0,
+        high=1.0e6,
+    )
+    body_only: bool = setting(False, "count errors in the body alone, not in the air and the table around it")
     scales: int = setting(
         1, "resolutions that the loss is the mean over, each average-pooled 2x from the one before", low=1, high=6
     )
+
+    @property
+    def masks(self) -> tuple[str, ...]:
+        """The masks of a patch that it needs, by their keys in a batch."""
+        return (LUNG, BODY) if self.body_only else (LUNG,)
 
 
 @dataclass(frozen=True)
@@ -85,6 +103,12 @@ class RefineConfig(Section):
     num_blocks: int = setting(6, "number of residual blocks", low=1, high=256)
     fusion: str = setting(
         "product", "what G2 sees: x * |G|; or that, x and G as channels (concat)", choices=("product", "concat")
+    )
+    base: str = setting(
+        "auto",
+        "what G2 adds its change to: x * |G| (product), G (coarse), or 2 * sqrt(u * v) - 1 with u, v of x, G in [0, 1] "
+        "(root); auto: product with the fusion product, coarse with concat",
+        choices=("auto", "product", "coarse", "root"),
     )
     freeze_G: bool = setting(True, "keep G as it is; false: it trains on with train.lr")
     lr: float = setting(1.0e-4, "learning rate of G2 at its peak", low=0.0, high=10.0)
@@ -209,19 +233,3 @@ def _unknown(key: object) -> str:
 def section_types() -> dict[str, type[Section]]:
     """The section classes by their name in YAML."""
     return typing.get_type_hints(Settings)
-
-
-def settings_of(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The settings in a bundle's YAML or in a checkpoint, unquoted; wiring and what isn't known are left out."""
-    sections = {name: content.get(name) for name in section_types()}
-    return {
-        name: {key: unquoted(value) for key, value in values.items() if key in section_types()[name].names()}
-        for name, values in sections.items()
-        if isinstance(values, Mapping)
-    }
-
-
-def settings_table() -> str:
-    """All settings as a Markdown table."""
-    rows = ["| setting | default | meaning |", "|---|---|---|"]
-    return "\n".join([*rows, *(row for kind in section_types().values() for row in kind.rows())])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ignite.distributed as idist
 import torch
+from monai.transforms import Transform
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
@@ -16,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from ..common.errors import one_line_errors
 from ..common.keys import EMA, NETWORK
 from ..common.precision import check_amp, resolve_device
-from ..data import EpochSampler, PatchDataset
+from ..data import EpochSampler, PairedCases, PatchDataset
 from ..engines import AdversarialSynthesisTrainer, Adversary, NetworkUpdate, SynthesisTrainer
 from ..losses import AdversarialLoss
 from ..networks import SynthesisCascade
@@ -56,6 +58,21 @@ def build_loader(
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=device.type == "cuda",
+    )
+
+
+def build_patch_dataset(
+    cases: PairedCases, transforms: Sequence[Transform], sections: Mapping[str, Any]
+) -> PatchDataset:
+    """The training patches, from the sections ``data``, ``loss`` and ``train``; with the masks that the loss needs."""
+    data: DataConfig = sections["data"]
+    return PatchDataset(
+        cases,
+        transforms=transforms,
+        patch_size=data.patch_size,
+        seed=sections["train"].seed,
+        masks=sections["loss"].masks,
+        vessel_share=data.vessel_share,
     )
 
 

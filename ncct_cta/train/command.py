@@ -11,8 +11,8 @@ from typing import Any
 from ..common.command_line import command_parser
 from ..common.errors import InputError, one_line_errors
 from ..settings.places import bundle_config, find_config, presets
+from ..settings.plain import settings_of
 from ..settings.quoting import WORKFLOW_ARGUMENTS
-from ..settings.sections import settings_of
 from ..settings.yaml_file import read_yaml
 from .overrides import check_at_once, flatten, parse_overrides
 

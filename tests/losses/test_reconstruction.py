@@ -153,3 +153,28 @@ def test_further_terms_are_weighed_added_and_named() -> None:
     assert terms["mse"].item() == pytest.approx((prediction - cta).square().mean().item())
     assert terms["loss"].item() == pytest.approx(plain["loss"].item() + 0.5 * terms["mse"].item())
     assert not terms["mse"].requires_grad
+
+
+def test_an_enhanced_voxel_weighs_1_plus_w_times_as_much() -> None:
+    prediction, cta, lung = images(2, 1, 16, 16)
+    ncct = (cta - 0.2 * images(2, 1, 16, 16, seed=1)[2]).numpy()  # 0.2 below the CTA in some voxels, elsewhere the same
+    enhanced = cta.numpy() - ncct > 0.1
+    weights = np.where(lung.numpy() > 0, 2.0, 1.0) * np.where(enhanced, 5.0, 1.0)
+    expected = np.average(np.abs(prediction.numpy() - cta.numpy()), weights=weights)
+    loss = ReconstructionLoss(ssim_weight=0, enhancement_weight=4, enhancement=0.1)
+    assert 0.2 < enhanced.mean() < 0.6
+    terms = loss(prediction, cta, lung, torch.from_numpy(ncct))
+    assert terms["loss"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_with_body_only_what_lies_outside_costs_nothing_and_inside_nothing_changes() -> None:
+    prediction, cta, lung = images(2, 1, 24, 24)
+    body = torch.zeros_like(cta)
+    body[..., 4:20, 6:22] = 1
+    loss = ReconstructionLoss(body_only=True)
+    terms = loss(prediction, cta, lung, body=body)
+    elsewhere = torch.where(body > 0, prediction, -prediction)
+    assert loss(elsewhere, cta, lung, body=body)["loss"].item() == terms["loss"].item()
+    inside = body > 0
+    plain = np.average((prediction - cta).abs()[inside].numpy(), weights=1 + lung[inside].numpy())
+    assert terms["l1"].item() == pytest.approx(plain, rel=1e-5)

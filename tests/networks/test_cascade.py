@@ -4,7 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from ncct_cta.networks import FUSION_CHANNELS, Generator, RefineNet, SynthesisCascade, Synthesizer, intermediate_image
+from ncct_cta.networks import (
+    FUSION_CHANNELS,
+    Generator,
+    RefineNet,
+    SynthesisCascade,
+    Synthesizer,
+    intermediate_image,
+    root_image,
+)
 
 
 def small_generator(norm="batch"):
@@ -56,6 +64,35 @@ def test_concat_starts_at_the_clamped_coarse_bit_for_bit():
 
 
 @pytest.mark.parametrize("fusion", ["product", "concat"])
+def test_on_coarse_an_untrained_refine_net_gives_back_coarse_bit_for_bit(fusion):
+    stages = small_cascade(fusion, base="coarse")(random_ncct())
+    assert not torch.equal(stages.coarse, stages.intermediate)
+    assert torch.equal(stages.refined, stages.coarse)
+
+
+@pytest.mark.parametrize("fusion", ["product", "concat"])
+def test_on_root_an_untrained_refine_net_gives_back_the_root(fusion):
+    ncct = random_ncct()
+    stages = small_cascade(fusion, base="root")(ncct)
+    assert torch.equal(stages.refined, root_image(ncct, stages.coarse))
+
+
+def test_root_image_is_the_geometric_mean_in_0_to_1():
+    ncct, coarse = torch.tensor([0.0, 0.5, -0.5, 0.31]), torch.tensor([1.0, 0.5, 0.5, 0.69])
+    u, v = (ncct + 1) / 2, (coarse + 1) / 2
+    torch.testing.assert_close(root_image(ncct, coarse), 2 * (u * v) ** 0.5 - 1)
+    torch.testing.assert_close(root_image(ncct, ncct), ncct)
+
+
+def test_the_root_of_air_has_a_finite_slope():
+    coarse = torch.full((1,), -1.0, requires_grad=True)
+    root = root_image(torch.ones(1), coarse)
+    root.backward()
+    assert coarse.grad.isfinite().all()
+    assert abs(root.item() + 1) < 1e-3
+
+
+@pytest.mark.parametrize("fusion", ["product", "concat"])
 def test_refine_net_sees_what_fusion_says(fusion):
     class Recorder(nn.Module):
         def forward(self, features, base):
@@ -75,6 +112,11 @@ def test_refine_net_sees_what_fusion_says(fusion):
 def test_unknown_fusion_names_the_valid_ones():
     with pytest.raises(ValueError, match=r"'sum', expected one of 'product', 'concat'"):
         SynthesisCascade(small_generator(), fusion="sum")
+
+
+def test_unknown_base_names_the_valid_ones():
+    with pytest.raises(ValueError, match=r"'sum', expected one of 'auto', 'product', 'coarse', 'root'"):
+        SynthesisCascade(small_generator(), base="sum")
 
 
 @pytest.mark.parametrize("fusion", ["product", "concat"])
@@ -120,9 +162,9 @@ def test_train_and_eval_return_the_cascade():
 
 
 @pytest.mark.parametrize("freeze_generator", [True, False])
-@pytest.mark.parametrize("fusion", ["product", "concat"])
-def test_scripted_cascade_gives_the_same_stages(fusion, freeze_generator):
-    cascade = small_cascade(fusion, freeze_generator=freeze_generator).eval()
+@pytest.mark.parametrize(("fusion", "base"), [("product", "auto"), ("concat", "auto"), ("concat", "root")])
+def test_scripted_cascade_gives_the_same_stages(fusion, base, freeze_generator):
+    cascade = small_cascade(fusion, freeze_generator=freeze_generator, base=base).eval()
     randomise(cascade.refine_net)
     scripted, ncct = torch.jit.script(cascade), random_ncct()
     for expected, got in zip(cascade(ncct), scripted(ncct), strict=True):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from ncct_cta.common.keys import CTA, LUNG, NCCT
 from ncct_cta.transforms import RandPairedAffined
@@ -65,3 +67,25 @@ def test_a_missing_image_is_passed_over_only_where_that_is_wanted():
     assert RandPairedAffined((NCCT, CTA), LUNG, allow_missing_keys=True)({NCCT: image}).keys() == {NCCT}
     with pytest.raises(KeyError):
         RandPairedAffined((NCCT, CTA), LUNG)({NCCT: image})
+
+
+def test_the_noise_of_a_slice_stays():
+    # A CT's noise is correlated over some voxels by the reconstruction kernel, as the phantoms' is.
+    (margin, _) = RandPairedAffined(NCCT).margin((64, 64))
+    side = 64 + 2 * margin
+    noise = gaussian_filter(np.random.default_rng(0).standard_normal((1, side, side)), (0, 0.7, 0.7))
+    patch = (0, slice(margin, -margin), slice(margin, -margin))
+    for seed in range(6):
+        assert augmented(torch.from_numpy(noise.astype(np.float32)), seed)[patch].std() > 0.95 * noise[patch].std()
+
+
+@pytest.mark.parametrize("size", [(64, 40), (32, 24, 16)], ids=["2-D", "3-D"])
+def test_with_its_margin_no_voxel_of_a_patch_is_a_repeated_edge(size):
+    margin = RandPairedAffined(NCCT, spatial_dims=len(size)).margin(size)
+    shape = tuple(side + 2 * more for side, more in zip(size, margin, strict=True))
+    patch = (0, *(slice(more, more + side) for side, more in zip(size, margin, strict=True)))
+    for axis, side in enumerate(shape):
+        ramp = torch.arange(side, dtype=torch.float32).reshape([-1 if n == axis else 1 for n in range(len(shape))])
+        for seed in range(12):
+            steps = augmented(ramp.expand(1, *shape), seed)[patch].diff(dim=axis)
+            assert steps.min() > 0.85  # at a repeated edge the ramp would be flat
