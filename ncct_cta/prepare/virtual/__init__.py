@@ -1,0 +1,1 @@
+"""``prepare virtual``: pairs from contrast CTs alone, by finding the blood and removing its iodine."""
