@@ -24,10 +24,10 @@ from ncct_cta.data import read_case_list
 from ncct_cta.dicom import headers
 from ncct_cta.dicom.pseudonyms import KeyTable
 from ncct_cta.phantom.cohort import write_cohort
+from ncct_cta.prepare.bulk import Job, run_jobs
+from ncct_cta.prepare.case_files import finished_record
 from ncct_cta.prepare.command import main
 from ncct_cta.prepare.pairs import all_pairs
-from ncct_cta.prepare.pairs.bulk import Job, run_jobs
-from ncct_cta.prepare.pairs.case_files import finished_record
 from ncct_cta.prepare.pairs.grids import crop
 from ncct_cta.prepare.pairs.one_pair import prepare_case, prepare_pair
 from ncct_cta.prepare.pairs.pair_list import ScanFinder, ScanSource, read_pairs

@@ -15,9 +15,10 @@ from ...metrics import vessel_mask_from_pair
 from ...volumes.itk_images import to_sitk
 from ...volumes.nifti import Volume
 from ...volumes.reading import read_volume
+from ..case_files import write_case
 from .alignment import Alignment, align
-from .case_files import write_case
 from .grids import common_box, crop, lung_mask_of, mask_array, mask_image, on_grid, resample_hu, with_spacing
+from .pair_files import write_pair
 from .prepared_pair import PreparedPair
 from .quality import AFTER, BEFORE, MUTUAL_INFORMATION, as_it_came, contrast_scores, measure
 from .task import PreparationSettings, Task
@@ -42,7 +43,7 @@ def prepare_case(task: Task, report: Report = lambda _: None) -> None:
         ncct, cta = (read_volume(source.path, series=source.series) for source in (task.ncct, task.cta))
         prepared = prepare_pair(ncct, cta, task.settings, report)
         report("writing")
-        write_case(task, digest, prepared)
+        write_case(task, digest, lambda there: write_pair(there, prepared))
     except InputError as error:
         raise InputError(task.ncct.hide(task.cta.hide(str(error)))) from None
 

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from .bulk import machine_memory_gb
+from ..bulk import machine_memory_gb
 
 DEFAULT_SHARES = (0.7, 0.15, 0.15)  # of the patients: training, validation, testing
 

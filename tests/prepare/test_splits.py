@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from ncct_cta.common.errors import InputError
 from ncct_cta.data.cases import SPLITS
-from ncct_cta.prepare.pairs.all_pairs import datalist
-from ncct_cta.prepare.pairs.records import Record
-from ncct_cta.prepare.pairs.splits import split_patients
+from ncct_cta.prepare.cohort import datalist
+from ncct_cta.prepare.records import Record
+from ncct_cta.prepare.splits import split_patients
 
 SHARES = (0.7, 0.15, 0.15)
 NAMES = st.sets(st.text("abcdef0123456789", min_size=1, max_size=6), min_size=1, max_size=60)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 
-from ...common.errors import InputError
-from ...data.cases import SPLITS
+from ..common.errors import InputError
+from ..data.cases import SPLITS
 
 SUM_TOLERANCE = 1e-6
 
