@@ -11,12 +11,12 @@ from tqdm import tqdm
 
 from ...common.errors import InputError, fault_in_words
 from ...common.folders import locked_folder, writable_folder
-from ...volumes.nifti import nifti_suffix
 from ..bulk import GIB
 from ..cohort import Budget, Outcome, prepare_cases, summary, write_outcome
+from ..scan_source import most_voxels
 from ..splits import check_shares
 from .one_pair import prepare_case
-from .pair_list import Pair, PairList, ScanFinder, ScanSource, read_pairs
+from .pair_list import Pair, PairList, ScanFinder, read_pairs
 from .report import REPORT
 from .task import PreparationSettings, Task
 
@@ -24,8 +24,6 @@ logger = logging.getLogger(__name__)
 
 # Measured peak memory of a case: a base for the libraries, plus bytes per voxel of NCCT and CTA.
 BASE_GB, BYTES_A_VOXEL = 0.9, 40.0
-# Voxels per byte on disk: int16, in a file that may be compressed.
-VOXELS_A_BYTE = 1.0
 
 
 def run(options: argparse.Namespace) -> int:
@@ -83,11 +81,4 @@ def _task(pair: Pair, finder: ScanFinder, output: Path, settings: PreparationSet
 
 def _estimate_gb(task: Task) -> float:
     """Estimate the peak memory of a case."""
-    return BASE_GB + BYTES_A_VOXEL * sum(_most_voxels(source) for source in (task.ncct, task.cta)) / GIB
-
-
-def _most_voxels(source: ScanSource) -> float:
-    """Return the largest possible number of voxels: of a series from its headers, of a file from its size."""
-    if source.series is not None:
-        return sum(file.number("Rows") * file.number("Columns") for file in source.series.slices)
-    return source.path.stat().st_size * (0.5 if nifti_suffix(source.path) == ".nii" else VOXELS_A_BYTE)
+    return BASE_GB + BYTES_A_VOXEL * sum(most_voxels(source) for source in (task.ncct, task.cta)) / GIB

@@ -7,8 +7,7 @@ import os
 from pathlib import Path
 
 from ..bulk import machine_memory_gb
-
-DEFAULT_SHARES = (0.7, 0.15, 0.15)  # of the patients: training, validation, testing
+from ..splits import DEFAULT_SHARES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

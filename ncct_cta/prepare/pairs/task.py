@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from ...common.errors import InputError
 from ...common.keys import CTA, LUNG, NCCT, VESSEL
 from ..case_task import CaseTask
-from .pair_list import ScanSource
+from ..scan_source import ScanSource
 
 # Raise when the same settings give other files or scores: cases are then prepared anew.
 PREPARATION_VERSION = 4

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from ...common.hu import SOFT_TISSUE_HU
+from ...common.hu import SOFT_TISSUE_HU, WATER_HU
 from .blood import FoundBlood
-from .local import dilated, eroded, local_mean
+from .local import dilated, eroded
 from .noise import measure_noise
 from .removal import remove_iodine
 from .variety import Drawn, VirtualSettings, draw
@@ -22,6 +22,7 @@ UPTAKE_HU = 20.0
 ORGAN_ML = 5.0
 STREAK_MM = 12.0
 SHARPEN = 0.7
+TYPICAL_MUSCLE_HU = 55.0
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ def make_pair(
     smooth = ndimage.gaussian_filter(hu, np.divide(SMOOTH_MM, spacing))
     near_blood = dilated(found.blood, spacing, EDGE_MM)
     tissue = found.body & ~found.lung & ~near_blood & ~kept
-    muscle = eroded(tissue & (smooth > SOFT_TISSUE_HU[0] + 40) & (smooth < SOFT_TISSUE_HU[1]), spacing, EDGE_MM)
-    muscle_hu = _level_of(smooth[muscle])
+    muscle = eroded(tissue & (smooth > WATER_HU + 20) & (smooth < SOFT_TISSUE_HU[1]), spacing, EDGE_MM)
+    muscle_hu = float(np.median(smooth[muscle])) if muscle.any() else TYPICAL_MUSCLE_HU
     organs = _organs(tissue & (smooth > muscle_hu + UPTAKE_HU) & (smooth < found.level_hu), spacing)
     muscle &= ~dilated(organs, spacing, EDGE_MM)
     drawn = draw(settings, random, muscle_hu)
@@ -85,16 +86,6 @@ def make_pair(
     ncct = _as_reconstructed(removed.hu + lost * own, spacing, drawn)
     ignore = dilated(found.dense, spacing, STREAK_MM) & found.body
     return VirtualPair(ncct + drawn.noise * added, muscle, ignore, drawn)
-
-
-def _level_of(hu: np.ndarray) -> float:
-    """Muscle's level: the most frequent one, as fat and enhanced organs lie to either side; 55 HU if there is none."""
-    if hu.size == 0:
-        return 55.0
-    counts, edges = np.histogram(hu, bins=50, range=SOFT_TISSUE_HU)
-    counts = ndimage.gaussian_filter1d(counts.astype(float), 1.5)
-    peak = int(counts[edges[:-1] < 80].argmax())
-    return float((edges[peak] + edges[peak + 1]) / 2)
 
 
 def _organs(bright: np.ndarray, spacing: Sequence[float]) -> np.ndarray:

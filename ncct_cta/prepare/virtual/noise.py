@@ -60,7 +60,9 @@ def measure_noise(hu: np.ndarray, flat: np.ndarray, spacing: Sequence[float]) ->
     flat = flat & (np.abs(residual) < OUTLIER * spread)
     residual *= flat
     variance = local_mean(residual**2, flat, spacing, STRENGTH_MM, spread**2)
-    return ScanNoise(np.sqrt(variance), _filter(_in_plane(residual, flat)), _filter(_through(residual, flat)))
+    return ScanNoise(
+        np.sqrt(np.maximum(variance, 0)), _filter(_in_plane(residual, flat)), _filter(_through(residual, flat))
+    )
 
 
 def _in_plane(residual: np.ndarray, flat: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 from ...common.errors import InputError
 
 Range = tuple[float, float]
+BOUNDS = {"blood_hu": (0, 100), "organs": (0, 1), "noise": (0, 3), "kernel_mm": (-1, 3), "thickness_mm": (0, 10)}
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,13 @@ class VirtualSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        bounds = {"blood_hu": (0, 100), "organs": (0, 1), "noise": (0, 3), "kernel_mm": (-1, 3), "thickness_mm": (0, 10)}
+        bounds = {
+            "blood_hu": (0, 100),
+            "organs": (0, 1),
+            "noise": (0, 3),
+            "kernel_mm": (-1, 3),
+            "thickness_mm": (0, 10),
+        }
         for name, (least, most) in bounds.items():
             low, high = getattr(self, name)
             if not least <= low <= high <= most:

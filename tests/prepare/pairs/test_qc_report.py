@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ncct_cta.prepare.pairs.report import REPORT, TITLES
-from ncct_cta.prepare.qc_report import worst_first, write_csv, write_html
 
 from ncct_cta.prepare.pairs.qc_pictures import checkerboard, draw_pair, plane
+from ncct_cta.prepare.pairs.report import REPORT, TITLES
+from ncct_cta.prepare.qc_report import worst_first, write_csv, write_html
 from ncct_cta.prepare.records import Record
 
 PNG = b"\x89PNG picture"
