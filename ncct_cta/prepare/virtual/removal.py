@@ -88,7 +88,8 @@ def _level(
     than a voxel never shows its level.
     """
     level = local_mean(hu, core, spacing, LEVEL_MM, np.nan)
-    dimmest = float(np.percentile(level[core], DIMMEST)) if core.any() else level_hu
+    large = level[core & ~np.isnan(level)]
+    dimmest = float(np.percentile(large, DIMMEST)) if large.size else level_hu
     peak = np.where(enhanced, ndimage.gaussian_filter(hu, np.divide(PEAK_MM, spacing)), np.float32(dimmest))
     reach = [2 * max(1, round(PEAK_REACH_MM / edge)) + 1 for edge in spacing]
     peak = np.maximum(ndimage.maximum_filter(peak, reach), dimmest)
