@@ -23,7 +23,9 @@ VESSEL_ERROR = "vessel_mae_hu"
 
 
 def write_tables(evaluation: Evaluation, folder: Path) -> None:
-    """Write ``scores.csv`` (a row for each case and method; with virtual cases, which these are), ``summary.csv`` and ``summary.json``.
+    """Write ``scores.csv`` (a row for each case and method), ``summary.csv`` and ``summary.json``.
+
+    With virtual cases among them, a column of ``scores.csv`` says which they are.
 
     Numbers are written in full precision. Missing values are empty in CSV and null in JSON; the infinite PSNR of equal
     images is ``inf`` in CSV and null in JSON.

@@ -22,7 +22,7 @@ UPTAKE_HU = 20.0
 ORGAN_ML = 5.0
 STREAK_MM = 12.0
 SHARPEN = 0.7
-TYPICAL_MUSCLE_HU = 55.0
+TYPICAL_MUSCLE_HU, MOST_MUSCLE_HU = 55.0, 58.0  # without contrast
 
 
 @dataclass(frozen=True)
@@ -61,31 +61,47 @@ def make_pair(
     hu = cta_hu.astype(np.float32)
     kept = found.bone | found.calcium
     smooth = ndimage.gaussian_filter(hu, np.divide(SMOOTH_MM, spacing))
-    near_blood = dilated(found.blood, spacing, EDGE_MM)
-    tissue = found.body & ~found.lung & ~near_blood & ~kept
-    muscle = eroded(tissue & (smooth > WATER_HU + 20) & (smooth < SOFT_TISSUE_HU[1]), spacing, EDGE_MM)
+    tissue = found.body & ~found.lung & ~found.blood & ~kept
+    even = tissue & ~dilated(found.blood, spacing, EDGE_MM)
+    muscle = eroded(even & (smooth > WATER_HU + 20) & (smooth < SOFT_TISSUE_HU[1]), spacing, EDGE_MM)
     muscle_hu = float(np.median(smooth[muscle])) if muscle.any() else TYPICAL_MUSCLE_HU
-    organs = _organs(tissue & (smooth > muscle_hu + UPTAKE_HU) & (smooth < found.level_hu), spacing)
+    organs = _organs(even & (smooth > muscle_hu + UPTAKE_HU) & (smooth < found.level_hu), spacing)
     muscle &= ~dilated(organs, spacing, EDGE_MM)
-    drawn = draw(settings, random, muscle_hu)
-    core = eroded(found.blood, spacing, EDGE_MM) & ~found.dense
-    noise = measure_noise(hu, muscle | core, spacing)
-    lost = np.zeros(hu.shape, np.float32)
-    if organs.any():
-        target = muscle_hu + (1 - drawn.organs) * (smooth[organs].mean() - muscle_hu)
-        known = organs | found.blood
-        removed = remove_iodine(
-            hu, organs, kept | found.blood, found.lung, spacing, level_hu=float(smooth[organs].mean()), target_hu=target
-        )
-        hu, lost = np.where(known, removed.hu, hu), np.where(known, removed.lost, lost)
+    drawn = draw(settings, random, min(muscle_hu, MOST_MUSCLE_HU))
+    noise = measure_noise(hu, muscle | (eroded(found.blood, spacing, EDGE_MM) & ~found.dense), spacing)
+    hu, lost_in_organs = _organs_unenhanced(hu, organs, kept | found.blood, found.lung, spacing, muscle_hu, drawn)
+    hu -= _uptake(smooth, muscle_hu) * tissue
     removed = remove_iodine(
         hu, found.blood, kept, found.lung, spacing, level_hu=found.level_hu, target_hu=drawn.blood_hu
     )
-    lost = np.maximum(lost, removed.lost)
-    own, added = noise.fresh(random) * noise.strength_hu, noise.fresh(random) * noise.strength_hu
-    ncct = _as_reconstructed(removed.hu + lost * own, spacing, drawn)
-    ignore = dilated(found.dense, spacing, STREAK_MM) & found.body
-    return VirtualPair(ncct + drawn.noise * added, muscle, ignore, drawn)
+    own, added = (noise.fresh(random) * noise.strength_hu for _ in range(2))
+    clean = removed.hu + np.maximum(removed.lost, lost_in_organs) * own
+    ncct = _as_reconstructed(clean, spacing, drawn) + drawn.noise * added
+    return VirtualPair(ncct, muscle, dilated(found.dense, spacing, STREAK_MM) & found.body, drawn)
+
+
+def _organs_unenhanced(
+    hu: np.ndarray,
+    organs: np.ndarray,
+    kept: np.ndarray,
+    lung: np.ndarray,
+    spacing: Sequence[float],
+    muscle_hu: float,
+    drawn: Drawn,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bring organs towards muscle's level by the drawn share; the HU, and the share of the noise that was lost."""
+    if not organs.any():
+        return hu, np.zeros(hu.shape, np.float32)
+    level = float(hu[organs].mean())
+    target = muscle_hu + (1 - drawn.organs) * (level - muscle_hu)
+    removed = remove_iodine(hu, organs, kept, lung, spacing, level_hu=level, target_hu=target)
+    return np.where(organs, removed.hu, hu), np.where(organs, removed.lost, 0)
+
+
+def _uptake(smooth: np.ndarray, muscle_hu: float) -> np.ndarray:
+    """What muscle took up, HU: it is not seen at once, but blood can't be made as bright. Fat takes up none."""
+    share = np.clip(smooth / max(muscle_hu, 1.0), 0, 1)
+    return np.float32(max(muscle_hu - MOST_MUSCLE_HU, 0.0)) * share
 
 
 def _organs(bright: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
