@@ -21,6 +21,7 @@ from .level import BloodLevel
 EVEN_MM = 6.0  # edge of the box in which evenness is measured: it fits into a vessel of 10 mm
 MIN_CORE_ML = 0.5
 WALL_MM = 4.0  # bone further than this outside the lungs' hull belongs to the chest wall
+BACK_OF_LUNGS = 0.35  # fraction of the lungs' depth that the spine reaches into
 MARROW_MM = 4.0  # gaps in the cortex up to twice this are closed
 MARROW_MM2 = 1500.0  # a larger hole in an axial slice is no marrow: the thorax itself is one
 
@@ -47,11 +48,11 @@ def find_territories(
     """
     hull = lung_hull(lung)
     core = _even_core(hu, mm, body, level) & hull
-    bright = body & (hu > level.threshold)
+    bright = body & (hu > level.weakest)
     wall = bright & (hu > BONE_LOWER_HU) & ~_grow(hull, WALL_MM, mm)
     markers = np.zeros(hu.shape, np.int8)
     markers[core] = 1
-    markers[wall | _cortex(hu, bright, level)] = 2
+    markers[wall | _cortex(hu, bright, lung, level)] = 2
     steepness = ndimage.gaussian_gradient_magnitude(hu, 0.7)
     labels = watershed(steepness, markers, mask=bright)
     bone = _with_marrow(labels == 2, mm) & body
@@ -81,11 +82,11 @@ def _even_core(hu: np.ndarray, mm: Sequence[float], body: np.ndarray, level: Blo
     return _at_least(even, MIN_CORE_ML * 1000 / float(np.prod(mm)))
 
 
-def _cortex(hu: np.ndarray, bright: np.ndarray, level: BloodLevel) -> np.ndarray:
-    """Voxels that are too bright for blood, in the spine's part of the thorax: behind its middle."""
+def _cortex(hu: np.ndarray, bright: np.ndarray, lung: np.ndarray, level: BloodLevel) -> np.ndarray:
+    """Voxels that are too bright for blood, in the spine's part of the thorax, behind the hila."""
     dense = bright & (hu > max(BONE_LOWER_HU, level.densest))
-    y = np.flatnonzero(bright.any((0, 2)))
-    dense[:, y[0] + int(0.5 * (y[-1] - y[0])) :] = False
+    y = np.flatnonzero(lung.any((0, 2)))
+    dense[:, y[0] + int(BACK_OF_LUNGS * len(y)) :] = False
     return dense
 
 

@@ -36,14 +36,18 @@ class BloodLevel:
         return self.hu - self.tissue_hu
 
     @property
-    def threshold(self) -> float:
-        """Midway between tissue and blood: a voxel of the wall is blood if more than half of it is."""
-        return self.tissue_hu + 0.5 * self.contrast
+    def weakest(self) -> float:
+        """The lowest blood that is looked for: contrast hasn't mixed evenly in all chambers."""
+        return self.tissue_hu + max(0.3 * self.contrast, min(0.5 * self.contrast, 40.0))
+
+    def threshold(self, local_hu: np.ndarray) -> np.ndarray:
+        """Midway between tissue and the blood nearby: a voxel of the wall is blood if more than half of it is."""
+        return np.maximum(self.weakest, (self.tissue_hu + local_hu) / 2)
 
     @property
     def even_range(self) -> tuple[float, float]:
         """Means that a box inside blood has, mixing of contrast included."""
-        return self.tissue_hu + 0.65 * self.contrast, self.densest
+        return self.tissue_hu + 0.45 * self.contrast, self.densest
 
     @property
     def even_spread(self) -> float:
