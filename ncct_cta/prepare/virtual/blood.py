@@ -20,7 +20,6 @@ from .lung_vessels import find_lung_vessels
 
 GRID_MM = 2.0
 NEARBY_MM = 6.0  # the blood that a wall belongs to
-NOISE_MM = 0.5  # standard deviation of the smoothing against noise
 
 
 @dataclass(frozen=True)
@@ -73,14 +72,14 @@ def find_blood(
     local = np.where(territories.blood, coarse, level.weakest)
     local = ndimage.gaussian_filter(ndimage.maximum_filter(local, [2 * round(NEARBY_MM / edge) + 1 for edge in mm]), 1)
     threshold = level.threshold(local.clip(max=level.densest))
-    smooth = ndimage.gaussian_filter(cta_hu.astype(np.float32), np.divide(NOISE_MM, spacing))
+    smooth = ndimage.gaussian_filter(cta_hu.astype(np.float32), np.divide(level.smoothing_mm, spacing))
     blood = blood_place & ~bone & (smooth > _spread(threshold, steps, cta_hu.shape))
     if given is not None:
         blood = given.astype(bool)
     else:
         blood |= find_lung_vessels(cta_hu, spacing, lung, blood, level)
     bone &= ~blood
-    calcium, dense = _too_bright(cta_hu, spacing, body & ~bone, blood, level)
+    calcium, dense = _too_bright(smooth, spacing, body & ~bone, blood, level)
     return FoundBlood(blood & ~calcium, level.hu, lung, body, bone, calcium, dense)
 
 
