@@ -73,7 +73,7 @@ def vessel_mask_from_pair(
 ) -> np.ndarray:
     """Vessels of an aligned pair: what contrast alone brightens, and the voxels beside it that are brighter as well.
 
-    Hysteresis: a voxel is certain if it is over 80 HU brighter than anything within ``MISALIGNED_MM`` in the NCCT, which
+    Hysteresis: a voxel is certain if it is over 80 HU brighter than all within ``MISALIGNED_MM`` in the NCCT, which
     no misalignment of that size explains. From there the mask grows to voxels that are over 80 HU brighter than
     themselves, but no further than ``WALL_MM``: the rim of a lung, a diaphragm or a body that moved is no vessel.
     Specks and bone are left out.

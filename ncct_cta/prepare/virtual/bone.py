@@ -60,7 +60,7 @@ def find_territories(
     steepness = ndimage.gaussian_gradient_magnitude(hu, 0.7)
     labels = watershed(steepness, markers, mask=bright)
     bone = _with_marrow(labels == 2, mm) & body
-    return Territories((labels == 1) & ~bone & (middle | hull & (hu > level.lowest_outside)), bone)
+    return Territories((labels == 1) & ~bone & middle, bone)
 
 
 def lung_hull(lung: np.ndarray) -> np.ndarray:

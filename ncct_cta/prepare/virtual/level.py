@@ -17,6 +17,7 @@ SURFACE_MM = 6.0  # distance from the lungs: their partial volume isn't blood
 BIN_HU = 5
 ABOVE_TISSUE_HU = 15.0  # myocardium isn't brighter than the liver by more
 MIN_BLOOD_ML = 15.0
+BRIGHTEST = 97  # percentile of the blood
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class BloodLevel:
     Args:
         hu: enhanced blood.
         tissue_hu: the brightest soft tissue that is no blood.
-        brightest_hu: the brightest tenth of the heart's blood: left and right heart fill at different times.
+        brightest_hu: the brightest of the heart's blood: left and right heart fill at different times.
     """
 
     hu: float
@@ -44,18 +45,13 @@ class BloodLevel:
         return self.tissue_hu + max(0.3 * self.contrast, min(0.5 * self.contrast, 40.0))
 
     @property
-    def lowest_outside(self) -> float:
-        """The lowest blood outside the heart and the great vessels, where organs enhance as well."""
-        return self.tissue_hu + 0.5 * self.contrast
-
-    @property
     def smoothing_mm(self) -> float:
         """Standard deviation of the smoothing against noise: the weaker the contrast, the more of it."""
         return float(np.clip(100 / self.contrast, 0.5, 1.5))
 
     def threshold(self, local_hu: np.ndarray) -> np.ndarray:
         """Midway between tissue and the blood nearby: a voxel of the wall is blood if more than half of it is."""
-        return np.maximum(self.weakest, (self.tissue_hu + local_hu) / 2)
+        return (TISSUE_HU + local_hu) / 2
 
     @property
     def even_range(self) -> tuple[float, float]:
@@ -95,7 +91,7 @@ def measure_level(hu: np.ndarray, mm: Sequence[float], lung: np.ndarray, heart: 
             f"{found_ml:.0f} ml above {CONTRAST_BLOOD_HU} HU between the lungs, expected the heart's blood "
             f"({MIN_BLOOD_ML:.0f} ml or more): give a chest CT with contrast"
         )
-    return BloodLevel(_mode(blood), tissue, float(np.percentile(blood, 90)))
+    return BloodLevel(_mode(blood), tissue, float(np.percentile(blood, BRIGHTEST)))
 
 
 def _tissue_level(smooth: np.ndarray, lung: np.ndarray) -> float:
