@@ -54,9 +54,10 @@ def find_territories(
     core = _even_core(hu, mm, body & middle, level)
     bright = body & (hu > level.weakest)
     wall = bright & (hu > BONE_LOWER_HU) & ~_grow(hull, WALL_MM, mm) & ~core
+    certain = wall | _cortex(hu, bright, lung, level)
     markers = np.zeros(hu.shape, np.int8)
-    markers[core] = 1
-    markers[wall | _cortex(hu, bright, lung, level)] = 2
+    markers[core & ~_with_marrow(certain, mm)] = 1
+    markers[certain] = 2
     steepness = ndimage.gaussian_gradient_magnitude(hu, 0.7)
     labels = watershed(steepness, markers, mask=bright)
     bone = _with_marrow(labels == 2, mm) & body
