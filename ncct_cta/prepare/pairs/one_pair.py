@@ -80,7 +80,7 @@ def prepare_pair(
         NCCT: ncct_hu,
         CTA: cta_hu,
         LUNG: mask_array(on_grid(fixed_lung, grid)).astype(np.uint8),
-        VESSEL: vessel_mask_from_pair(ncct_hu, cta_hu),
+        VESSEL: vessel_mask_from_pair(ncct_hu, cta_hu, cropped.spacing),
     }
     scores |= contrast_scores(list(zip((ncct, cta), lungs, strict=True)), images[VESSEL], cropped)
     before = cta_hu if alignment is None else resample_hu(moving, grid, sitk.Transform())

@@ -19,6 +19,7 @@ from .level import BloodLevel, measure_level
 from .lung_vessels import find_lung_vessels
 
 GRID_MM = 2.0
+NEARBY_MM = 6.0  # the blood that a wall belongs to
 
 
 @dataclass(frozen=True)
@@ -68,23 +69,29 @@ def find_blood(
     territories = find_territories(coarse, mm, lung[every_nth], body[every_nth], level)
     blood_place, bone_place = (_refine(place, steps, cta_hu.shape) for place in (territories.blood, territories.bone))
     bone = bone_place & body & ~lung
-    blood = blood_place & ~bone & (cta_hu > level.threshold)
+    local = np.where(territories.blood, coarse, level.weakest)
+    local = ndimage.gaussian_filter(ndimage.maximum_filter(local, [2 * round(NEARBY_MM / edge) + 1 for edge in mm]), 1)
+    threshold = level.threshold(local.clip(max=level.densest))
+    smooth = ndimage.gaussian_filter(cta_hu.astype(np.float32), np.divide(level.smoothing_mm, spacing))
+    blood = blood_place & ~bone & (smooth > _spread(threshold, steps, cta_hu.shape))
     if given is not None:
         blood = given.astype(bool)
     else:
         blood |= find_lung_vessels(cta_hu, spacing, lung, blood, level)
     bone &= ~blood
-    calcium, dense = _too_bright(cta_hu, spacing, body & ~bone, blood, level)
+    calcium, dense = _too_bright(smooth, spacing, body & ~bone, blood, level)
     return FoundBlood(blood & ~calcium, level.hu, lung, body, bone, calcium, dense)
 
 
 def _refine(place: np.ndarray, steps: Sequence[int], shape: Sequence[int]) -> np.ndarray:
     """Bring a coarse mask to the fine grid, one coarse voxel wider: thresholds draw the border there."""
-    wide = ndimage.binary_dilation(place)
-    index = [
-        np.minimum(np.arange(n) // step, size - 1) for n, step, size in zip(shape, steps, place.shape, strict=True)
-    ]
-    return wide[np.ix_(*index)]
+    return _spread(ndimage.binary_dilation(place), steps, shape)
+
+
+def _spread(coarse: np.ndarray, steps: Sequence[int], shape: Sequence[int]) -> np.ndarray:
+    """Repeat each coarse voxel on the fine grid of this shape."""
+    index = [np.minimum(np.arange(n) // k, size - 1) for n, k, size in zip(shape, steps, coarse.shape, strict=True)]
+    return coarse[np.ix_(*index)]
 
 
 DENSE_ML = 1.0  # smaller components are calcifications

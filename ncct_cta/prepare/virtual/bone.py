@@ -18,9 +18,13 @@ from skimage.segmentation import watershed
 from ...common.hu import BONE_LOWER_HU
 from .level import BloodLevel
 
-EVEN_MM = 6.0  # edge of the box in which evenness is measured: it fits into a vessel of 10 mm
+EVEN_MM = 5.0  # edge of the box in which evenness is measured; three voxels at least
 MIN_CORE_ML = 0.5
+CHEST = 0.3  # slices with a smaller share of the largest lung area lie in the neck or the abdomen
+MIDDLE = 0.35  # fraction of the lungs' width, to either side of their middle
+BELOW_MM = 40.0  # in the abdomen: aorta and vena cava
 WALL_MM = 4.0  # bone further than this outside the lungs' hull belongs to the chest wall
+BACK_OF_LUNGS = 0.35  # fraction of the lungs' depth that the spine reaches into
 MARROW_MM = 4.0  # gaps in the cortex up to twice this are closed
 MARROW_MM2 = 1500.0  # a larger hole in an axial slice is no marrow: the thorax itself is one
 
@@ -46,16 +50,18 @@ def find_territories(
         level: the blood's level and the threshold to its surroundings.
     """
     hull = lung_hull(lung)
-    core = _even_core(hu, mm, body, level) & hull
-    bright = body & (hu > level.threshold)
-    wall = bright & (hu > BONE_LOWER_HU) & ~_grow(hull, WALL_MM, mm)
+    middle = great_vessels_place(lung, mm)
+    core = _even_core(hu, mm, body & middle, level)
+    bright = body & (hu > level.weakest)
+    wall = bright & (hu > BONE_LOWER_HU) & ~_grow(hull, WALL_MM, mm) & ~core
+    certain = wall | _cortex(hu, bright, lung, level)
     markers = np.zeros(hu.shape, np.int8)
-    markers[core] = 1
-    markers[wall | _cortex(hu, bright, level)] = 2
+    markers[core & ~_with_marrow(certain, mm)] = 1
+    markers[certain] = 2
     steepness = ndimage.gaussian_gradient_magnitude(hu, 0.7)
     labels = watershed(steepness, markers, mask=bright)
     bone = _with_marrow(labels == 2, mm) & body
-    return Territories((labels == 1) & ~bone, bone)
+    return Territories((labels == 1) & ~bone & middle, bone)
 
 
 def lung_hull(lung: np.ndarray) -> np.ndarray:
@@ -71,9 +77,25 @@ def lung_hull(lung: np.ndarray) -> np.ndarray:
     return hull
 
 
+def great_vessels_place(lung: np.ndarray, mm: Sequence[float]) -> np.ndarray:
+    """Where heart and great vessels can lie: the middle of the chest, and along the spine below it.
+
+    Spleen and kidneys, in a venous phase as bright as blood, lie beside it.
+    """
+    x = np.flatnonzero(lung.any((1, 2)))
+    area = np.count_nonzero(lung, (0, 1))
+    chest = np.flatnonzero(area > CHEST * area.max())
+    centre = (x[0] + x[-1]) / 2
+    from_centre = np.abs(np.arange(lung.shape[0]) - centre)
+    place = np.zeros_like(lung)
+    place[from_centre < MIDDLE * len(x)] = True
+    place[from_centre * mm[0] > BELOW_MM, :, : chest[0]] = False
+    return place
+
+
 def _even_core(hu: np.ndarray, mm: Sequence[float], body: np.ndarray, level: BloodLevel) -> np.ndarray:
     """Voxels of whole boxes that are as bright as blood and as even: in bone there are none of such size."""
-    size = [max(3, 2 * round(EVEN_MM / edge / 2) + 1) for edge in mm]
+    size = [max(3, 2 * int(EVEN_MM / edge / 2) + 1) for edge in mm]
     mean = ndimage.uniform_filter(hu, size)
     spread = np.sqrt(np.maximum(ndimage.uniform_filter(hu * hu, size) - mean * mean, 0))
     low, high = level.even_range
@@ -81,11 +103,11 @@ def _even_core(hu: np.ndarray, mm: Sequence[float], body: np.ndarray, level: Blo
     return _at_least(even, MIN_CORE_ML * 1000 / float(np.prod(mm)))
 
 
-def _cortex(hu: np.ndarray, bright: np.ndarray, level: BloodLevel) -> np.ndarray:
-    """Voxels that are too bright for blood, in the spine's part of the thorax: behind its middle."""
+def _cortex(hu: np.ndarray, bright: np.ndarray, lung: np.ndarray, level: BloodLevel) -> np.ndarray:
+    """Voxels that are too bright for blood, in the spine's part of the thorax, behind the hila."""
     dense = bright & (hu > max(BONE_LOWER_HU, level.densest))
-    y = np.flatnonzero(bright.any((0, 2)))
-    dense[:, y[0] + int(0.5 * (y[-1] - y[0])) :] = False
+    y = np.flatnonzero(lung.any((0, 2)))
+    dense[:, y[0] + int(BACK_OF_LUNGS * len(y)) :] = False
     return dense
 
 

@@ -14,8 +14,10 @@ from ...common.hu import CONTRAST_BLOOD_HU, SOFT_TISSUE_HU
 TISSUE_HU = 50.0  # muscle, and blood without iodine
 SMOOTHING_MM = 2.0
 SURFACE_MM = 6.0  # distance from the lungs: their partial volume isn't blood
-BIN_HU = 10
+BIN_HU = 5
+ABOVE_TISSUE_HU = 15.0  # myocardium isn't brighter than the liver by more
 MIN_BLOOD_ML = 15.0
+BRIGHTEST = 97  # percentile of the blood
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,12 @@ class BloodLevel:
     Args:
         hu: enhanced blood.
         tissue_hu: the brightest soft tissue that is no blood.
+        brightest_hu: the brightest of the heart's blood: left and right heart fill at different times.
     """
 
     hu: float
     tissue_hu: float
+    brightest_hu: float
 
     @property
     def contrast(self) -> float:
@@ -36,14 +40,23 @@ class BloodLevel:
         return self.hu - self.tissue_hu
 
     @property
-    def threshold(self) -> float:
-        """Midway between tissue and blood: a voxel of the wall is blood if more than half of it is."""
-        return self.tissue_hu + 0.5 * self.contrast
+    def weakest(self) -> float:
+        """The lowest blood that is looked for: contrast hasn't mixed evenly in all chambers."""
+        return self.tissue_hu + max(0.3 * self.contrast, min(0.5 * self.contrast, 40.0))
+
+    @property
+    def smoothing_mm(self) -> float:
+        """Standard deviation of the smoothing against noise: the weaker the contrast, the more of it."""
+        return float(np.clip(100 / self.contrast, 0.5, 1.5))
+
+    def threshold(self, local_hu: np.ndarray) -> np.ndarray:
+        """Midway between tissue and the blood nearby: a voxel of the wall is blood if more than half of it is."""
+        return (TISSUE_HU + local_hu) / 2
 
     @property
     def even_range(self) -> tuple[float, float]:
         """Means that a box inside blood has, mixing of contrast included."""
-        return self.tissue_hu + 0.65 * self.contrast, self.densest
+        return self.tissue_hu + 0.45 * self.contrast, self.densest
 
     @property
     def even_spread(self) -> float:
@@ -53,7 +66,7 @@ class BloodLevel:
     @property
     def densest(self) -> float:
         """Above this it is contrast before it has mixed with the heart's blood, calcium, bone or metal."""
-        return self.hu + max(60.0, 0.5 * self.contrast)
+        return max(self.hu + max(60.0, 0.5 * self.contrast), self.brightest_hu + 60.0)
 
 
 def measure_level(hu: np.ndarray, mm: Sequence[float], lung: np.ndarray, heart: np.ndarray) -> BloodLevel:
@@ -70,22 +83,22 @@ def measure_level(hu: np.ndarray, mm: Sequence[float], lung: np.ndarray, heart: 
     """
     inner = heart & (ndimage.distance_transform_edt(~lung, mm) > SURFACE_MM)
     smooth = ndimage.gaussian_filter(hu, np.divide(SMOOTHING_MM, mm))
-    blood = smooth[inner & (smooth > CONTRAST_BLOOD_HU)]
+    tissue = _tissue_level(smooth, lung)
+    blood = smooth[inner & (smooth > max(CONTRAST_BLOOD_HU, tissue + ABOVE_TISSUE_HU))]
     found_ml = blood.size * float(np.prod(mm)) / 1000
     if found_ml < MIN_BLOOD_ML:
         raise InputError(
             f"{found_ml:.0f} ml above {CONTRAST_BLOOD_HU} HU between the lungs, expected the heart's blood "
             f"({MIN_BLOOD_ML:.0f} ml or more): give a chest CT with contrast"
         )
-    level = _mode(blood[blood < np.percentile(blood, 98)])
-    return BloodLevel(level, _tissue_level(smooth, lung, level))
+    return BloodLevel(_mode(blood), tissue, float(np.percentile(blood, BRIGHTEST)))
 
 
-def _tissue_level(smooth: np.ndarray, lung: np.ndarray, level: float) -> float:
+def _tissue_level(smooth: np.ndarray, lung: np.ndarray) -> float:
     """The level of the organs below the lungs (liver, spleen), which the myocardium is close to in a venous phase."""
     below = np.logical_or.accumulate(lung[..., ::-1], axis=2)[..., ::-1] & ~lung
     low, high = SOFT_TISSUE_HU
-    organs = smooth[below & (smooth > low) & (smooth < min(high + 20, level))]
+    organs = smooth[below & (smooth > low) & (smooth < high)]
     return max(TISSUE_HU, _mode(organs)) if organs.size else TISSUE_HU
 
 
@@ -93,5 +106,5 @@ def _mode(values: np.ndarray) -> float:
     """The most frequent value, from a smoothed histogram."""
     edges = np.arange(values.min(), values.max() + 2 * BIN_HU, BIN_HU)
     counts, _ = np.histogram(values, edges)
-    peak = int(np.argmax(ndimage.gaussian_filter1d(counts.astype(float), 1.5)))
+    peak = int(np.argmax(ndimage.gaussian_filter1d(counts.astype(float), 2)))
     return float(edges[peak] + BIN_HU / 2)
