@@ -18,6 +18,7 @@ TINY = {
     "inference": "--shape 96 96 6 --repeats 1",
     "registration_prepare": "",
     "same_weights": f"{shlex.quote(str(BENCHMARKS.parent))} " * 2 + "--presets g_small --steps 2",
+    "virtual_pairs": "--phantoms 1 --shape 96 72 40 --spacing 3 3 6",
     "registration": "--steps 2 --cases 3 --voxel-mm 3",
 }
 
