@@ -58,7 +58,7 @@ def relative(folder: Path, pattern: str) -> set[str]:
 def test_the_wheel_holds_all_of_the_bundle_and_all_presets(installed):
     package = installed / "ncct_cta"
     assert relative(package / "presets", "*.yaml") == relative(CHECKOUT / "configs", "*.yaml")
-    for folder in ("evaluate/report/assets", "prepare/pairs/templates"):
+    for folder in ("evaluate/report/assets", "prepare/templates"):
         files = relative(CHECKOUT / "ncct_cta" / folder, "*")
         assert files
         assert relative(package / folder, "*") == files

@@ -29,6 +29,7 @@ class Case:
         cta: the CTA, which training and evaluation compare with.
         lung: a lung mask.
         vessel: a vessel mask.
+        virtual: whether ``ncct`` is no scan but made from the CTA, as ``prepare virtual`` does.
         series: where ``ncct`` is a DICOM folder, which series of it.
     """
 
@@ -38,6 +39,7 @@ class Case:
     lung: Path | None = None
     vessel: Path | None = None
     series: Series | None = None
+    virtual: bool = False
 
 
 def shown(text: str) -> str:

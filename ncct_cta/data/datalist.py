@@ -122,10 +122,13 @@ def _read_entry(path: Path, where: str, entry: Any) -> Case:
         raise InputError(f"{path}: {where}: case is a {type(name).__name__}, expected a name")
     name = str(name)
     require_file_name(name, f"{path}: {where}: the case")
-    return Case(name, **files)
+    virtual = entry.get("virtual", False)
+    if not isinstance(virtual, bool):
+        raise InputError(f"{path}: {where}: virtual is {shown(str(virtual))}, expected true or false")
+    return Case(name, **files, virtual=virtual)
 
 
 def _reject_misspelling(path: Path, where: str, key: str) -> None:
-    known = ("case", *KINDS, *ALIASES)
+    known = ("case", "virtual", *KINDS, *ALIASES)
     if key not in known and difflib.get_close_matches(key, known, cutoff=0.75):
         raise InputError(f"{path}: {where} has the unknown key {shown(key)}; {expected(key, known)}")

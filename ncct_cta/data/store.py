@@ -28,7 +28,7 @@ from .stored_case import MANIFEST, DamagedCase, StoredCase, open_stored, write_s
 logger = logging.getLogger(__name__)
 
 # Increase this when the meaning of the stored arrays changes, so that older folders are rebuilt.
-STORE_VERSION = 3
+STORE_VERSION = 4
 DIGESTS = "digests.json"
 
 

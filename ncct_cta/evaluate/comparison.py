@@ -75,7 +75,11 @@ def evaluate(
     summary = summarise(rows, scored_columns, baselines=named)
     on_scores = [remark for _, scores in scored for remark in scores.remarks]
     on_missing = _not_available(scored, scored_columns)
-    all_remarks = (*_on_number(summary, len(scored), failed, window), *remarks, *on_baselines, *on_masks, *on_scores)
+    on_cohort = [
+        *_on_virtual([case for case, _ in scored]),
+        *_on_number(summary, len(scored), failed, window),
+    ]
+    all_remarks = (*on_cohort, *remarks, *on_baselines, *on_masks, *on_scores)
     evaluation = Evaluation(
         cases=tuple(case for case, _ in scored),
         methods=tuple(compared),
@@ -125,6 +129,17 @@ def _on_number(
     counts = {each.title: min(own[each.name].cases for own in summary.values()) for each in headlines(window)}
     too_few = conclusion(cases, counts)
     return [*(f"Not scored: {failure.reason}" for failure in failures.values()), *([too_few] if too_few else [])]
+
+
+def _on_virtual(cases: Sequence[Case]) -> list[str]:
+    """A remark on cases whose NCCT was made from the CTA: their figures say nothing about patients."""
+    made = [case.name for case in cases if case.virtual]
+    if not made:
+        return []
+    return [
+        f"Virtual: the NCCT of {len(made)} of {len(cases)} cases was made from the CTA by taking its iodine out "
+        f"({listed(made)}); their figures say nothing about real NCCTs."
+    ]
 
 
 def _not_available(scored: Sequence[tuple[Case, CaseScores]], columns: Sequence[Column]) -> list[str]:

@@ -97,8 +97,8 @@ def _lung(case: Case, ncct: Volume) -> np.ndarray:
 def _vessel(case: Case, ncct: Volume) -> np.ndarray:
     cta = read_ct(_cta(case))
     require_same_grid(ncct, cta, case=case.name)
-    vessel = vessel_mask_from_pair(ncct.array, cta.array)
-    if not vessel.any() and vessel_mask_from_pair(cta.array, ncct.array).any():
+    vessel = vessel_mask_from_pair(ncct.array, cta.array, ncct.spacing)
+    if not vessel.any() and vessel_mask_from_pair(cta.array, ncct.array, ncct.spacing).any():
         raise InputError(
             f"case {case.name}: nothing enhances by over {ENHANCEMENT_HU} HU from NCCT to CTA, but vessels do from CTA "
             "to NCCT; the two are swapped: exchange ncct and cta in the case list"

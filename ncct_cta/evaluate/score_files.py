@@ -24,14 +24,20 @@ VESSEL_ERROR = "vessel_mae_hu"
 def write_tables(evaluation: Evaluation, folder: Path) -> None:
     """Write ``scores.csv`` (a row for each case and method), ``summary.csv`` and ``summary.json``.
 
+    With virtual cases among them, a column of ``scores.csv`` says which they are.
+
     Numbers are written in full precision. Missing values are empty in CSV and null in JSON; the infinite PSNR of equal
     images is ``inf`` in CSV and null in JSON.
 
     Raises:
         InputError: if a file can't be written.
     """
-    names = ["case", "method", *(column.name for column in evaluation.columns)]
-    write_table(folder / SCORES, map(_csv_row, evaluation.rows), names)
+    virtual = {case.name for case in evaluation.cases if case.virtual}
+    names = ["case", *(["virtual"] if virtual else []), "method", *(column.name for column in evaluation.columns)]
+    rows = (
+        {**row, "virtual": "yes" if row["case"] in virtual else "no"} if virtual else row for row in evaluation.rows
+    )
+    write_table(folder / SCORES, map(_csv_row, rows), names)
     lines = (
         _csv_row({"method": method, "column": name, **asdict(statistic)})
         for method, statistics in evaluation.summary.items()
@@ -45,6 +51,7 @@ def summary_of(evaluation: Evaluation) -> dict[str, Any]:
     """Return the statistics of every method and score, the cases and the remarks as plain data."""
     return {
         "cases": [case.name for case in evaluation.cases],
+        "virtual_cases": [case.name for case in evaluation.cases if case.virtual],
         "methods": {
             method: {name: asdict(statistic) for name, statistic in statistics.items()}
             for method, statistics in evaluation.summary.items()
@@ -65,9 +72,9 @@ def summary_of(evaluation: Evaluation) -> dict[str, Any]:
 
 def format_table(evaluation: Evaluation) -> str:
     """The headlines of every method, the primary endpoints in detail, and the remarks; at most 100 columns."""
-    count = len(evaluation.cases)
+    count, virtual = len(evaluation.cases), sum(case.virtual for case in evaluation.cases)
     parts = [
-        f"Means over {count} case{'s' * (count != 1)}",
+        f"Means over {count} case{'s' * (count != 1)}{f', {virtual} of them virtual' if virtual else ''}",
         _headline_table(evaluation),
         _wrapped(_legend(evaluation.headlines)),
         "The primary endpoints, whose tests need no correction",

@@ -32,6 +32,11 @@ TABLE_OPENING_MM = 2.0  # radius of the opening of the body: thinner objects (ta
 # Tissue beside the vessels: from where their partial volume ends to where the tissue is still the same.
 SHELL_MM = (2.0, 6.0)
 BONE_MARGIN_MM = 2.0  # partial volume and noise around bone
+# How far an aligned pair's edges may still lie apart, and how thick a vessel's wall of partial volume is.
+MISALIGNED_MM = 1.5
+WALL_MM = 3.0
+LEAST_BRANCH_MM3 = 20.0  # what branches off in the lungs is found in pieces
+EVERY_NEIGHBOUR = np.ones((3, 3, 3), bool)
 LEAST_VESSEL_MM3 = 50.0  # a smaller component is noise; this is a vessel of 2 mm and 16 mm length
 
 
@@ -63,18 +68,32 @@ def body_mask(ncct_hu: np.ndarray, spacing: Sequence[float] = UNKNOWN_SPACING) -
     return body
 
 
-def vessel_mask_from_pair(ncct_hu: np.ndarray, cta_hu: np.ndarray) -> np.ndarray:
-    """Vessels of an aligned pair: enhanced by more than 80 HU, opened, without bone.
+def vessel_mask_from_pair(
+    ncct_hu: np.ndarray, cta_hu: np.ndarray, spacing: Sequence[float] = UNKNOWN_SPACING
+) -> np.ndarray:
+    """Vessels of an aligned pair: what contrast alone brightens, and the voxels beside it that are brighter as well.
+
+    Hysteresis: a voxel is certain if it is over 80 HU brighter than all within ``MISALIGNED_MM`` in the NCCT, which
+    no misalignment of that size explains. From there the mask grows to voxels that are over 80 HU brighter than
+    themselves, but no further than ``WALL_MM``: the rim of a lung, a diaphragm or a body that moved is no vessel.
+    Specks and bone are left out.
 
     Args:
         ncct_hu: (X, Y, Z) in HU.
         cta_hu: the aligned CTA, same shape.
+        spacing: voxel edges in mm.
 
     Returns:
         uint8, same shape.
     """
-    enhanced = (cta_hu.astype(np.int32) - ncct_hu > ENHANCEMENT_HU) & (ncct_hu < BONE_LOWER_HU)
-    return ndimage.binary_opening(enhanced).astype(np.uint8)
+    cta = cta_hu.astype(np.int32)
+    tissue = ncct_hu < BONE_LOWER_HU
+    weak = (cta - ncct_hu > ENHANCEMENT_HU) & tissue
+    certain = (cta - ndimage.maximum_filter(ncct_hu, _box_mm(MISALIGNED_MM, spacing)) > ENHANCEMENT_HU) & tissue
+    grown = certain
+    for _ in range(max(1, round(WALL_MM / float(np.min(spacing))))):
+        grown = ndimage.binary_dilation(grown, EVERY_NEIGHBOUR) & weak
+    return _without_specks(grown, spacing, LEAST_BRANCH_MM3, EVERY_NEIGHBOUR).astype(np.uint8)
 
 
 def regions(
@@ -143,10 +162,15 @@ def thresholded_vessels(
     return _without_specks((image_hu > CONTRAST_LOWER_HU) & body & ~bright, spacing)
 
 
-def _without_specks(mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-    labels, _ = ndimage.label(mask)
+def _without_specks(
+    mask: np.ndarray,
+    spacing: Sequence[float],
+    least_mm3: float = LEAST_VESSEL_MM3,
+    neighbours: np.ndarray | None = None,
+) -> np.ndarray:
+    labels, _ = ndimage.label(mask, neighbours)
     found = labels[mask]
-    large = np.bincount(found) * float(np.prod(spacing)) >= LEAST_VESSEL_MM3
+    large = np.bincount(found) * float(np.prod(spacing)) >= least_mm3
     kept = mask.copy()
     kept[mask] = large[found]
     return kept
@@ -154,5 +178,9 @@ def _without_specks(mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
 
 def _grow(mask: np.ndarray, margin_mm: float, spacing: Sequence[float]) -> np.ndarray:
     """Dilate with a box, which is separable and therefore fast, by at least one voxel."""
-    size = [2 * max(1, round(margin_mm / edge)) + 1 for edge in spacing]
-    return ndimage.maximum_filter(mask.view(np.uint8), size, mode="constant").view(bool)
+    return ndimage.maximum_filter(mask.view(np.uint8), _box_mm(margin_mm, spacing), mode="constant").view(bool)
+
+
+def _box_mm(margin_mm: float, spacing: Sequence[float]) -> list[int]:
+    """The size in voxels of a box that reaches this far to each side, by at least one voxel."""
+    return [2 * max(1, round(margin_mm / edge)) + 1 for edge in spacing]

@@ -70,6 +70,7 @@ def make_case(
     spacing: tuple[float, float, float] = DEFAULT_SPACING,
     motion_mm: float = 0.0,
     air: int = 0,
+    noise: bool = True,
 ) -> PhantomCase:
     """Make one patient; the result depends on the arguments only.
 
@@ -80,6 +81,7 @@ def make_case(
         spacing: mm along x, y, z.
         motion_mm: largest displacement between NCCT and CTA, in mm; 0 for a perfectly aligned pair.
         air: largest number of voxels that the field of view is wider on each side, in plane; drawn for each case.
+        noise: False for the same patient without noise.
 
     Raises:
         InputError: if the grid is too small or the motion too large for it.
@@ -98,8 +100,8 @@ def make_case(
     vessel = (left + right >= 0.5).astype(np.uint8)
     ncct = bloodless + (left + right) * (anatomy.hu("blood") - bloodless)
     aligned = bloodless + left * (anatomy.left_heart_hu - bloodless) + right * (anatomy.right_heart_hu - bloodless)
-    ncct_hu = to_int16_hu(ncct + _noise(stream("ncct"), shape))
-    cta_noise = _noise(stream("cta"), shape)
+    ncct_hu = to_int16_hu(ncct + _noise(stream("ncct"), shape) * noise)
+    cta_noise = _noise(stream("cta"), shape) * noise
     aligned_hu = to_int16_hu(aligned + cta_noise)
     affine = _affine(shape, spacing)
     if motion_mm == 0:
@@ -229,8 +231,7 @@ def _correlated(
 
 
 def _noise(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    sigma = float(rng.uniform(*NOISE_SIGMA_HU))
-    return _correlated(rng, shape, NOISE_CORRELATION, sigma)
+    return _correlated(rng, shape, NOISE_CORRELATION, amplitude=float(rng.uniform(*NOISE_SIGMA_HU)))
 
 
 def _affine(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> np.ndarray:

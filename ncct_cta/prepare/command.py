@@ -3,6 +3,7 @@
 ``scan FOLDER`` lists what a folder contains and proposes pairs of NCCT and CTA in pairs.csv, which you check and edit.
 ``pairs pairs.csv --output DIR`` registers each CTA with its NCCT, measures how well that went, and writes the case
 list.
+``virtual SCANS --output DIR`` makes pairs from contrast CTs alone, by taking the iodine out.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from ..common.errors import EXIT_BAD_INPUT, one_line_errors
 from ..common.interrupts import AGAIN, one_line_interrupts
 from .pairs import options as pairs_options
 from .scan import options as scan_options
+from .virtual import options as virtual_options
 
 SCAN_HELP = "List what a folder holds, and propose NCCT/CTA pairs to edit."
 PAIRS_HELP = """\
@@ -31,6 +33,15 @@ The split goes by patient and depends on the seed and the patients' names: the s
 a patient more moves at most two others. Run the same command again to go on where it stopped.
 """
 
+VIRTUAL_HELP = """\
+Each contrast CT becomes a pair that is aligned voxel by voxel: the CTA is the scan, the NCCT the scan without its
+iodine. Written are {case}_{ncct,cta,lung,vessel}.nii.gz, the case list datalist.json whose cases are marked virtual,
+qc/{case}.json with what was drawn for each, qc.html and qc.csv, and failures.csv.
+
+A case that shows where the iodine was is left out of the case list unless you accept it: --accept CASE. Networks learn
+from such pairs, but nothing is proved by them: test on real NCCTs.
+"""
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -43,6 +54,11 @@ def build_parser() -> argparse.ArgumentParser:
     pairing = commands.add_parser("pairs", help="align pairs", description=PAIRS_HELP, formatter_class=plain)
     pairs_options.add_arguments(pairing)
     pairing.set_defaults(run=_pairs)
+    making = commands.add_parser(
+        "virtual", help="make pairs from contrast CTs alone", description=VIRTUAL_HELP, formatter_class=plain
+    )
+    virtual_options.add_arguments(making)
+    making.set_defaults(run=_virtual)
     return parser
 
 
@@ -58,6 +74,14 @@ def _pairs(options: argparse.Namespace) -> int:
     from .pairs import all_pairs
 
     return all_pairs.run(options)
+
+
+def _virtual(options: argparse.Namespace) -> int:
+    for scan in options.scans:
+        require_path(scan, "scan")
+    from .virtual import all_scans
+
+    return all_scans.run(options)
 
 
 @one_line_errors()

@@ -26,7 +26,7 @@ def blood_hu(hu: np.ndarray, spacing: Sequence[float], lung: np.ndarray | None =
     """HU of the brightest tenth of heart and great vessels: near 50 without contrast, from about 150 to 500 with.
 
     The place is found from the lungs: between them, in the front of the chest, away from their surface. Smoothing
-    Smoothing and the percentile suppress noise, calcifications and pacemaker leads.
+    and the percentile suppress noise, calcifications and pacemaker leads.
 
     Args:
         hu: (X, Y, Z) HU, axes towards right, anterior and superior.
@@ -44,7 +44,7 @@ def blood_hu(hu: np.ndarray, spacing: Sequence[float], lung: np.ndarray | None =
         lungs = (compute_lung_mask(coarse, mm) if lung is None else lung[every_nth]).astype(bool)
     except InputError:
         return None
-    place = _between(lungs) & (ndimage.distance_transform_edt(~lungs, mm) > SURFACE_MM)
+    place = between_lungs(lungs) & (ndimage.distance_transform_edt(~lungs, mm) > SURFACE_MM)
     smooth = ndimage.gaussian_filter(coarse.astype(np.float32), np.divide(SMOOTHING_MM, mm))
     blood = smooth[place & (smooth > WATER_HU)]  # fat is below water
     if blood.size * np.prod(mm) / 1000 < MIN_BLOOD_ML:
@@ -64,7 +64,7 @@ def is_enhanced(blood: float | None) -> bool | None:
     return None if blood is None else blood >= CONTRAST_BLOOD_HU
 
 
-def _between(lungs: np.ndarray) -> np.ndarray:
+def between_lungs(lungs: np.ndarray) -> np.ndarray:
     """Return the voxels between the left and the right lung, in the front and centre of the chest, slice by slice."""
     left_of = np.logical_or.accumulate(lungs, axis=0)
     right_of = np.logical_or.accumulate(lungs[::-1], axis=0)[::-1]

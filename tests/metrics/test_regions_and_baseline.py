@@ -114,6 +114,17 @@ def test_vessels_are_what_enhances_but_not_bone_nor_specks() -> None:
     assert not mask.any()
 
 
+def test_a_thin_vessel_is_kept_and_a_misaligned_edge_is_not() -> None:
+    ncct = np.full((24, 24, 24), -850, np.int16)
+    ncct[:, :8] = 40  # a diaphragm
+    cta = ncct.copy()
+    cta[:, 8] = 40  # that lies one voxel higher
+    cta[12, 16, :] = 0  # a vessel of one voxel
+    mask = vessel_mask_from_pair(ncct, cta)
+    assert mask[12, 16].all()
+    assert not mask[:, 8].any()
+
+
 def test_vessels_are_found_though_int16_differences_would_overflow() -> None:
     ncct, cta = np.full((6, 6, 6), -30000, np.int16), np.full((6, 6, 6), 30000, np.int16)
     assert vessel_mask_from_pair(ncct, cta)[3, 3, 3] == 1

@@ -24,10 +24,10 @@ from ncct_cta.data import read_case_list
 from ncct_cta.dicom import headers
 from ncct_cta.dicom.pseudonyms import KeyTable
 from ncct_cta.phantom.cohort import write_cohort
+from ncct_cta.prepare.bulk import Job, run_jobs
+from ncct_cta.prepare.case_files import finished_record
 from ncct_cta.prepare.command import main
 from ncct_cta.prepare.pairs import all_pairs
-from ncct_cta.prepare.pairs.bulk import Job, run_jobs
-from ncct_cta.prepare.pairs.case_files import finished_record
 from ncct_cta.prepare.pairs.grids import crop
 from ncct_cta.prepare.pairs.one_pair import prepare_case, prepare_pair
 from ncct_cta.prepare.pairs.pair_list import ScanFinder, ScanSource, read_pairs
@@ -188,7 +188,7 @@ def test_a_case_is_sent_with_its_headers_and_reads_none_again(flat: Path, monkey
     finder = ScanFinder(flat)
     pair = read_pairs(flat / "pairs.csv").pairs[0]
     sources = [finder.find(given, case="a", kind=kind) for kind, given in (("ncct", pair.ncct), ("cta", pair.cta))]
-    sent = pickle.dumps(Task("a", "p", *sources, flat / "out", PreparationSettings(deformable=False)))
+    sent = pickle.dumps(Task("a", "p", flat / "out", PreparationSettings(deformable=False), *sources))
     assert len(sent) < 500 * sum(len(source.files) for source in sources)  # bytes: it grows with the cohort
     reads = count_header_reads(monkeypatch, headers)
     prepare_case(pickle.loads(sent))
@@ -252,7 +252,7 @@ def test_an_option_that_cannot_be_used_is_refused_in_a_line(
 
 def task_of(scans: Path, output: Path, **settings: object) -> Task:
     sources = [ScanSource(scans / NAME / f"phantom000_{kind}.nii.gz", None, f"s{kind}") for kind in ("ncct", "cta")]
-    return Task("a", "p", *sources, output, PreparationSettings(deformable=False, **settings))  # type: ignore[arg-type]
+    return Task("a", "p", output, PreparationSettings(deformable=False, **settings), *sources)  # type: ignore[arg-type]
 
 
 def test_keep_grid_keeps_the_grid_exactly(scans: Path, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_each_mask_is_what_its_function_gives(chest):
     ncct, cta = (chest[key][0].numpy() for key in (NCCT, CTA))
     expected = {
         LUNG: compute_lung_mask(ncct, SPACING),
-        VESSEL: vessel_mask_from_pair(ncct, cta),
+        VESSEL: vessel_mask_from_pair(ncct, cta, SPACING),
         BODY: body_mask(ncct, SPACING),
     }
     for key, kind in TRANSFORMS.items():

@@ -77,6 +77,7 @@ def _words(evaluation: Evaluation) -> dict[str, Any]:
         "version": metadata.version("ncct-cta"),
         "date": date.today().isoformat(),
         "n_cases": len(evaluation.cases),
+        "n_virtual": sum(case.virtual for case in evaluation.cases),
         "methods": [shown_name(method.name) for method in evaluation.methods],
         "first": shown_name(first_trained(evaluation.methods).name),
         "remarks": evaluation.remarks,

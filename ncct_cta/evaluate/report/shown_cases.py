@@ -67,9 +67,13 @@ def rank_cases(evaluation: Evaluation) -> list[RankedCase]:
     labels = {known // 2: "median: "} if known > 2 else {}
     labels |= {0: "worst: "} if known > 1 else {}
     return [
-        RankedCase(case, rank, f"{labels.get(rank, '')}{case.name}, {_error_words(errors[case.name], method)}")
+        RankedCase(case, rank, f"{labels.get(rank, '')}{_named(case)}, {_error_words(errors[case.name], method)}")
         for rank, case in enumerate(order)
     ]
+
+
+def _named(case: Case) -> str:
+    return f"{case.name} (virtual)" if case.virtual else case.name
 
 
 def viewed_cases(ranked: Sequence[RankedCase]) -> list[RankedCase]:

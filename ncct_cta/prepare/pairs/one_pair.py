@@ -15,9 +15,10 @@ from ...metrics import vessel_mask_from_pair
 from ...volumes.itk_images import to_sitk
 from ...volumes.nifti import Volume
 from ...volumes.reading import read_volume
+from ..case_files import write_case
 from .alignment import Alignment, align
-from .case_files import write_case
 from .grids import common_box, crop, lung_mask_of, mask_array, mask_image, on_grid, resample_hu, with_spacing
+from .pair_files import write_pair
 from .prepared_pair import PreparedPair
 from .quality import AFTER, BEFORE, MUTUAL_INFORMATION, as_it_came, contrast_scores, measure
 from .task import PreparationSettings, Task
@@ -42,7 +43,7 @@ def prepare_case(task: Task, report: Report = lambda _: None) -> None:
         ncct, cta = (read_volume(source.path, series=source.series) for source in (task.ncct, task.cta))
         prepared = prepare_pair(ncct, cta, task.settings, report)
         report("writing")
-        write_case(task, digest, prepared)
+        write_case(task, digest, lambda there: write_pair(there, prepared))
     except InputError as error:
         raise InputError(task.ncct.hide(task.cta.hide(str(error)))) from None
 
@@ -79,7 +80,7 @@ def prepare_pair(
         NCCT: ncct_hu,
         CTA: cta_hu,
         LUNG: mask_array(on_grid(fixed_lung, grid)).astype(np.uint8),
-        VESSEL: vessel_mask_from_pair(ncct_hu, cta_hu),
+        VESSEL: vessel_mask_from_pair(ncct_hu, cta_hu, cropped.spacing),
     }
     scores |= contrast_scores(list(zip((ncct, cta), lungs, strict=True)), images[VESSEL], cropped)
     before = cta_hu if alignment is None else resample_hu(moving, grid, sitk.Transform())

@@ -6,9 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
-from .bulk import machine_memory_gb
-
-DEFAULT_SHARES = (0.7, 0.15, 0.15)  # of the patients: training, validation, testing
+from ..bulk import machine_memory_gb
+from ..splits import DEFAULT_SHARES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

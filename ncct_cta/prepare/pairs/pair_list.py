@@ -6,7 +6,6 @@ import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -14,7 +13,8 @@ from pathlib import Path
 from ...common.errors import InputError
 from ...dicom.headers import read_header
 from ...dicom.pseudonyms import KEY_FILE, KeyTable
-from ...dicom.series import Inventory, Series, find_series
+from ...dicom.series import Inventory, find_series
+from ..scan_source import ScanSource
 
 REQUIRED = CASE, NCCT, CTA = ("case", "ncct", "cta")
 PATIENT, STATUS, WHY, ACCEPT = "patient", "status", "why", "accept"
@@ -55,46 +55,6 @@ class PairList:
     pairs: tuple[Pair, ...]
     unused: tuple[tuple[str, str], ...]
     folder: Path
-
-
-@dataclass(frozen=True)
-class ScanSource:
-    """The location of a scan.
-
-    Args:
-        path: file or folder.
-        key: of the DICOM series in the folder, as the key table has it; None where the list gives a path.
-        label: its name in outputs and messages; the path may contain a patient's name.
-        series: the DICOM series, with the headers of its files; the folder may hold other patients' too.
-    """
-
-    path: Path
-    key: str | None
-    label: str
-    series: Series | None = None
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """What its voxels are read from."""
-        return (self.path,) if self.series is None else tuple(file.path for file in self.series.slices)
-
-    def file_states(self) -> list[list[str | int | None]]:
-        """The series' key, then size and time of every file; names say no more, and may hold a patient's name."""
-        states: list[list[str | int | None]] = [[self.key]]
-        for file in sorted(self.files):
-            with suppress(FileNotFoundError):
-                state = file.stat()
-                states.append([state.st_size, state.st_mtime_ns])
-        return states
-
-    def hide(self, message: str) -> str:
-        """Replace the path and the file's name in a message by the label."""
-        spellings = [str(self.path.resolve()), str(self.path.absolute()), str(self.path)]
-        if self.path.suffix:  # a folder's name may be a common word, and messages give the full path of folders
-            spellings.append(self.path.name)
-        for spelling in spellings:
-            message = message.replace(spelling, self.label)
-        return message
 
 
 def read_pairs(path: Path, accept: Sequence[str] = ()) -> PairList:

@@ -60,10 +60,10 @@ def draw_pair(
         spacing: voxel edges in mm.
     """
     columns = [(kind, stage) for kind in ("checkerboard", "outline") for stage in ctas_hu]
-    extents = {axis: _extent(ncct_hu.shape, spacing, axis) for axis in PLANES}
-    figure, axes = _grid(list(extents.values()), len(columns))
+    extents = {axis: extent_mm(ncct_hu.shape, spacing, axis) for axis in PLANES}
+    figure, axes = panel_grid(list(extents.values()), len(columns))
     for row, (axis, (name, left, top)) in zip(axes, PLANES.items(), strict=True):
-        index = _richest(lung, axis)
+        index = richest(lung, axis)
         ncct, outline = plane(ncct_hu, axis, index), plane(lung, axis, index)
         for panel, (kind, stage) in zip(row, columns, strict=True):
             cta = plane(ctas_hu[stage], axis, index)
@@ -78,9 +78,9 @@ def draw_pair(
 
 
 def _show(
-    panel: Axes, kind: str, ncct: np.ndarray, cta: np.ndarray, lung: np.ndarray, extent_mm: tuple[float, float]
+    panel: Axes, kind: str, ncct: np.ndarray, cta: np.ndarray, lung: np.ndarray, size_mm: tuple[float, float]
 ) -> None:
-    width, height = extent_mm
+    width, height = size_mm
     if kind == "checkerboard":
         low, high = REGISTRATION_WINDOW_HU
         image = checkerboard(ncct, cta, (TILE_MM * ncct.shape[0] / height, TILE_MM * ncct.shape[1] / width))
@@ -89,25 +89,25 @@ def _show(
         image = cta
     panel.imshow(image, cmap="gray", vmin=low, vmax=high, extent=(0, width, height, 0), interpolation="antialiased")
     if kind != "checkerboard" and lung.any():
-        centres = [(np.arange(n) + 0.5) * mm / n for n, mm in zip(lung.shape[::-1], extent_mm, strict=True)]
+        centres = [(np.arange(n) + 0.5) * mm / n for n, mm in zip(lung.shape[::-1], size_mm, strict=True)]
         panel.contour(*centres, lung, levels=[0.5], colors=OUTLINE, linewidths=0.8)
     panel.set_xticks([])
     panel.set_yticks([])
 
 
-def _extent(shape: Sequence[int], spacing: Sequence[float], axis: int) -> tuple[float, float]:
+def extent_mm(shape: Sequence[int], spacing: Sequence[float], axis: int) -> tuple[float, float]:
     """Width and height of a plane in mm."""
     across, up = (other for other in range(3) if other != axis)
     return shape[across] * spacing[across], shape[up] * spacing[up]
 
 
-def _richest(mask: np.ndarray, axis: int) -> int:
+def richest(mask: np.ndarray, axis: int) -> int:
     """Return the slice with most of a mask; the middle one if it is empty."""
     counts = np.count_nonzero(mask, axis=tuple(other for other in range(3) if other != axis))
     return int(counts.argmax()) if counts.any() else mask.shape[axis] // 2
 
 
-def _grid(extents_mm: Sequence[tuple[float, float]], columns: int) -> tuple[Figure, list[list[Axes]]]:
+def panel_grid(extents_mm: Sequence[tuple[float, float]], columns: int) -> tuple[Figure, list[list[Axes]]]:
     """Lay out rows of panels of equal width, each as high as its plane."""
     heights = [PANEL_INCHES * height / width for width, height in extents_mm]
     total_width = LABEL_INCHES + columns * (PANEL_INCHES + GAP_INCHES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
@@ -15,6 +14,7 @@ from ...common.hu import AIR_HU, CONTRAST_BLOOD_HU, REGISTRATION_WINDOW_HU
 from ...metrics import body_mask, dice
 from ...transforms.contrast import blood_of
 from ...volumes.nifti import Volume
+from ..limits import Limit
 from .alignment import Alignment
 from .grids import coarse_hu, full_mask, mask_array, on_grid
 
@@ -26,30 +26,6 @@ LUNG_DICE, SURFACE_MEAN, SURFACE_P95 = "lung_dice", "surface_mean_mm", "surface_
 MUTUAL_INFORMATION = "mutual_information"
 COVERED, COVERED_BEFORE, FOLDED, STRETCH = "covered", "covered_before", "folded", "stretch"
 BLOOD_NCCT, BLOOD_CTA, VESSEL_ML = "blood_ncct_hu", "blood_cta_hu", "vessel_ml"
-
-
-@dataclass(frozen=True)
-class Limit:
-    """A limit that a case's score must meet.
-
-    Args:
-        score: its name in ``measure``'s result.
-        bound: the last acceptable value.
-        at_least: whether scores below the bound are bad; otherwise those above.
-        words: description of the score.
-        hint: what a bad value means, and what to do.
-    """
-
-    score: str
-    bound: float
-    at_least: bool
-    words: str
-    hint: str
-
-    def broken_by(self, value: float) -> bool:
-        """Whether a value breaks the limit; so does NaN, a score that couldn't be measured."""
-        return math.isnan(value) or (value < self.bound if self.at_least else value > self.bound)
-
 
 # Two real pairs, displaced by 5 mm, 3 degrees and 8 mm of breath, reach an overlap of 0.99 and a surface distance of 3
 # mm; each with the other's CTA 0.88 and 16 mm. Such a mix-up has a mutual information of 0.55 and a stretch of 0.15:
@@ -178,17 +154,3 @@ def _share(part: np.ndarray, whole: np.ndarray) -> float:
 
 def _array(image: sitk.Image) -> np.ndarray:
     return sitk.GetArrayFromImage(image).transpose(2, 1, 0)
-
-
-def flags(scores: Mapping[str, float], limits: tuple[Limit, ...]) -> list[str]:
-    """Return what is wrong with a case: one sentence for each limit that its scores break."""
-    return [
-        f"{limit.words} {_in_words(scores[limit.score])}, expected {'at least' if limit.at_least else 'at most'} "
-        f"{limit.bound:g}: {limit.hint}"
-        for limit in limits
-        if limit.broken_by(scores[limit.score])
-    ]
-
-
-def _in_words(score: float) -> str:
-    return "could not be measured" if math.isnan(score) else f"is {score:.3g}"

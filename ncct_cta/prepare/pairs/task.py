@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from ...common.errors import InputError
 from ...common.keys import CTA, LUNG, NCCT, VESSEL
-from .pair_list import ScanSource
+from ..case_task import CaseTask
+from ..scan_source import ScanSource
 
 # Raise when the same settings give other files or scores: cases are then prepared anew.
 PREPARATION_VERSION = 4
-QC_FOLDER = "qc"
-IMAGES = (NCCT, CTA, LUNG, VESSEL)
 
 
 @dataclass(frozen=True)
@@ -45,48 +43,19 @@ class PreparationSettings:
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(CaseTask):
     """A pair to prepare.
 
     Args:
-        case: its name, used for the files.
-        patient: whom it belongs to.
         ncct: the scan without contrast.
         cta: the scan with contrast.
-        output: the folder of all cases.
-        settings: how to prepare it.
     """
 
-    case: str
-    patient: str
+    kinds = (NCCT, CTA, LUNG, VESSEL)
+
+    settings: PreparationSettings
     ncct: ScanSource
     cta: ScanSource
-    output: Path
-    settings: PreparationSettings
-
-    @property
-    def record(self) -> Path:
-        """The file that marks the case as done; it is written last."""
-        return self.output / QC_FOLDER / f"{self.case}.json"
-
-    @property
-    def picture(self) -> Path:
-        """The picture for quality control."""
-        return self.output / QC_FOLDER / f"{self.case}.png"
-
-    def image(self, kind: str) -> Path:
-        """The NIfTI file of ncct, cta, lung or vessel."""
-        return self.output / f"{self.case}_{kind}.nii.gz"
-
-    @property
-    def partial(self) -> Path:
-        """The folder that the files are written to before they are renamed."""
-        return self.output / f".{self.case}.partial"
-
-    @property
-    def files(self) -> list[Path]:
-        """All files written, the record last."""
-        return [*(self.image(kind) for kind in IMAGES), self.picture, self.record]
 
     def digest(self) -> str:
         """Return a digest of the settings and of the sources' names, sizes and times."""

@@ -11,9 +11,10 @@ import pytest
 
 from ncct_cta.common.hu import SYNTHRAD_RANGE_HU
 from ncct_cta.phantom.cohort import write_cohort
+from ncct_cta.prepare.limits import flags
 from ncct_cta.prepare.pairs import grids, one_pair
 from ncct_cta.prepare.pairs.one_pair import prepare_pair
-from ncct_cta.prepare.pairs.quality import CONTRAST_LIMITS, flags, measure
+from ncct_cta.prepare.pairs.quality import CONTRAST_LIMITS, measure
 from ncct_cta.prepare.pairs.task import PreparationSettings
 from ncct_cta.transforms import contrast
 from ncct_cta.transforms.lung_mask import compute_lung_mask

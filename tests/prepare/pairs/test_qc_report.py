@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from ncct_cta.prepare.pairs.qc_pictures import checkerboard, draw_pair, plane
-from ncct_cta.prepare.pairs.qc_report import TITLES, worst_first, write_csv, write_html
-from ncct_cta.prepare.pairs.records import Record
+from ncct_cta.prepare.pairs.report import REPORT, TITLES
+from ncct_cta.prepare.qc_report import worst_first, write_csv, write_html
+from ncct_cta.prepare.records import Record
 
 PNG = b"\x89PNG picture"
 
@@ -30,7 +31,7 @@ RECORDS = [
 
 
 def test_the_worst_come_first() -> None:
-    assert [(found.case, found.state) for found in worst_first(RECORDS)] == [
+    assert [(found.case, found.state) for found in worst_first(RECORDS, REPORT)] == [
         ("two", "flagged"),
         ("one", "flagged"),
         ("taken", "accepted"),
@@ -39,7 +40,7 @@ def test_the_worst_come_first() -> None:
 
 
 def test_the_table_leaves_empty_what_could_not_be_measured(tmp_path: Path) -> None:
-    write_csv(RECORDS, tmp_path / "qc.csv")
+    write_csv(RECORDS, REPORT, tmp_path / "qc.csv")
     with open(tmp_path / "qc.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows[0]["flags"] == "bad | worse"
@@ -52,7 +53,7 @@ def test_names_and_reasons_are_text(tmp_path: Path) -> None:
     picture.write_bytes(PNG)
     bad = "<script>alert(1)</script>"
     records = [record("a", 0.5, bad)]
-    write_html(records, {"b": bad}, {"a": picture}, tmp_path / "qc.html")
+    write_html(records, {"b": bad}, {"a": picture}, REPORT, tmp_path / "qc.html")
     page = (tmp_path / "qc.html").read_text()
     assert bad not in page
     assert page.count("&lt;script&gt;") == 2

@@ -10,8 +10,9 @@ import pytest
 import SimpleITK as sitk
 from phantom_pair import PhantomPair, make_pair
 
+from ncct_cta.prepare.limits import flags
 from ncct_cta.prepare.pairs.alignment import Alignment, align
-from ncct_cta.prepare.pairs.quality import LIMITS, as_it_came, flags, lung_agreement, measure, mutual_information
+from ncct_cta.prepare.pairs.quality import LIMITS, as_it_came, lung_agreement, measure, mutual_information
 
 STAY = Alignment(sitk.Transform(), None)
 

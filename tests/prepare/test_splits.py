@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from ncct_cta.common.errors import InputError
 from ncct_cta.data.cases import SPLITS
-from ncct_cta.prepare.pairs.all_pairs import datalist
-from ncct_cta.prepare.pairs.records import Record
-from ncct_cta.prepare.pairs.splits import split_patients
+from ncct_cta.prepare.cohort import datalist
+from ncct_cta.prepare.records import Record
+from ncct_cta.prepare.splits import split_patients
 
 SHARES = (0.7, 0.15, 0.15)
 NAMES = st.sets(st.text("abcdef0123456789", min_size=1, max_size=6), min_size=1, max_size=60)
@@ -20,7 +20,7 @@ NAMES = st.sets(st.text("abcdef0123456789", min_size=1, max_size=6), min_size=1,
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 9)), min_size=1, unique=True), st.integers(0, 99))
 def test_no_patient_is_in_two_splits(scans: list[tuple[str, int]], seed: int) -> None:
     records = [Record(f"{patient}_{number}", patient, {}, ()) for patient, number in scans]
-    entries = datalist(records, shares=SHARES, seed=seed)
+    entries = datalist(records, shares=SHARES, seed=seed, kinds=("ncct", "cta"))
     patients = [{entry["patient"] for entry in entries[split]} for split in SPLITS]
     assert sum(map(len, patients)) == len({patient for patient, _ in scans})
     assert sum(map(len, entries.values())) == len(scans)

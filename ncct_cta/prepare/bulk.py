@@ -17,7 +17,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ...common.errors import InputError, fault_in_words
+from ..common.errors import InputError, fault_in_words
 
 DEFAULT_SHARE = 0.7  # of the machine's memory
 GIB = 2**30

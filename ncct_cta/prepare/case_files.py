@@ -6,25 +6,20 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ...common.errors import InputError
-from ...common.files import to_json, write_text
-from ...common.keys import CTA, NCCT
-from ...volumes.nifti_write import write_like, write_mask_like
-from ...volumes.orientation import spacing_to_ras, to_ras
-from .prepared_pair import PreparedPair
-from .qc_pictures import draw_pair
-from .quality import AFTER, ALL_LIMITS, BEFORE, flags
-from .task import Task
+from ..common.errors import InputError
+from ..common.files import to_json, write_text
+from .case_task import CaseTask
 
 BYTES, MODIFIED, DIGEST = "bytes", "modified_ns", "blake2b"
 CONTENT = ("case", "patient", "scores", "flags", "files")  # what a record must hold to be of use
 
 
-def finished_record(task: Task) -> tuple[dict[str, Any] | None, str]:
+def finished_record(task: CaseTask) -> tuple[dict[str, Any] | None, str]:
     """The record of a case that is done with these settings and sources, its files as they were written.
 
     Returns:
@@ -69,8 +64,14 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def write_case(task: Task, digest: str, prepared: PreparedPair) -> None:
+def write_case(task: CaseTask, digest: str, write: Callable[[Any], Mapping[str, Any]]) -> None:
     """Write a case's files to a temporary folder, then rename them, the record last.
+
+    Args:
+        task: the case, and where to.
+        digest: of what it is made from.
+        write: writes the images and the picture of a task like this one, in another folder, and returns what the
+            record is to say: scores, flags and more.
 
     A process that is killed leaves a folder ``.{case}.partial``, which the next one replaces, and only whole files.
 
@@ -82,7 +83,12 @@ def write_case(task: Task, digest: str, prepared: PreparedPair) -> None:
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
         task.record.parent.mkdir(exist_ok=True)
-        _write_files(replace(task, output=beside), digest, prepared)
+        there = replace(task, output=beside)
+        there.picture.parent.mkdir()
+        content = {"case": task.case, "patient": task.patient, "digest": digest, "settings": asdict(task.settings)}
+        content |= write(there)
+        states = {path.name: _state_of(path) for path in there.files if path != there.record}
+        write_text(to_json({**content, "files": states}), there.record)
         task.record.unlink(missing_ok=True)  # from here on the case isn't done until the new record is in place
         for path in task.files:
             os.replace(beside / path.relative_to(task.output), path)
@@ -92,29 +98,3 @@ def write_case(task: Task, digest: str, prepared: PreparedPair) -> None:
         ) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-
-
-def _write_files(task: Task, digest: str, prepared: PreparedPair) -> None:
-    for kind, image in prepared.images.items():
-        if kind in (NCCT, CTA):
-            note = "NCCT" if kind == NCCT else "CTA, aligned with the NCCT"
-            write_like(image, prepared.ncct, task.image(kind), description=note)
-        else:
-            write_mask_like(image, prepared.ncct, task.image(kind), description=f"{kind} mask")
-    task.picture.parent.mkdir(exist_ok=True)
-    turned = [to_ras(image, prepared.ncct.affine) for image in (*prepared.images.values(), prepared.before)]
-    (ncct_hu, orientation), (cta_hu, _), (lung, _), _, (before_hu, _) = turned
-    spacing = spacing_to_ras(prepared.ncct.spacing, orientation)
-    draw_pair(task.picture, task.case, ncct_hu, {BEFORE: before_hu, AFTER: cta_hu}, lung, spacing)
-    record = {
-        "case": task.case,
-        "patient": task.patient,
-        "digest": digest,
-        "settings": asdict(task.settings),
-        "shape": prepared.ncct.shape,
-        "spacing_mm": prepared.ncct.spacing,
-        "scores": prepared.scores,
-        "flags": flags(prepared.scores, ALL_LIMITS),
-        "files": {path.name: _state_of(path) for path in task.files if path != task.record},
-    }
-    write_text(to_json(record), task.record)

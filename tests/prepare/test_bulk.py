@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from ncct_cta.common.errors import InputError
-from ncct_cta.prepare.pairs import bulk
-from ncct_cta.prepare.pairs.bulk import Job, machine_memory_gb, run_jobs
+from ncct_cta.prepare import bulk
+from ncct_cta.prepare.bulk import Job, machine_memory_gb, run_jobs
 
 
 def work(argument: tuple[str, Path], report: Callable[[str], None]) -> None:

@@ -1,0 +1,1 @@
+"""``prepare virtual``: training pairs from contrast CTs, by taking the iodine out."""

@@ -1,0 +1,59 @@
+"""Vessels in the lungs: brighter than parenchyma with a share of blood, without the lungs' border and nodules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from ...common.hu import LUNG_UPPER_HU
+from .level import BloodLevel
+
+MIN_VESSEL_MM3 = 15.0
+SHARE_OF_BLOOD = 0.45  # in a voxel; less is noise, a bronchus or a fissure
+NODULE_MM = 4.0  # depth below the surface from which a lesion's own level shows
+NODULE_GRID_MM = 1.5
+
+
+def find_lung_vessels(
+    hu: np.ndarray, spacing: Sequence[float], lung: np.ndarray, blood: np.ndarray, level: BloodLevel
+) -> np.ndarray:
+    """Find the vessels inside the lung mask.
+
+    Args:
+        hu: (X, Y, Z) in HU.
+        spacing: voxel edges in mm.
+        lung: boolean, same shape.
+        blood: what is found already outside the lungs, boolean, same shape.
+        level: the blood's level.
+
+    Returns:
+        boolean, same shape.
+    """
+    parenchyma = float(np.median(hu[lung & (hu < LUNG_UPPER_HU)]))
+    weak = lung & (hu > parenchyma + SHARE_OF_BLOOD * (level.hu - parenchyma))
+    inner = ndimage.binary_erosion(lung)  # at the border half a voxel of chest wall looks like a vessel
+    weak &= inner | blood
+    labels, _ = ndimage.label(weak, np.ones((3, 3, 3)))
+    sizes = np.bincount(labels.ravel()) * float(np.prod(spacing))
+    kept = sizes >= MIN_VESSEL_MM3
+    kept[0] = False
+    return kept[labels] & ~_nodules(hu, spacing, weak, level)
+
+
+def _nodules(hu: np.ndarray, spacing: Sequence[float], bright: np.ndarray, level: BloodLevel) -> np.ndarray:
+    """What is thick enough to show a level of its own, and shows that of tissue instead of blood."""
+    steps = [max(1, round(NODULE_GRID_MM / edge)) for edge in spacing]
+    mm = np.multiply(steps, spacing)
+    every_nth = tuple(slice(None, None, step) for step in steps)
+    depth = ndimage.distance_transform_edt(bright[every_nth], mm)
+    labels, count = ndimage.label(depth > NODULE_MM)
+    nodule = np.zeros(bright.shape, bool)
+    if count == 0:
+        return nodule
+    levels = ndimage.median(hu[every_nth], labels, range(1, count + 1))
+    dark = np.isin(labels, 1 + np.flatnonzero(np.asarray(levels) < level.weakest))
+    around = ndimage.distance_transform_edt(~dark, mm) <= 2 * NODULE_MM if dark.any() else dark
+    index = [np.arange(n) // step for n, step in zip(hu.shape, steps, strict=True)]
+    return around[np.ix_(*index)]
