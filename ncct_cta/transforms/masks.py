@@ -95,7 +95,8 @@ class VesselMaskd(MaskTransform):
         super().__init__(keys, (ncct_key, cta_key), allow_missing_keys)
 
     def _computed(self, cts_hu: Sequence[np.ndarray], spacing: Sequence[float], case: str | None) -> np.ndarray:
-        return vessel_mask_from_pair(*cts_hu, spacing)
+        ncct_hu, cta_hu = cts_hu
+        return vessel_mask_from_pair(ncct_hu, cta_hu, spacing)
 
 
 class BodyMaskd(MaskTransform):
