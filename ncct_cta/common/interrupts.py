@@ -56,11 +56,21 @@ def one_line_interrupts(remedy: str | Callable[[], str] = AGAIN) -> Iterator[Non
     with _signals_raise():
         try:
             yield
-        except KeyboardInterrupt as interrupt:
+        except (KeyboardInterrupt, Exception) as error:
+            interrupt = interrupt_behind(error)
+            if interrupt is None:
+                raise
             by_signal = isinstance(interrupt, Terminated)
             name, number = ("SIGTERM", signal.SIGTERM) if by_signal else ("Ctrl-C", signal.SIGINT)
             say(f"stopped by {name}: {remedy if isinstance(remedy, str) else remedy()}")
             raise SystemExit(128 + number) from None
+
+
+def interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
+    """The interrupt that an error is, or that it came from: an import that is broken off raises another error."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error
 
 
 @contextmanager

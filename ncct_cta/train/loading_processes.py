@@ -10,6 +10,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from ..common.errors import InputError
+from ..common.interrupts import interrupt_behind
 
 DEATH = "DataLoader worker"  # how PyTorch's error begins
 # A job manager's SIGTERM goes to all processes: if it is what ended one of them, this one gets its own by then.
@@ -41,19 +42,11 @@ def deaths_in_one_line() -> Iterator[None]:
     except RuntimeError as error:
         if not str(error).startswith(DEATH):
             raise
-        if interrupt := _interrupt_before(error):
-            raise interrupt from None
+        if interrupt_behind(error):
+            raise
         time.sleep(SECONDS_TO_OWN_SIGNAL)
         what = str(error).splitlines()[0].strip(" .")
         raise InputError(
             f"a process that loads data has ended ({what}), maybe for want of memory; lower data.num_workers and go on "
             "with --resume"
         ) from error
-
-
-def _interrupt_before(error: BaseException) -> KeyboardInterrupt | None:
-    """The interrupt during whose handling an error came."""
-    before = error.__context__
-    while before is not None and not isinstance(before, KeyboardInterrupt):
-        before = before.__context__
-    return before

@@ -105,7 +105,8 @@ class Kills:
         sent = f"{signal.Signals(signalled).name} to {where}"
         example = f"--seed {seed} --kill {number}: {name}, {sent} after {stop.after:.2f} s"
         findings.judge(name, example, stopped)
-        if stopped.status not in (0, STATUSES[signalled], None):
+        unheard = stopped.status == -signalled and not stopped.said  # it came before the command could listen
+        if stopped.status not in (0, STATUSES[signalled], None) and not unheard:
             findings.add(name, STATUS, f"{example}: exit status {stopped.status}: {stopped.said[-300:]}")
         left = leftovers(folder)
         if left and (signalled != signal.SIGKILL or any("(cut)" in one and "/." not in f"/{one}" for one in left)):

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from ncct_cta.common import interrupts
 from ncct_cta.common.errors import one_line_errors
 from ncct_cta.common.files import written_whole
-from ncct_cta.common.interrupts import one_line_interrupts
+from ncct_cta.common.interrupts import Terminated, one_line_interrupts
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals to the own process")
 HANDLERS = (signal.SIGINT, signal.SIGTERM)
@@ -102,3 +102,23 @@ def test_the_line_stands_below_the_progress_bars(capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit):
         count()
     assert capsys.readouterr().err.splitlines()[-1] == "stopped by Ctrl-C: run the same command again"
+
+
+@pytest.mark.parametrize(("interrupt", "status"), [(KeyboardInterrupt, 130), (Terminated, 143)])
+def test_an_import_that_was_broken_off_is_an_interrupt(interrupt: type[BaseException], status: int, capsys) -> None:
+    @one_line_interrupts("go on")
+    def locate() -> None:
+        try:
+            raise interrupt
+        except BaseException as error:  # as pydoc.locate does, with which MONAI finds classes
+            raise ImportError("problem in a module") from error
+
+    with pytest.raises(SystemExit) as stopped:
+        locate()
+    assert stopped.value.code == status
+    assert capsys.readouterr().err.endswith("go on\n")
+
+
+def test_an_error_without_an_interrupt_behind_it_stays_what_it_is() -> None:
+    with pytest.raises(ValueError, match="odd"), one_line_interrupts():
+        raise ValueError("odd")
