@@ -31,9 +31,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=3, help="phantoms of each voxel size")
     parser.add_argument("--pairs", type=Path, help="a folder of pairs with masks, instead of phantoms")
+    parser.add_argument("--voxel-mm", type=float, nargs=3, action="append", metavar="MM", help="of the phantoms")
     args = parser.parse_args()
     print(f"{'case':28} {'method':6} {'where':8} {'Dice':>6} {'kept':>6} {'right':>6}  seconds")
-    for name, arrays, spacing in phantoms(args.cases) if args.pairs is None else pairs(args.pairs):
+    for name, arrays, spacing in (
+        phantoms(args.cases, args.voxel_mm or PHANTOM_SPACINGS) if args.pairs is None else pairs(args.pairs)
+    ):
         started = time.perf_counter()
         blood = find_blood(arrays["cta"], spacing).blood
         seconds = time.perf_counter() - started
@@ -44,9 +47,9 @@ def main() -> None:
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB")
 
 
-def phantoms(count: int) -> Iterator[Case]:
+def phantoms(count: int, spacings: Sequence[Sequence[float]]) -> Iterator[Case]:
     """Phantoms in RAS, with the truth of vessels and lungs."""
-    for spacing in PHANTOM_SPACINGS:
+    for spacing in spacings:
         shape = tuple(round(mm / edge) for mm, edge in zip((336, 256, 256), spacing, strict=True))
         for index in range(count):
             case = make_case(11, index, shape=shape, spacing=spacing)

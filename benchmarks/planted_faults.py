@@ -32,10 +32,20 @@ NAMES = ("false_vessel_ml", "missed_vessel_ml", "lung_vessel_detail")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=Path, metavar="FOLDER", help="default: a phantom")
+    parser.add_argument("--shape", type=int, nargs=3, default=(200, 200, 100), help="voxels of the phantom")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if not options.pairs:
-            write_cohort(Path(folder), cases=1, seed=0, shape=(200, 200, 100), spacing=(1.7, 1.7, 3.0))
+            edge = 340 / options.shape[0]
+            write_cohort(
+                Path(folder), cases=1, seed=0, shape=tuple(options.shape), spacing=(edge, edge, 3 / 1.7 * edge)
+            )
+                Path(folder),
+                cases=1,
+                seed=0,
+                shape=tuple(options.shape),
+                spacing=tuple(340 / options.shape[0] * factor for factor in (1, 1, 1.75)),
+            )
         for split in read_case_list(options.pairs or folder).values():
             for case in split:
                 measure(case)

@@ -11,6 +11,8 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 # The least work that goes through all of a benchmark.
 TINY = {
     "ablation": "--seconds 1 --seeds 1 --cases 3 --small --only base",
+    "blood": "--cases 1 --voxel-mm 4 4 5",
+    "planted_faults": "--shape 100 100 50",
     "adversarial": "--cases 3 --g-steps 2 --g2-steps 2 --gan-steps 2",
     "data_loading": "--blocks 1 --threads 1",
     "discriminator_health": "--steps 100 --cases 3 --hidden-dim 4",

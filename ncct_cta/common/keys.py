@@ -84,3 +84,6 @@ VALIDATION_TERMS = (
 # A checkpoint's entries.
 NETWORK = "network"
 EMA = "ema"
+
+# The splits of a case list.
+SPLITS = ("training", "validation", "testing")

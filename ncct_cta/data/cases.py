@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..common.errors import InputError
+from ..common.keys import SPLITS as SPLITS
 from ..dicom.series import Series
 
-SPLITS = ("training", "validation", "testing")
 ALL_SPLITS = "all"
 DATALIST = "datalist.json"
 KINDS = ("ncct", "cta", "lung", "vessel")

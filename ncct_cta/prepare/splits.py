@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 
 from ..common.errors import InputError
-from ..data.cases import SPLITS
+from ..common.keys import SPLITS
 
 DEFAULT_SHARES = (0.7, 0.15, 0.15)  # of the patients: training, validation, testing
 SUM_TOLERANCE = 1e-6

@@ -24,10 +24,10 @@ from ncct_cta.data import read_case_list
 from ncct_cta.dicom import headers
 from ncct_cta.dicom.pseudonyms import KeyTable
 from ncct_cta.phantom.cohort import write_cohort
+from ncct_cta.prepare import cohort
 from ncct_cta.prepare.bulk import Job, run_jobs
 from ncct_cta.prepare.case_files import finished_record
 from ncct_cta.prepare.command import main
-from ncct_cta.prepare.pairs import all_pairs
 from ncct_cta.prepare.pairs.grids import crop
 from ncct_cta.prepare.pairs.one_pair import prepare_case, prepare_pair
 from ncct_cta.prepare.pairs.pair_list import ScanFinder, ScanSource, read_pairs
@@ -204,7 +204,7 @@ def test_ctrl_c_is_a_line_and_exit_status_130(scans: Path, tmp_path: Path, monke
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(all_pairs, "run_jobs", interrupt)
+    monkeypatch.setattr(cohort, "run_jobs", interrupt)
     with pytest.raises(SystemExit) as ended:
         run(scans, tmp_path, cases=[0])
     assert ended.value.code == 130
@@ -365,7 +365,7 @@ def test_what_a_stopped_case_has_left_is_removed(scans: Path, tmp_path: Path, mo
         jobs[0].argument.partial.mkdir()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(all_pairs, "run_jobs", interrupt)
+    monkeypatch.setattr(cohort, "run_jobs", interrupt)
     with pytest.raises(SystemExit):
         run(scans, tmp_path, cases=[0])
     assert not list(tmp_path.glob(".*.partial"))

@@ -158,7 +158,7 @@ def test_mask_is_written_as_uint8_on_the_same_grid(tmp_path: Path) -> None:
         (_hu(), (1, 0), np.int16),
         (_hu(np.float64), (1, 0), np.int16),  # integers in float files are exact, and int16 halves the memory
         ((_hu(int) + 1024).astype(np.uint16), (1, -1024), np.int16),
-        (_hu(np.int32) * 100, (1, 0), np.float32),
+        (np.where(_hu(np.int32) == 900, 40_000, _hu(np.int32)), (1, 0), np.float32),  # metal
         (_hu(), (0.5, 0), np.float32),
         (_hu(np.float32) + 0.25, (1, 0), np.float32),
     ],

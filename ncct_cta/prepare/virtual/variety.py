@@ -35,14 +35,7 @@ class VirtualSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        bounds = {
-            "blood_hu": (0, 100),
-            "organs": (0, 1),
-            "noise": (0, 3),
-            "kernel_mm": (-1, 3),
-            "thickness_mm": (0, 10),
-        }
-        for name, (least, most) in bounds.items():
+        for name, (least, most) in BOUNDS.items():
             low, high = getattr(self, name)
             if not least <= low <= high <= most:
                 option = name.split("_")[0]
