@@ -40,12 +40,6 @@ def main() -> None:
             write_cohort(
                 Path(folder), cases=1, seed=0, shape=tuple(options.shape), spacing=(edge, edge, 3 / 1.7 * edge)
             )
-                Path(folder),
-                cases=1,
-                seed=0,
-                shape=tuple(options.shape),
-                spacing=tuple(340 / options.shape[0] * factor for factor in (1, 1, 1.75)),
-            )
         for split in read_case_list(options.pairs or folder).values():
             for case in split:
                 measure(case)
