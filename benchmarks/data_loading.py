@@ -170,12 +170,12 @@ class RawPatches:
     def __init__(self, dataset: PatchDataset) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, key: tuple[int, int]) -> list[np.ndarray]:
+    def __getitem__(self, key: tuple[int, int]) -> list[torch.Tensor]:
         random = np.random.default_rng((self.dataset.seed, *key))
         cases: list[StoredCase] = self.dataset.cases.opened("training")
         case = cases[random.integers(len(cases))]
-        box = self.dataset._random_box(case, random)
-        return [np.array(case.images[name][box]) for name in (NCCT, CTA, LUNG)]
+        z, *corner = self.dataset._random_corner(case, random)
+        return [self.dataset._cut(case.images[name], z, corner) for name in (NCCT, CTA, LUNG)]
 
 
 def alternate(one: Callable[[], None], other: Callable[[], None], blocks: int) -> tuple[list[float], list[float]]:
