@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from typing import TypeVar
 
 import torch
 
+from ..common.processes import end_with_parent, signals_wait
 from .resources import usable_cores
 
 Item = TypeVar("Item")
@@ -61,7 +59,7 @@ def _pool(jobs: int) -> Iterator[Callable[[Callable[[Item], Outcome], Sequence[I
     pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(max(1, usable_cores() // jobs),))
 
     def submit(work: Callable[[Item], Outcome], items: Sequence[Item]) -> list[Future[Outcome]]:
-        with _without_interrupts():  # what starts meanwhile never sees Ctrl-C: it is this process that ends it
+        with signals_wait(signal.SIGINT):  # what starts meanwhile never sees Ctrl-C: it is this process that ends it
             return [pool.submit(work, item) for item in items]
 
     try:
@@ -77,24 +75,4 @@ def _pool(jobs: int) -> Iterator[Callable[[Callable[[Item], Outcome], Sequence[I
 def _begin(threads: int) -> None:
     """What each process does first."""
     torch.set_num_threads(threads)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    resource_tracker.ensure_running()  # before Python 3.13 its start would let Ctrl-C through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    end_with_parent()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..common.command_line import command_parser
 from ..common.errors import InputError, one_line_errors
-from ..runs.names import checkpoint_of, require_checkpoint
+from ..runs.model_source import ModelSource
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
@@ -35,14 +35,15 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Export."""
     options = build_parser().parse_args(argv)
-    run, checkpoint = ("", options.run) if Path(options.run).is_file() else (options.run, "")
-    require_checkpoint(checkpoint_of(run, checkpoint) or "")
+    is_run = not Path(options.run).is_file()
+    source = ModelSource(run=options.run) if is_run else ModelSource(checkpoint=options.run)
+    source.require()
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(f"export needs {', '.join(missing)}; pip install 'ncct-cta[onnx]'")
     from ..runs.trained_model import TrainedModel  # PyTorch and MONAI take seconds
     from .onnx_model import largest_difference, write_onnx
 
-    model = TrainedModel(run, checkpoint, device="cpu", trust=options.trust)
+    model = TrainedModel(source.run, source.checkpoint, device="cpu", trust=options.trust)
     write_onnx(model, options.output)
     print(f"{options.output}: within {largest_difference(model, options.output):.1g} of PyTorch at three sizes")

@@ -31,7 +31,7 @@ from .options import InferenceOptions, RunningOptions
 logger = logging.getLogger(__name__)
 
 REFINE_NET = ("enabled", "hidden_dim", "num_blocks", "fusion", "base")  # the settings that say what G2 computes
-LATER_SETTINGS = {"model.in_slices", "refine.base"}
+LATER_SETTINGS = {"refine.base"}
 LISTED_NAMES = 10
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -142,20 +142,17 @@ def _missed(images: ComparedImages) -> tuple[float, ...]:
     return volumes_by_calibre(images.once(compared_vessels).missed, vessels, images.case.spacing)
 
 
-def _false_ml(images: ComparedImages, *, calibre: int | None = None) -> float:
-    volumes = images.once(_false)
-    return sum(volumes) if calibre is None else volumes[calibre]
-
-
-def _missed_ml(images: ComparedImages, *, calibre: int | None = None) -> float:
-    volumes = images.once(_missed)
+def _volume(
+    images: ComparedImages, *, of: Callable[[ComparedImages], tuple[float, ...]], calibre: int | None = None
+) -> float:
+    volumes = images.once(of)
     return sum(volumes) if calibre is None else volumes[calibre]
 
 
 NO_BODY = "no body was found in the NCCT"
 FALSE = Metric(
     name="false_vessel_ml",
-    compute=_false_ml,
+    compute=partial(_volume, of=_false),
     title="false vessels",
     short="false",
     unit="ml",
@@ -168,7 +165,7 @@ FALSE = Metric(
 )
 MISSED = Metric(
     name="missed_vessel_ml",
-    compute=_missed_ml,
+    compute=partial(_volume, of=_missed),
     title="missed vessels",
     short="missed",
     unit="ml",

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from ..common.command_line import command_parser, require_path
 from ..common.errors import InputError, one_line_errors
-from ..runs.names import checkpoint_of, require_checkpoint
+from ..runs.model_source import ModelSource
 
 EPILOG = """\
 for example
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Pack, and print the file's SHA-256."""
     options = build_parser().parse_args(argv)
     require_path(options.run, "run folder")
-    require_checkpoint(checkpoint_of(options.run, options.checkpoint) or "")
+    ModelSource(run=options.run, checkpoint=options.checkpoint).require()
     if not options.output.endswith(".zip"):
         raise InputError(f"{options.output}: expected a file's name that ends in .zip")
     if os.path.exists(options.output) and not options.overwrite:

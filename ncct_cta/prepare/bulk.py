@@ -5,11 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
@@ -18,6 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ..common.errors import InputError, fault_in_words
+from ..common.processes import end_with_parent, signals_wait
 
 DEFAULT_SHARE = 0.7  # of the machine's memory
 GIB = 2**30
@@ -90,7 +89,7 @@ class _Pool:
     def start(self, job: Job) -> None:
         receiver, sender = self.context.Pipe(duplex=False)
         process = self.context.Process(target=_work, args=(self.worker, job.argument, sender), daemon=True)  # type: ignore[attr-defined]
-        with _interrupts_wait():
+        with signals_wait(signal.SIGINT, signal.SIGTERM):
             process.start()
             sender.close()
             self.running.append(_Running(job, process, receiver))
@@ -166,25 +165,11 @@ def machine_memory_gb() -> float:
         return 4.0
 
 
-@contextmanager
-def _interrupts_wait() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait. Processes that start meanwhile don't see them: it is this one that ends them."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    resource_tracker.ensure_running()  # before Python 3.13 its start would let Ctrl-C through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _work(worker: Worker, argument: Any, messages: Connection) -> None:
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # how the parent ends it
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the fork server may have been started by others
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     failure = None
     try:
         worker(argument, lambda step: _send(messages, STEP, step))
@@ -200,14 +185,6 @@ def _send(messages: Connection, kind: str, text: str | None) -> None:
         messages.send((kind, text))
     except OSError:
         os._exit(1)  # the parent is gone
-
-
-def _end_with_parent() -> None:
-    """End this process as soon as the one that began it is gone: killed, it can't end its workers itself."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _fault_words(error: Exception) -> str:

@@ -26,10 +26,7 @@ def require_checkpoint(path: str | Path) -> None:
     Raises:
         InputError: if there is no such file, or it is a folder.
     """
-    if os.path.isdir(path):
-        raise InputError(f"{path} is a folder, expected a checkpoint; of a run give {Path(path) / BEST}")
-    if not os.path.isfile(path):
-        raise InputError(f"{path}: there is no such checkpoint; check the path")
+    _require_file(path, "checkpoint", f"of a run give {Path(path) / BEST}")
 
 
 def require_model(path: str | Path) -> None:
@@ -38,10 +35,14 @@ def require_model(path: str | Path) -> None:
     Raises:
         InputError: if there is no such file, or it is a folder.
     """
+    _require_file(path, "packed model", "a run's folder is given by --run")
+
+
+def _require_file(path: str | Path, kind: str, of_a_folder: str) -> None:
     if os.path.isdir(path):
-        raise InputError(f"{path} is a folder, expected a packed model; a run's folder is given by --run")
+        raise InputError(f"{path} is a folder, expected a {kind}; {of_a_folder}")
     if not os.path.isfile(path):
-        raise InputError(f"{path}: there is no such packed model; check the path")
+        raise InputError(f"{path}: there is no such {kind}; check the path")
 
 
 def checkpoint_of(run: str, checkpoint: str = "") -> Path | None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
-from ..bulk import machine_memory_gb
-from ..splits import DEFAULT_SHARES
+from ..cohort_options import add_cohort_options
 from .variety import VirtualSettings
 
 RANGES = {
@@ -37,14 +35,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"{meaning} (default: {low:g} {high:g})",
         )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="seed of all draws and of the split (default: 0)")
-    parser.add_argument(
-        "--split", type=float, nargs=3, default=DEFAULT_SHARES, metavar=("TRAINING", "VALIDATION", "TESTING"),
-        help="fractions of the patients (default: 0.7 0.15 0.15)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--accept", nargs="+", default=[], metavar="CASE", help="accept these cases although quality control flags them"
-    )
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="cases at a time (default: processors)")
-    parser.add_argument(
-        "--memory-gb", type=float, default=machine_memory_gb(), help="for all of them (default: 70 %% of the machine's)"
-    )
+    add_cohort_options(parser)
