@@ -14,7 +14,7 @@ test:
 	pytest
 
 slow:
-	pytest -m slow
+	pytest -m slow -n 0
 
 docs:
 	mkdocs build --strict

@@ -313,7 +313,7 @@ def train_error(
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"), [pair for name, pair in SCANS.items() if name != "missing"], ids=set(SCANS) - {"missing"}
+    ("damage", "message"), [pytest.param(*pair, id=name) for name, pair in SCANS.items() if name != "missing"]
 )
 @pytest.mark.parametrize("name", [NCCT, CTA])
 def test_train_names_what_is_wrong_with_a_scan(

@@ -39,7 +39,7 @@ class Findings:
         self.runs[room] += 1
         last = ended.said[-LAST_WORDS:]
         if ended.status is None:
-            self.add(room, HANG, f"{example}: {last}")
+            self.add(room, HANG, f"{example}: {ended.said[-10 * LAST_WORDS :]}")  # every thread's place
         elif ended.has_traceback or ended.status == 1:
             self.add(room, TRACEBACK, f"{example}: {last}")
         if ended.orphans:

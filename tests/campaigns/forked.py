@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import multiprocessing
 import os
 import re
@@ -109,6 +110,7 @@ def _child(command: Command, words: list[str], folder: Path, said: Path, before:
         os.dup2(handle, stream)
     sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)  # Python's own are pytest's while it captures
     sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
+    faulthandler.dump_traceback_later(HANG_SECONDS * 0.9, file=handle)  # where each thread stands, should it hang
     if before is not None:
         before()
     command(words)

@@ -232,7 +232,9 @@ def test_wrong_checksum_is_refused(tmp_path: Path) -> None:
         read_ct(path)
 
 
-@pytest.mark.parametrize("content", [b"no NIfTI at all" * 100, gzip.compress(b"neither" * 100)])
+@pytest.mark.parametrize(
+    "content", [b"no NIfTI at all" * 100, gzip.compress(b"neither" * 100)], ids=["plain", "packed"]
+)
 def test_other_content_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "in.nii.gz").write_bytes(content)
     with pytest.raises(InputError, match="not readable as NIfTI"):
