@@ -83,14 +83,18 @@ def _reason(error: Exception) -> str:
 def require_finite(state: Mapping[str, Any], source: str | Path) -> None:
     """Refuse weights that aren't finite: they would make an image of nothing, and no training comes back from them.
 
+    Complex ones are refused too: PyTorch takes their real part and says so in a warning at most.
+
     Args:
-        state: a state dict; entries that are no floating-point tensors aren't looked at.
+        state: a state dict; entries that are no tensors, and counters, aren't looked at.
         source: where it is from, for the message.
 
     Raises:
         InputError: naming the first such entry.
     """
     for name, value in state.items():
+        if isinstance(value, torch.Tensor) and value.is_complex():
+            raise InputError(f"{source}: {name} holds complex numbers, expected real ones; take an earlier checkpoint")
         if isinstance(value, torch.Tensor) and value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise InputError(f"{source}: {name} holds values that aren't finite; take an earlier checkpoint")
 
@@ -175,19 +179,29 @@ def load_weights(network: nn.Module, weights: Mapping[str, torch.Tensor], path: 
     """Load weights completely or not at all.
 
     Raises:
-        InputError: naming the layers that are missing, unexpected, of another shape, or not finite.
+        InputError: naming the layers that are missing, unexpected, of another shape or type, or not finite.
     """
     require_finite(weights, path)
-    own = network.state_dict()
-    missing = [name for name in own if name not in weights]
-    unexpected = [name for name in weights if name not in own]
-    differing = [
-        f"{name} is {tuple(weights[name].shape)}, expected {tuple(own[name].shape)}"
-        for name in own
-        if name in weights and weights[name].shape != own[name].shape
-    ]
-    if missing or unexpected or differing:
-        parts = (("missing", missing), ("unexpected", unexpected), ("of another shape", differing))
-        listed = "; ".join(f"{len(names)} {what}: {', '.join(names[:3])}" for what, names in parts if names)
+    found = _mismatches(weights, network.state_dict())
+    listed = "; ".join(f"{len(names)} {what}: {', '.join(names[:3])}" for what, names in found.items() if names)
+    if listed:
         raise InputError(f"{path}: the weights are of another architecture than the model settings ({listed})")
     network.load_state_dict(dict(weights))
+
+
+def _mismatches(weights: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> dict[str, list[str]]:
+    pairs = {name: (weights[name], own[name]) for name in own if name in weights}
+    return {
+        "missing": [name for name in own if name not in weights],
+        "unexpected": [name for name in weights if name not in own],
+        "of another shape": [
+            f"{name} is {tuple(given.shape)}, expected {tuple(expected.shape)}"
+            for name, (given, expected) in pairs.items()
+            if given.shape != expected.shape
+        ],
+        "of another type": [  # PyTorch would cast it without a word
+            f"{name} is {given.dtype}, expected {expected.dtype}"
+            for name, (given, expected) in pairs.items()
+            if given.is_floating_point() != expected.is_floating_point()
+        ],
+    }

@@ -31,8 +31,9 @@ class Findings:
         return sum(map(len, self.found.values()))
 
     def add(self, room: str, kind: str, example: str) -> None:
-        """Count a finding; the example says how to make it again."""
+        """Count a finding and show it; the example says how to make it again."""
         self.found[room, kind].append(example)
+        print(f"{kind}: {room}: {example}", flush=True)
 
     def judge(self, room: str, example: str, ended: Ended) -> None:
         """Count what no command may ever do: a traceback, a hang, processes left running."""

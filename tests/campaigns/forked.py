@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HANG_SECONDS = 60.0
-SECONDS_TO_FOLLOW = 15.0  # workers look every few seconds whether their parent still lives
+SECONDS_TO_FOLLOW = HANG_SECONDS  # a process that is importing looks for its parent afterwards
 
 Command = Callable[[list[str]], None]
 

@@ -145,6 +145,25 @@ def test_weights_are_loaded_completely_or_not_at_all() -> None:
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    ("dtype", "message"),
+    [
+        (torch.complex64, "complex numbers, expected real ones"),
+        (torch.int64, "1 of another type: weight is torch.int64"),
+    ],
+)
+def test_weights_that_would_be_cast_without_a_word_are_refused(dtype: torch.dtype, message: str) -> None:
+    network = nn.Linear(2, 3)
+    weights = {**network.state_dict(), "weight": torch.ones(3, 2, dtype=dtype)}
+    with pytest.raises(InputError, match=message):
+        load_weights(network, weights, "a.pt")
+
+
+def test_weights_of_another_precision_are_loaded() -> None:
+    network = nn.Linear(2, 3)
+    load_weights(network, {name: value.half() for name, value in network.state_dict().items()}, "a.pt")
+
+
 def test_fitting_weights_are_loaded() -> None:
     network, other = nn.Linear(2, 3), nn.Linear(2, 3)
     load_weights(network, other.state_dict(), "a.pt")
