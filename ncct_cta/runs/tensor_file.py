@@ -1,4 +1,4 @@
-"""Tensors in a file that can hold nothing else: the safetensors format, which any program reads without running code."""
+"""Tensors in a file that can hold nothing else: the safetensors format, read without running code."""
 
 from __future__ import annotations
 
