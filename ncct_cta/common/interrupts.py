@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import _thread
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from types import FrameType
+from typing import Any
 
 from .terminal import say
 
@@ -16,7 +19,7 @@ AGAIN = "run the same command again"
 # Terminals and job managers signal a whole group, and wrappers pass the signal on: it comes twice, and the second one
 # must not break off what the first one has begun to tidy up.
 SECONDS_TO_TIDY_UP = 5.0
-
+SECONDS_UNTIL_AGAIN = 0.05
 
 # Whether a Python program called: it wants exceptions, where a user of a command wants one line and an exit status.
 _FROM_PYTHON = ContextVar("from_python", default=False)
@@ -78,22 +81,55 @@ def _signals_raise() -> Iterator[None]:
     """Let both signals raise, once, where they would do what they do by default; ignored ones stay ignored."""
     with ExitStack() as restoring:
         if threading.current_thread() is threading.main_thread():  # no other may set what a signal does
-            stop = _raise_once()
+            raiser = _Raiser(sys.unraisablehook)
             for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
                 if signal.getsignal(number) is default:
-                    signal.signal(number, stop)
+                    signal.signal(number, raiser)
                     restoring.callback(signal.signal, number, default)
+                    sys.unraisablehook = raiser.raise_again
+            restoring.callback(raiser.end)
         yield
 
 
-def _raise_once() -> Callable[[int, FrameType | None], None]:
-    stopped: list[float] = []
+class _Raiser:
+    """What a signal does: it raises, and for some seconds no other one does.
 
-    def stop(number: int, frame: FrameType | None) -> None:
+    Args:
+        unraisablehook: what Python calls for an exception that it can't pass on, as from a destructor.
+    """
+
+    def __init__(self, unraisablehook: Callable[[Any], object]) -> None:
+        self.unraisablehook = unraisablehook
+        self._deaf_until = 0.0
+        self._timer: threading.Timer | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        if stopped and now < stopped[-1] + SECONDS_TO_TIDY_UP:
+        if now < self._deaf_until:
             return
-        stopped.append(now)
+        self._deaf_until = now + SECONDS_TO_TIDY_UP
         raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
-    return stop
+    def raise_again(self, unraisable: Any) -> None:
+        """Send a signal again that came within a destructor: Python prints such an exception and goes on."""
+        if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+            self.unraisablehook(unraisable)
+            return
+        self._deaf_until = 0.0
+        number = signal.SIGTERM if isinstance(unraisable.exc_value, Terminated) else signal.SIGINT
+        self._timer = threading.Timer(SECONDS_UNTIL_AGAIN, _signal_main_thread, [number])
+        self._timer.daemon = True
+        self._timer.start()
+
+    def end(self) -> None:
+        """Leave all as it was."""
+        sys.unraisablehook = self.unraisablehook
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+def _signal_main_thread(number: signal.Signals) -> None:
+    if hasattr(signal, "pthread_kill"):  # it ends a wait, too
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+    else:  # Windows
+        _thread.interrupt_main(number)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,6 +86,36 @@ def test_a_tidying_up_that_takes_long_can_be_broken_off(monkeypatch: pytest.Monk
     with pytest.raises(SystemExit) as stop:
         tidy_up_too_long()
     assert stop.value.code == 130
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_within_a_destructor_is_not_lost(number: int, status: int, capsys: pytest.CaptureFixture[str]) -> None:
+    class Closed:
+        def __del__(self) -> None:
+            stopped_by(number)
+
+    def work() -> None:
+        Closed()
+        time.sleep(5)
+
+    hook = sys.unraisablehook
+    with pytest.raises(SystemExit) as stop, one_line_interrupts():
+        work()
+    assert stop.value.code == status
+    assert capsys.readouterr().err.count("\n") == 1
+    assert sys.unraisablehook is hook
+
+
+def test_another_error_within_a_destructor_is_shown_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Closed:
+        def __del__(self) -> None:
+            raise ValueError("broken")
+
+    shown: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: shown.append(unraisable.exc_value))
+    with one_line_interrupts():
+        Closed()
+    assert [str(error) for error in shown] == ["broken"]
 
 
 def test_a_signal_that_is_ignored_stays_so(capsys: pytest.CaptureFixture[str]) -> None:
