@@ -14,6 +14,7 @@ from .common.command_line import program
 COMMANDS = {
     "train": "train a network from a preset",
     "infer": "synthesise the CTA of non-contrast chest CTs",
+    "view": "look at a case's images side by side in a browser",
     "evaluate": "score predictions beside baselines that know no anatomy, and write a report",
     "pack": "put a trained model and its card into one file to give away",
     "export": "write a trained network as an ONNX model for other programs",

@@ -160,7 +160,7 @@ def test_infer_goes_on_after_a_bad_file_and_lists_it(
     with_voxel(np.nan)(scans / "phantom002_ncct.nii.gz")
     with pytest.raises(SystemExit) as caught:
         infer(["--input", str(scans), "--output", str(output), "--run", str(trained_run)])
-    assert caught.value.code == 2
+    assert caught.value.code == 3
     line = shown(capsys.readouterr().err)[-1]
     assert line == "error: 2 of 4 cases failed, for the reasons above: phantom000, phantom002"
     reasons = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
@@ -186,7 +186,7 @@ def test_infer_keeps_an_older_output_when_the_new_scan_is_bad(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--input", "empty"], "empty: holds no NIfTI file, expected"),
+        (["--input", "empty"], "empty: holds no scan, expected"),
         (
             ["--input", "notes.txt"],
             r"notes.txt: expected a NIfTI file \(.nii or .nii.gz\), a folder of them, a datalist",

@@ -21,7 +21,7 @@ FLOORS = (
     "engines handlers",
     "train infer export",
     "evaluate prepare",
-    "demo pack api",
+    "demo pack api view",
     "__main__",
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names.split()}

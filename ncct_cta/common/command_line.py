@@ -10,6 +10,7 @@ from typing import Any
 
 from .errors import InputError
 from .names import shortened
+from .progress import add_quiet
 
 SCRIPT = "ncct-cta"
 
@@ -33,12 +34,14 @@ def command_parser(command: str, doc: str | None, **options: Any) -> argparse.Ar
         options: what else ``argparse.ArgumentParser`` takes; ``%(prog)s`` in an epilog becomes the program.
     """
     _, _, text = (doc or "").partition(": ")
-    return argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog=program(command),
         description=text[:1].upper() + text[1:],
         formatter_class=argparse.RawDescriptionHelpFormatter,
         **options,
     )
+    add_quiet(parser)
+    return parser
 
 
 def require_path(path: str | os.PathLike[str], kind: str = "file or folder") -> None:

@@ -11,32 +11,42 @@ from contextlib import contextmanager
 from logging import LogRecord
 
 from .interrupts import is_from_python, one_line_interrupts
+from .progress import quiet_ends_here
 from .terminal import say
 
 EXIT_BAD_INPUT = 2
+EXIT_SOME_FAILED = 3
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class InputError(ValueError):
     """Something the user gave (a file, a setting, a folder) can't be used; the message says what to do."""
 
+    status = EXIT_BAD_INPUT
+
+
+class SomeFailed(InputError):
+    """The command went through all cases, and some, or all, of several failed."""
+
+    status = EXIT_SOME_FAILED
+
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """Turn what ends a command for a reason of the user's into one line on stderr; no traceback reaches the user.
 
-    The exit status is 2 after an ``InputError`` or on a full disk, 130 after Ctrl-C and 143 after SIGTERM. Within
-    ``from_python`` they are raised as they are.
+    The exit status is 2 after an ``InputError`` or on a full disk, 3 if cases failed while others were done
+    (``SomeFailed``), 130 after Ctrl-C and 143 after SIGTERM. Within ``from_python`` they are raised as they are.
     """
     if is_from_python():
         yield
         return
-    with one_line_interrupts():
+    with quiet_ends_here(), one_line_interrupts():
         try:
             yield
         except InputError as error:
             say(f"error: {error}")
-            raise SystemExit(EXIT_BAD_INPUT) from None
+            raise SystemExit(error.status) from None
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise

@@ -36,6 +36,10 @@ L1_VS_CTA = "l1_vs_cta"
 INTER_L1 = "inter_l1"
 REFINE_DELTA = "refine_delta"
 LR = "lr"
+LR_G = "lr_G"
+LR_G2 = "lr_G2"
+LR_R = "lr_R"
+LR_D = "lr_D"
 VAL_LOSS = "val_loss"
 VAL_MAE_HU = "val_mae_hu"
 VAL_LUNG_MAE_HU = "val_lung_mae_hu"
@@ -67,6 +71,10 @@ TRAINING_TERMS = (
     INTER_L1,
     REFINE_DELTA,
     LR,
+    LR_G,
+    LR_G2,
+    LR_R,
+    LR_D,
 )
 VALIDATION_TERMS = (
     VAL_LOSS,

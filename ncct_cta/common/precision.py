@@ -19,12 +19,17 @@ def resolve_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.partition(":")[0] == "mps" and not torch.backends.mps.is_available():
+        why = "this PyTorch was built without it" if not torch.backends.mps.is_built() else "it needs macOS 14 or later"
+        raise InputError(f"device is {name!r}, Apple's GPU, which isn't there ({why}); give cpu, or auto")
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"device is {name!r}, expected auto, cpu or a CUDA device that is there ({reason})") from error
+        raise InputError(
+            f"device is {name!r}, expected auto, cpu, mps or a CUDA device that is there ({reason})"
+        ) from error
     return device
 
 

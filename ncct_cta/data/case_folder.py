@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from ..common.errors import InputError, reason_of
@@ -65,7 +66,12 @@ def _folders_in(folder: Path) -> list[Path]:
 
 
 def nifti_files(folder: Path) -> list[Path]:
-    """Return the NIfTI files of a folder, sorted by name, without hidden ones.
+    """Return the NIfTI files of a folder, sorted by name, without hidden ones; see ``files_with``."""
+    return files_with(nifti_suffix, folder)
+
+
+def files_with(suffix_of: Callable[[Path], str], folder: Path) -> list[Path]:
+    """Return the files of a folder whose names have a suffix of some kind, sorted by name, without hidden ones.
 
     A folder or a broken link of such a name is among them: reading says what is wrong with it.
 
@@ -73,6 +79,6 @@ def nifti_files(folder: Path) -> list[Path]:
         InputError: if it can't be read.
     """
     try:
-        return sorted(p for p in folder.iterdir() if nifti_suffix(p) and not p.name.startswith("."))
+        return sorted(p for p in folder.iterdir() if suffix_of(p) and not p.name.startswith("."))
     except OSError as error:
         raise InputError(f"{shown_path(folder)}: can't be read ({reason_of(error)}); check its permissions") from error

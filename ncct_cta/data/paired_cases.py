@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from monai.transforms import Compose, Transform
-from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ..common.errors import InputError
+from ..common.progress import progress_bar
 from ..settings import DataConfig
 from ..transforms import default_preprocessing, preprocessing_digest
 from .case_list import read_case_list
@@ -73,7 +73,10 @@ class PairedCases:
         if split not in self._opened:
             cases = self._cases(split)
             # Log lines stand above the bar; it is closed before an error's line, which would else stand behind it.
-            with logging_redirect_tqdm(), tqdm(cases, desc=f"open {split} cases", unit="case", leave=False) as bar:
+            with (
+                logging_redirect_tqdm(),
+                progress_bar(cases, desc=f"open {split} cases", unit="case", leave=False) as bar,
+            ):
                 self._opened[split] = [self.store.open(case) for case in bar]
             self.store.digests.save()
         return self._opened[split]

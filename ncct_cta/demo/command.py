@@ -18,6 +18,7 @@ from typing import Any
 from .. import infer, train
 from ..common.command_line import command_parser
 from ..common.errors import InputError, one_line_errors
+from ..common.progress import is_quiet
 from ..runs.names import BEST
 from .plan import COHORT, EVALUATION, PREDICTIONS, PREVIEW, REPORT, STAGES, SUMMARY, TABLE, Stage
 
@@ -121,4 +122,5 @@ def run_stage(stage: Stage, output: Path, datalist: Path, *, seed: int, steps: i
 
 def say(text: str) -> None:
     """Print the heading of a part of the demo."""
-    print(f"\n== {text}", flush=True)
+    if not is_quiet():
+        print(f"\n== {text}", flush=True)

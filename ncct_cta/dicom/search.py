@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ..common.errors import InputError
+from ..common.progress import progress_bar
 from .headers import DamagedFileError, DicomFile, read_header
 
 
@@ -44,7 +43,7 @@ def dicom_files(
     """
     read = read or read_header
     dicom, damaged, others = [], [], 0
-    for path in tqdm(list(files_below(Path(folder))), desc="files", unit="file", disable=None if progress else True):
+    for path in progress_bar(list(files_below(Path(folder))), desc="files", unit="file", shown=progress):
         try:
             file = read(path)
         except DamagedFileError:

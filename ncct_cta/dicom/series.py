@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ..common.errors import InputError, fault_in_words
+from ..common.progress import progress_bar
 from .headers import DicomFile
 from .partition import series_of
 from .search import dicom_files
@@ -152,8 +151,8 @@ def find_series(
     damaged_in = Counter(path.parent for path in files.damaged)
     found = [
         volume
-        for (_, uid), members in tqdm(
-            sorted(series_of(files.dicom).items()), desc="sorting", unit="series", disable=None if progress else True
+        for (_, uid), members in progress_bar(
+            sorted(series_of(files.dicom).items()), desc="sorting", unit="series", shown=progress
         )
         for volume in _volumes(uid, members, damaged_in)
     ]

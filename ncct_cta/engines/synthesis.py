@@ -12,9 +12,9 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, Spacing, SpatialResample
 from nibabel.orientations import inv_ornt_aff
 from torch import nn
-from tqdm import tqdm
 
 from ..common.hu import to_int16_hu
+from ..common.progress import progress_bar
 from ..inferers.estimate import SD
 from ..inferers.region import MARGIN, body_box, cut, paste, widened
 from ..inferers.volume import REFINED, VolumeInferer
@@ -86,7 +86,7 @@ def _on_own_grid(
     """Each stage of (X, Y, Z) HU in int16 HU, slice by slice in memory as the network gives them."""
     width, height, depth = ncct_hu.shape
     images = {name: torch.empty((depth, width, height), dtype=torch.int16).permute(1, 2, 0) for name in stages}
-    with tqdm(total=depth, desc="slices", unit="slice", leave=False) as bar:
+    with progress_bar(total=depth, desc="slices", unit="slice", leave=False) as bar:
         for slices in inferer.synthesise(ncct_hu, network, images):
             bar.update(slices.span.stop - slices.span.start)
     return {name: image.numpy() for name, image in images.items()}

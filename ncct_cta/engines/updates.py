@@ -33,7 +33,12 @@ class NetworkUpdate:
         self.lr_scheduler = lr_scheduler
         self.scaler = scaler or torch.amp.GradScaler("cpu", enabled=False)
         self.max_norm = grad_clip or float("inf")
-        self.lr = 0.0  # learning rate of the first group in the last step
+        self.lrs: dict[str, float] = {}  # of each group in the last step taken
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the first group in the last step; 0 before it."""
+        return next(iter(self.lrs.values()), 0.0)
 
     def __call__(self, loss: torch.Tensor) -> dict[str, torch.Tensor]:
         """Take a step down ``loss``.
@@ -53,7 +58,7 @@ class NetworkUpdate:
             for group in self.optimizer.param_groups
         }
         self._require_finite(norms)
-        self.lr = float(self.optimizer.param_groups[0]["lr"])
+        self.lrs = {group["name"]: float(group["lr"]) for group in self.optimizer.param_groups}
         self.scaler.step(self.optimizer)
         scale = self.scaler.get_scale()
         self.scaler.update()

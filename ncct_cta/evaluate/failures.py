@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ..common.errors import InputError, fault_in_words
+from ..common.errors import InputError, SomeFailed, fault_in_words
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,8 @@ def require_none(failures: Mapping[str, Failure], cases: int) -> None:
         cases: how many cases there are, with those that failed.
 
     Raises:
-        InputError: naming them.
+        InputError: saying why, if it is the only case.
+        SomeFailed: naming them.
     """
     if not failures:
         return
@@ -78,4 +79,4 @@ def require_none(failures: Mapping[str, Failure], cases: int) -> None:
         raise InputError(next(iter(failures.values())).reason)
     more = len(failures) - LISTED_NAMES
     names = ", ".join(list(failures)[:LISTED_NAMES]) + (f" and {more} more" if more > 0 else "")
-    raise InputError(f"{len(failures)} of {cases} cases can't be scored, for the reasons above: {names}")
+    raise SomeFailed(f"{len(failures)} of {cases} cases can't be scored, for the reasons above: {names}")

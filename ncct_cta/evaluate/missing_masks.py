@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from ..common.errors import InputError
 from ..common.hu import ENHANCEMENT_HU
+from ..common.progress import progress_bar
 from ..data import Case
 from ..metrics import vessel_mask_from_pair
 from ..transforms.lung_mask import compute_lung_mask
@@ -41,7 +41,7 @@ def complete_masks(
         return list(cases), []
     provenance = Provenance(folder)
     completed = {case.name: case for case in cases}
-    with tqdm(lacking, desc="masks", unit="case", leave=False) as bar:
+    with progress_bar(lacking, desc="masks", unit="case", leave=False) as bar:
         for case in bar:
             with collected(failures, case.name):
                 completed[case.name] = _completed(case, folder, provenance)

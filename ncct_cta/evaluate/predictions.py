@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequenc
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from ..common.errors import InputError
 from ..common.keys import CASE
+from ..common.progress import progress_bar
 from ..data import Case, read_case_list
 from ..engines.inference import FAILURE, OUTPUT_SUFFIX
 from ..infer.options import RunningOptions
@@ -53,7 +53,7 @@ def predict(
     outdated = _outdated(cases, files, trained, provenance, failures, precision=precision)
     if outdated:
         model = trained_model(ModelSource(run=str(source.path)), options)
-        bar = tqdm(outdated, desc=f"synthesise with {source.name}", unit="case", leave=False)
+        bar = progress_bar(outdated, desc=f"synthesise with {source.name}", unit="case", leave=False)
         engine = engine_of(model, bar, folder, overwrite=True)
         if model.untrained:
             raise InputError(f"{source.path}: there are no trained weights in it; give the folder of a training")
@@ -85,7 +85,7 @@ def remap(
     files = {case.name: folder / f"{case.name}{OUTPUT_SUFFIX}" for case in cases}
     outdated = _outdated(cases, files, sources, provenance, failures) if sources else list(cases)
     if outdated:
-        with tqdm(training, desc="fit the HU remap", unit="pair", leave=False) as bar:
+        with progress_bar(training, desc="fit the HU remap", unit="pair", leave=False) as bar:
             fitted = HURemap(_readable(bar, unusable))
         if len(unusable) == len(training):
             return None, unusable

@@ -6,9 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from tqdm import tqdm
-
 from ..common.errors import InputError
+from ..common.progress import progress_bar
 from ..data import Case
 from ..metrics import Column
 from ..volumes.nifti import read_shape
@@ -43,7 +42,7 @@ def score_cases(
     jobs = min(jobs or planned_jobs(cases, len(methods)), len(cases))
     work = partial(_score_or_say_why, methods=methods, columns=columns)
     found = []
-    with tqdm(total=len(cases) * len(methods), desc="score", unit="prediction", leave=False) as bar:
+    with progress_bar(total=len(cases) * len(methods), desc="score", unit="prediction", leave=False) as bar:
         if jobs == 1:
             found = [work(case, advance=bar.update) for case in cases]
         else:

@@ -11,11 +11,10 @@ from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ..common.errors import InputError
 from ..common.files import written_whole
 from ..common.names import shortened
+from ..common.progress import progress_bar
 from ..data import Case
 from .failures import Failure, collected
 from .provenance import Provenance
@@ -98,7 +97,7 @@ def segment_all(
     # Numbered: a method may be called as the CTA's folder is.
     folders = {method.name: folder / f"{number}_{method.name}" for number, method in enumerate(methods)}
     provenances = {place: Provenance(place) for place in (folder / CTA_FOLDER, *folders.values())}
-    with tqdm(cases, desc="segment", unit="case", leave=False) as bar:
+    with progress_bar(cases, desc="segment", unit="case", leave=False) as bar:
         for case in bar:
             with collected(failures, case.name):
                 for source, target in (
@@ -127,9 +126,17 @@ def _run(words: Sequence[str]) -> tuple[int, str]:
     try:
         return _wait(process)
     except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
+        _end(process)
         process.communicate()
         raise
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Kill a process with its session; on Windows, which has no sessions, the process alone."""
+    if hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
 
 
 def _wait(process: subprocess.Popen[str]) -> tuple[int, str]:

@@ -18,7 +18,7 @@ class DiagnosticsHandler:
 
     In units of [-1, 1]: ``residual_mag`` = mean |coarse - x| (0: G does nothing), ``l1_vs_cta`` = mean |coarse - y|;
     with G2 also ``inter_l1`` = mean |intermediate - y| and ``refine_delta`` = mean |refined - intermediate|. And
-    ``lr``, of the first net in training.
+    ``lr``, of the first net in training, and ``lr_G`` and the like of each.
 
     Args:
         refine: whether there is a G2.
@@ -57,3 +57,6 @@ class DiagnosticsHandler:
             terms[keys.INTER_L1] = (intermediate - cta).abs().mean()
             terms[keys.REFINE_DELTA] = (refined - intermediate).abs().mean()
         terms[keys.LR] = engine.update.lr
+        adversary = getattr(engine, "adversary", None)
+        lrs = engine.update.lrs | (adversary.update.lrs if adversary is not None else {})
+        terms |= {f"{keys.LR}_{name}": lr for name, lr in lrs.items()}

@@ -14,14 +14,15 @@ import ignite.distributed as idist
 import torch
 from ignite.engine import Events
 from monai.engines.workflow import Workflow
-from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
 from ..common import keys
 from ..common.errors import InputError, reason_of
 from ..common.files import table_text, write_table
+from ..common.progress import progress_bar
 from ..metrics.term_mean import TermMean
 from ..runs.names import METRICS
+from .event_file import writer_of
+from .pace import Pace
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +38,12 @@ class MetricsLogHandler:
     def __init__(self, output_dir: str | Path, further_terms: Sequence[str] = ()) -> None:
         self.path = Path(output_dir) / METRICS
         self.terms = terms = (*keys.TRAINING_TERMS, *further_terms)
+        self.pace = Pace()
         self.columns = ["epoch", "iteration", *terms, *keys.VALIDATION_TERMS]
 
     def attach(self, engine: Workflow) -> None:
         """Average over each epoch and write at its end; attach it after validation."""
+        self.pace.attach(engine)
         for name in self.terms:
             TermMean(name, device=engine.state.device).attach(engine, name)
         if idist.get_rank() > 0:
@@ -58,8 +61,7 @@ class MetricsLogHandler:
             rows = [row for row in csv.DictReader(io.StringIO(whole)) if int(row["epoch"]) <= engine.state.epoch]
         columns_of_now = [{name: row.get(name, "") for name in self.columns} for row in rows]
         write_table(self.path, columns_of_now, self.columns)
-        # TensorBoard wants the first purged step, not the last kept one.
-        self.writer = SummaryWriter(str(self.path.parent / "tensorboard"), purge_step=engine.state.iteration + 1)
+        self.writer = writer_of(self.path.parent / "tensorboard", engine.state.iteration)
 
     def __call__(self, engine: Workflow) -> None:
         """Write the epoch just completed; other loggers, which come later, see nothing that wasn't measured either."""
@@ -71,7 +73,7 @@ class MetricsLogHandler:
         row = {"epoch": state.epoch, "iteration": state.iteration} | {k: f"{v:.6g}" for k, v in values.items()}
         try:
             self._append(row)
-            for name, value in values.items():
+            for name, value in (values | self.pace.figures).items():
                 self.writer.add_scalar(name, value, state.iteration)
             self.writer.flush()
         except OSError as error:
@@ -79,7 +81,7 @@ class MetricsLogHandler:
                 f"{self.path.parent}: the figures of epoch {state.epoch} can't be written ({reason_of(error)}); free "
                 "some space and go on with --resume"
             ) from error
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in (values | self.pace.figures).items())
         logger.info("epoch %d/%d  %s", state.epoch, state.max_epochs, shown)
 
     def _append(self, row: Mapping[str, object]) -> None:
@@ -107,7 +109,7 @@ class ProgressBarHandler:
 
     def __init__(self, every: int = 10) -> None:
         self.every = every
-        self.bar = tqdm(disable=True)  # a run may end before it starts
+        self.bar = progress_bar(shown=False)  # a run may end before it starts
 
     def attach(self, engine: Workflow) -> None:
         """Show the bar from start to end."""
@@ -120,12 +122,12 @@ class ProgressBarHandler:
     def _start(self, engine: Workflow) -> None:
         state = engine.state
         total = state.max_epochs * state.epoch_length
-        self.bar = tqdm(total=total, initial=state.iteration, desc="training", unit="step", dynamic_ncols=True)
+        self.bar = progress_bar(total=total, initial=state.iteration, desc="training", unit="step", dynamic_ncols=True)
 
     def __call__(self, engine: Workflow) -> None:
         """Advance by one step."""
         self.bar.update()
-        if engine.state.iteration % self.every == 0:
+        if engine.state.iteration % self.every == 0 and not self.bar.disable:
             loss = torch.as_tensor(engine.state.output[keys.TERMS][keys.LOSS])
             self.bar.set_postfix(epoch=engine.state.epoch, loss=f"{float(loss):.4f}", refresh=False)
 

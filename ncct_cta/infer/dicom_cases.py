@@ -17,7 +17,7 @@ from ..dicom.patients import add_to_keys
 from ..dicom.pseudonyms import KeyTable
 from ..dicom.search import files_below
 from ..dicom.series import Series, find_series
-from ..volumes.nifti import nifti_suffix
+from ..volumes.nifti import scan_suffix
 from .scan_files import NO_INPUT, files_of_cases
 
 logger = logging.getLogger(__name__)
@@ -27,9 +27,9 @@ LISTED = 3  # series that a message names: it stays a line
 
 
 def holds_dicom_only(folder: Path) -> bool:
-    """Whether DICOM, and no NIfTI file, lies in a folder; of the folders in it NCCTs alone count."""
+    """Whether DICOM, and no file with a scan, lies in a folder; of the folders in it NCCTs alone count."""
     try:
-        if not folder.is_dir() or any(nifti_suffix(path) for path in folder.iterdir()):
+        if not folder.is_dir() or any(scan_suffix(path) for path in folder.iterdir()):
             return False
         if any(not NO_INPUT.fullmatch(path.name) for path in files_of_cases(folder)):
             return False

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
+from ..common.progress import progress_bar
 from ..data import Case
 from ..dicom.pseudonyms import KEY_FILE
 from .dicom_cases import holds_dicom_only, read_dicom_inputs
@@ -39,4 +38,4 @@ class InputCases:
             cases = read_dicom_inputs(Path(self.source), Path(self.key_file), self.series)
         else:
             cases = read_inputs(self.source, split=self.split or None)
-        return iter(tqdm(cases, desc="volumes", unit="volume", disable=len(cases) == 1))
+        return iter(progress_bar(cases, desc="volumes", unit="volume", shown=len(cases) > 1))

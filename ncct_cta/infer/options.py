@@ -71,7 +71,9 @@ class InferenceOptions(RunningOptions):
     """All that an inference is told, by the names of ``inference.yaml``."""
 
     input: str = option(
-        "./input", "a NIfTI file, a folder of them, a case list (datalist.json) or a DICOM folder", required=True
+        "./input",
+        "a NIfTI, NRRD or MHA file, a folder of them, a case list (datalist.json) or a DICOM folder",
+        required=True,
     )
     output: str = option("./output", "the folder to write to", metavar="DIR", required=True)
     run_dir: tuple[str, ...] = option(
@@ -84,7 +86,10 @@ class InferenceOptions(RunningOptions):
         (), "a checkpoint, with a run's folder or alone; several: their mean", metavar="FILE"
     )
     model_file: tuple[str, ...] = option(
-        (), "a packed model, which is checked first; several: their mean", flag="--model", metavar="FILE"
+        (),
+        "a packed model, which is checked first; several: their mean; starter: the package's own, the default",
+        flag="--model",
+        metavar="FILE",
     )
     split: str = option("", "split of a case list or of a folder's; empty: testing, or all")
     overwrite: bool = option(False, "replace files that are there")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..common.errors import InputError, one_line_errors
+from ..common.errors import InputError, SomeFailed, one_line_errors
 from ..common.folders import writable_folder
 from ..common.interrupts import AGAIN, one_line_interrupts
 from ..common.keys import CASE
@@ -163,7 +163,8 @@ def run_inference(engine: InferenceEngine, model: TrainedModel | TrainedEnsemble
         model: the trained model that the engine runs.
 
     Raises:
-        InputError: if the output folder can't be written, or with the summary of the cases that failed.
+        InputError: if the output folder can't be written, or the only case failed.
+        SomeFailed: with the summary of the cases that failed.
     """
     if model.untrained:
         raise InputError("there are no trained weights; give a run's folder (run_dir) or a checkpoint")
@@ -186,7 +187,7 @@ def run_inference(engine: InferenceEngine, model: TrainedModel | TrainedEnsemble
         )
     if failures:
         failed = _listed([output[CASE] for output in engine.outputs if output[FAILURE]])
-        raise InputError(f"{len(failures)} of {len(engine.outputs)} cases failed, for the reasons above: {failed}")
+        raise SomeFailed(f"{len(failures)} of {len(engine.outputs)} cases failed, for the reasons above: {failed}")
 
 
 def _listed(names: Sequence[str]) -> str:

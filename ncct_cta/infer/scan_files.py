@@ -9,17 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..common.errors import InputError
-from ..data.case_folder import nifti_files
+from ..data.case_folder import files_with
 from ..data.cases import ALL_SPLITS, DATALIST, SPLITS, Case, expected, require_unique
 from ..data.datalist import read_datalist
-from ..volumes.nifti import case_name, nifti_suffix
+from ..volumes.nifti import case_name, scan_suffix
 
 logger = logging.getLogger(__name__)
 
 # Files next to the NCCTs that aren't inputs: the other files of a pair, and what this software writes.
 NOT_INPUTS = ("cta", "lung", "vessel", "syncta", "coarse", "intermediate", "refined", "body", "mask")
 PLAIN = ("cta", "lungs?", "vessels?", "body", "mask")  # as a file's whole name, in a folder of its case
-NO_INPUT = re.compile(rf"(.*_({'|'.join(NOT_INPUTS)})|{'|'.join(PLAIN)})\.(nii|img)(\.gz)?", re.IGNORECASE)
+NO_INPUT = re.compile(rf"(.*_({'|'.join(NOT_INPUTS)})|{'|'.join(PLAIN)})\.((nii|img)(\.gz)?|nrrd|mha)", re.IGNORECASE)
 # Folders of masks, as TotalSegmentator and the Medical Segmentation Decathlon name them.
 NO_SCANS = re.compile(r"\..*|segmentations?|labels?(Tr|Ts|Va)?|masks?", re.IGNORECASE)
 FROM_DICOM = "python -m ncct_cta.prepare converts DICOM"
@@ -29,8 +29,9 @@ def read_inputs(source: str | Path, *, split: str | None = None) -> list[Case]:
     """Find the NCCTs to run on.
 
     Args:
-        source: a NIfTI file, a folder of them, a folder of one folder per case, or a datalist. Of a folder any name is
-            taken but ``NOT_INPUTS`` and hidden files; where it holds a ``datalist.json``, that says what is in it.
+        source: a NIfTI, NRRD or MHA file, a folder of them, a folder of one folder per case, or a datalist. Of a folder
+            any name is taken but ``NOT_INPUTS`` and hidden files; where it holds a ``datalist.json``, that says what is
+            in it.
         split: of a datalist: a name in ``SPLITS``, or ``all``; by default testing, or all where that is empty.
 
     Raises:
@@ -48,9 +49,10 @@ def read_inputs(source: str | Path, *, split: str | None = None) -> list[Case]:
         cases = _cases_of_folder(source)
     elif not source.exists():
         raise InputError(f"{source}: there is no such file or folder; check the path")
-    elif not nifti_suffix(source):
+    elif not scan_suffix(source):
         raise InputError(
-            f"{source}: expected a NIfTI file (.nii or .nii.gz), a folder of them, a datalist (.json) or a DICOM folder"
+            f"{source}: expected a file with a whole scan (.nii, .nii.gz, .nrrd, .mha), a folder of them, a datalist "
+            "(.json) or a DICOM folder"
         )
     else:
         cases = [Case(case_name(source.absolute()), source)]
@@ -60,13 +62,13 @@ def read_inputs(source: str | Path, *, split: str | None = None) -> list[Case]:
 
 def _cases_of_folder(folder: Path) -> list[Case]:
     """The NCCTs of a folder, or else of the folders in it."""
-    found = nifti_files(folder) or files_of_cases(folder)
+    found = files_with(scan_suffix, folder) or files_of_cases(folder)
     if not found:
-        raise InputError(f"{folder}: holds no NIfTI file, expected .nii or .nii.gz; {FROM_DICOM}")
+        raise InputError(f"{folder}: holds no scan, expected .nii, .nii.gz, .nrrd or .mha; {FROM_DICOM}")
     paths = [path for path in found if not NO_INPUT.fullmatch(path.name) and not _is_spread(path)]
     if not paths:
         raise InputError(
-            f"{folder}: none of its {len(found)} NIfTI files is an NCCT, expected .nii or .nii.gz files other "
+            f"{folder}: none of its {len(found)} files is an NCCT, expected .nii, .nii.gz, .nrrd or .mha files other "
             f"than masks and CTAs; {FROM_DICOM}"
         )
     names = [case_name(path.absolute()) for path in paths]
@@ -85,9 +87,9 @@ def _is_spread(path: Path) -> bool:
 
 
 def files_of_cases(folder: Path) -> list[Path]:
-    """The NIfTI files in the folders of a folder, as where each case has its own; those of masks are passed over."""
+    """The scans in the folders of a folder, as where each case has its own; those of masks are passed over."""
     inner = sorted(path for path in folder.iterdir() if path.is_dir() and not NO_SCANS.fullmatch(path.name))
-    return [path for each in inner for path in nifti_files(each)]
+    return [path for each in inner for path in files_with(scan_suffix, each)]
 
 
 def _choose_split(splits: Mapping[str, list[Case]], source: Path, split: str | None) -> list[Case]:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
-from tqdm import tqdm
 
 from ..common.errors import InputError
 from ..common.hu import to_int16_hu
+from ..common.progress import progress_bar
 from .anatomy import REFERENCE_FOV_MM, Anatomy, Grid, cavity, chambers, draw_anatomy, heart_wall
 from .anatomy import lungs as lung_distances
 from .defaults import DEFAULT_SHAPE, DEFAULT_SPACING, SMALLEST_SHAPE
@@ -150,7 +150,7 @@ def write_cohort(
     try:
         output.mkdir(parents=True, exist_ok=True)
         entries = []
-        for index in tqdm(range(cases), desc="phantom", unit="case"):
+        for index in progress_bar(range(cases), desc="phantom", unit="case"):
             case = make_case(seed, index, shape=shape, spacing=spacing, motion_mm=motion_mm, air=air)
             entries.append(write_case(output, f"phantom{index:03d}", _volumes(case), case.affine))
         return write_datalist(output, entries)

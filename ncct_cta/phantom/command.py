@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..common.command_line import program
 from ..common.errors import one_line_errors
+from ..common.progress import add_quiet
 from .defaults import DEFAULT_SHAPE, DEFAULT_SPACING
 
 
@@ -42,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--air", type=int, default=0, help="largest number of voxels that a case's slices are wider on each side"
     )
+    add_quiet(parser)
     return parser
 
 

@@ -13,10 +13,9 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from tqdm import tqdm
-
 from ..common.errors import InputError, fault_in_words
 from ..common.processes import end_with_parent, signals_wait
+from ..common.progress import progress_bar
 
 DEFAULT_SHARE = 0.7  # of the machine's memory
 GIB = 2**30
@@ -140,7 +139,7 @@ def run_jobs(jobs: Sequence[Job], worker: Worker, *, processes: int, memory_gb: 
         context.set_forkserver_preload([worker.__module__])  # imports take seconds; a forked process has them already
     pool = _Pool(worker, context)
     waiting = sorted(jobs, key=lambda job: -job.memory_gb)
-    with closing(pool), tqdm(total=len(jobs), desc="cases", unit="case") as bar:
+    with closing(pool), progress_bar(total=len(jobs), desc="cases", unit="case") as bar:
         while waiting or pool.running:
             for job in list(waiting):
                 alone = not pool.running and job.memory_gb > memory_gb
@@ -196,7 +195,7 @@ def _fault_words(error: Exception) -> str:
 
 def _exit_reason(process: BaseProcess) -> str:
     code = process.exitcode or 0
-    if code == -signal.SIGKILL:
+    if code == -getattr(signal, "SIGKILL", 9):  # Windows has no such signal
         return "its process was killed (SIGKILL), probably for want of memory; run again with fewer --jobs"
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
     return f"its process {how} and gave no reason; run again, and report it if it comes again"

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Sequence
 
 from ..common.command_line import command_parser, require_path
-from ..common.errors import EXIT_BAD_INPUT, one_line_errors
+from ..common.errors import EXIT_SOME_FAILED, one_line_errors
 from ..common.interrupts import AGAIN, one_line_interrupts
 from .pairs import options as pairs_options
 from .scan import options as scan_options
@@ -86,10 +86,10 @@ def _virtual(options: argparse.Namespace) -> int:
 
 @one_line_errors()
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run a command; exit status 2 if the input can't be used, or a pair failed."""
+    """Run a command; exit status 2 if the input can't be used, 3 if a case failed."""
     options = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     with one_line_interrupts(f"{AGAIN}: what is finished is not done again"):
         failed = options.run(options)
     if failed:
-        raise SystemExit(EXIT_BAD_INPUT)
+        raise SystemExit(EXIT_SOME_FAILED)

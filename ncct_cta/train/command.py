@@ -10,6 +10,7 @@ from typing import Any
 
 from ..common.command_line import command_parser
 from ..common.errors import InputError, one_line_errors
+from ..common.progress import quiet_console
 from ..settings.places import bundle_config, find_config, presets
 from ..settings.plain import settings_of
 from ..settings.quoting import WORKFLOW_ARGUMENTS
@@ -101,6 +102,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 ", ".join(own[:5]) + (f" and {len(own) - 5} more" if len(own) > 5 else ""),
             )
         workflow = SynthesisWorkflow(**{**given, **overrides})
+    quiet_console()
     workflow.initialize()
     workflow.run()
     workflow.finalize()

@@ -20,10 +20,10 @@ from ..engines import AdversarialSynthesisTrainer, SynthesisTrainer
 from ..handlers import CheckpointHandler
 from ..networks import SynthesisCascade
 from ..networks.architectures import architecture_problems
-from ..runs.names import BEST, LAST, LOG
+from ..runs.names import BEST, LAST, LOG, SETTINGS
 from ..runs.record import require_no_others_files, write_record
 from ..runs.recorded_preprocessing import checked_wiring, own_preprocessing
-from ..runs.warm_start import own_checkpoint, start_from_other_runs
+from ..runs.warm_start import changed_settings, own_checkpoint, start_from_other_runs
 from ..settings import Section, Settings, TrainConfig
 from ..settings.combinations import check_combinations
 from .loading_processes import deaths_in_one_line, end_workers
@@ -124,8 +124,12 @@ class TrainingRun:
         """Resume from the last checkpoint, or start from pretrained weights or from scratch."""
         last = self.folder / LAST
         if self.settings.train.resume and last.is_file():
-            self.checkpoints.restore(self.trainer, own_checkpoint(last, self.settings, self.checkpoints.settings))
+            checkpoint = own_checkpoint(last, self.settings, self.checkpoints.settings)
+            self.checkpoints.restore(self.trainer, checkpoint)
             logger.info("resuming from %s", last)
+            changed = changed_settings(checkpoint.get(SETTINGS, {}), self.settings.as_plain())
+            if changed:
+                logger.info("settings that differ from those of epoch %d: %s", self.trainer.state.epoch, changed)
         else:
             start_from_other_runs(self.cascade, self.settings, self.checkpoints.settings)
 

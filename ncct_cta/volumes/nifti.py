@@ -18,6 +18,7 @@ from .hu_check import require_hu
 from .nifti_file import GZIP_ERROR, MIN_EDGE_VOXELS, NiftiHeader, open_nifti, read_voxels
 
 SUFFIXES = (".nii.gz", ".nii", ".img.gz", ".img")  # the last two with their .hdr beside them
+ONE_FILE_SUFFIXES = (".nrrd", ".mha")  # .nhdr and .mhd have their voxels elsewhere: no digest of theirs tells the scan
 # Names of files that say what they hold and not of whom.
 KINDS_OF_IMAGE = ("ncct", "ct", "native", "noncontrast", "non_contrast", "image", "img", "volume", "scan", "series")
 # Two grids count as equal if no corner of the volume moves by more than this fraction of a voxel: far above what
@@ -161,7 +162,7 @@ def require_same_grid(a: Volume, b: Volume, *, names: Sequence[str] = ("NCCT", "
 
 
 def case_name(path: str | Path) -> str:
-    """Return the case that a file belongs to: its name without .nii or .nii.gz and without a trailing _ncct.
+    """Return the case that a file belongs to: its name without .nii, .nii.gz, .nrrd or .mha and a trailing _ncct.
 
     Where that is the kind of image alone, as in ``P003/NCCT.nii.gz``, it is the folder's name.
 
@@ -169,7 +170,7 @@ def case_name(path: str | Path) -> str:
     ('patient.17.b', 'P003')
     """
     name = Path(path).name
-    suffix = nifti_suffix(path)
+    suffix = scan_suffix(path)
     stem = name[: len(name) - len(suffix)] if suffix else name
     if stem.lower() in KINDS_OF_IMAGE and Path(path).parent.name:
         return Path(path).parent.name
@@ -179,6 +180,12 @@ def case_name(path: str | Path) -> str:
 def nifti_suffix(path: str | Path) -> str:
     """The one of ``SUFFIXES`` that the path ends in (in any case of letters), else an empty string."""
     return next((suffix for suffix in SUFFIXES if Path(path).name.lower().endswith(suffix)), "")
+
+
+def scan_suffix(path: str | Path) -> str:
+    """The ending of a file that holds a whole scan: one of ``SUFFIXES``, ``.nrrd`` or ``.mha``; else empty."""
+    suffix = Path(path).suffix
+    return nifti_suffix(path) or (suffix if suffix.lower() in ONE_FILE_SUFFIXES else "")
 
 
 def _read(path: Path) -> Volume:

@@ -196,7 +196,7 @@ def run_case(seed: int, number: int, material: Material, folder: Path, findings:
     ended = run(MAINS[str(command)], words, folder)
     example = f"--seed {seed} --case {number}: {case.damage.name}"
     findings.judge(room, example, ended)
-    if ended.status not in (0, 1, 2, None):
+    if ended.status not in (0, 1, 2, 3, None):
         findings.add(room, STATUS, f"{example}: exit status {ended.status}: {ended.said[-300:]}")
     if left := sorted(set(leftovers(folder)) - before):
         findings.add(room, LEFTOVER, f"{example}: {left[:3]}")

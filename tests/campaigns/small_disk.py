@@ -35,7 +35,7 @@ def fill(seed: int, number: int, material: Material, folder: Path, findings: Fin
         example = f"--seed {seed} --disk {number}: {name} with {kib} KiB"
         findings.judge(f"{name}, small disk", example, ended)
         named = ended.status == 0 or any(reason in ended.said for reason in REASONS)
-        if ended.status not in (0, 2, None) or not named:
+        if ended.status not in (0, 2, 3, None) or not named:
             findings.add(f"{name}, small disk", STATUS, f"{example}: exit status {ended.status}: {ended.said[-400:]}")
         if left := leftovers(folder):
             findings.add(f"{name}, small disk", LEFTOVER, f"{example}: {left[:3]}")

@@ -252,9 +252,9 @@ def test_missing_source_is_refused(read: Callable[[Path], object], tmp_path: Pat
 def test_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no case, expected datalist\.json, files named .* a folder per case"):
         read_case_list(tmp_path)
-    with pytest.raises(InputError, match=r"holds no NIfTI file, expected.*ncct_cta\.prepare"):
+    with pytest.raises(InputError, match=r"holds no scan, expected.*ncct_cta\.prepare"):
         read_inputs(tmp_path)
-    with pytest.raises(InputError, match=r"none of its 1 NIfTI files is an NCCT.*ncct_cta\.prepare"):
+    with pytest.raises(InputError, match=r"none of its 1 files is an NCCT.*ncct_cta\.prepare"):
         read_inputs(_fill(tmp_path, "a_cta.nii"))
 
 
@@ -366,7 +366,7 @@ def test_inputs_with_one_output_name_are_refused(tmp_path: Path) -> None:
 
 
 def test_other_files_are_refused_as_input(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"expected a NIfTI file \(\.nii or \.nii\.gz\), a folder"):
+    with pytest.raises(InputError, match=r"expected a file with a whole scan \(\.nii, .*a folder of them"):
         read_inputs(_fill(tmp_path, "scan.dcm") / "scan.dcm")
 
 

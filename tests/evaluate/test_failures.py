@@ -52,7 +52,7 @@ def scored_with_a_failure(words: list[str], capsys: pytest.CaptureFixture[str]) 
     """What the command prints; it must end with 2 and the name of the bad case."""
     with pytest.raises(SystemExit) as stopped:
         main(words)
-    assert stopped.value.code == 2
+    assert stopped.value.code == 3
     found = capsys.readouterr()
     assert f"error: 1 of 4 cases can't be scored, for the reasons above: {BAD}" in found.err
     return " ".join(found.out.split())

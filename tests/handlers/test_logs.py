@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ from ncct_cta.common import keys
 from ncct_cta.common.errors import InputError
 from ncct_cta.common.terminal import threads_keep_quiet
 from ncct_cta.handlers import DiagnosticsHandler, MetricsLogHandler, ProgressBarHandler
+from ncct_cta.handlers.pace import GPU_MIB, STEP_SECONDS, Pace
 
-MEASURED = {keys.LOSS, keys.L1, keys.SSIM, keys.GNORM_G, keys.RESIDUAL_MAG, keys.L1_VS_CTA, keys.LR}
+MEASURED = {keys.LOSS, keys.L1, keys.SSIM, keys.GNORM_G, keys.RESIDUAL_MAG, keys.L1_VS_CTA, keys.LR, keys.LR_G}
 
 
 def run(folder: Path, *, epochs: int, start: int = 0, until: int | None = None) -> list[float]:
@@ -65,7 +67,7 @@ def test_tensorboard_carries_the_same_names_and_values(tmp_path):
     events, rows = scalars(tmp_path), read(tmp_path)
     written = set(events.Tags()["scalars"])
     assert written >= MEASURED | {keys.VAL_LOSS}
-    assert written <= {*keys.TRAINING_TERMS, *keys.VALIDATION_TERMS}
+    assert written - {STEP_SECONDS, GPU_MIB} <= {*keys.TRAINING_TERMS, *keys.VALIDATION_TERMS}
     for name in MEASURED:
         drawn = events.Scalars(name)
         assert [event.step for event in drawn] == [2, 4]
@@ -79,6 +81,54 @@ def test_a_resumed_run_replaces_the_rows_beyond_its_checkpoint(tmp_path):
     run(tmp_path, epochs=3, start=1)
     assert [row["epoch"] for row in read(tmp_path)] == ["1", "2", "3"]
     assert [event.step for event in scalars(tmp_path).Scalars(keys.LOSS)] == [2, 4, 6]
+
+
+def test_a_resumed_run_has_one_event_file_whose_points_keep_their_time(tmp_path):
+    run(tmp_path, epochs=2)
+    before = scalars(tmp_path).Scalars(keys.LOSS)
+    run(tmp_path, epochs=3, start=2)
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 1
+    after = scalars(tmp_path).Scalars(keys.LOSS)
+    assert [event.step for event in after] == [2, 4, 6]
+    assert [(event.wall_time, event.value) for event in after[:2]] == [
+        (event.wall_time, event.value) for event in before
+    ]
+    run(tmp_path, epochs=1)  # a new run in the same folder has no curves of the old one
+    assert [event.step for event in scalars(tmp_path).Scalars(keys.LOSS)] == [2]
+
+
+def test_an_event_file_that_was_cut_short_does_not_stop_a_resumed_run(tmp_path):
+    run(tmp_path, epochs=2)
+    (file,) = (tmp_path / "tensorboard").iterdir()
+    file.write_bytes(file.read_bytes()[:-7])  # killed in the middle of a point
+    run(tmp_path, epochs=3, start=2)
+    assert [event.step for event in scalars(tmp_path).Scalars(keys.LOSS)][-1] == 6
+
+
+def test_the_pace_is_in_the_log_and_in_tensorboard_and_not_in_the_table(tmp_path, caplog):
+    with caplog.at_level(logging.INFO, "ncct_cta"):
+        run(tmp_path, epochs=2)
+    drawn = scalars(tmp_path).Scalars(STEP_SECONDS)
+    assert [event.step for event in drawn] == [2, 4]
+    assert all(0 < event.value < 10 for event in drawn)
+    assert f"{STEP_SECONDS} " in caplog.messages[-1]
+    assert STEP_SECONDS not in (tmp_path / "metrics.csv").read_text()
+
+
+def test_the_pace_is_that_of_the_steps_without_what_comes_after_them(monkeypatch):
+    times = iter([10.0, 11.0, 13.0])  # the epoch's start, its two steps
+    monkeypatch.setattr("ncct_cta.handlers.pace.time.perf_counter", lambda: next(times))
+    pace, trainer = Pace(), make_trainer(tiny_cascade(), [tiny_batch(0), tiny_batch(1)])
+    pace.attach(trainer)
+    trainer.run()
+    assert pace.figures[STEP_SECONDS] == 1.5
+
+
+def test_every_net_s_learning_rate_has_a_column(tmp_path):
+    run(tmp_path, epochs=1)
+    (row,) = read(tmp_path)
+    assert float(row[keys.LR_G]) == float(row[keys.LR])
+    assert row[keys.LR_D] == row[keys.LR_G2] == ""
 
 
 def test_a_half_written_row_does_not_stop_a_resumed_run(tmp_path):
@@ -104,7 +154,8 @@ def test_every_epoch_is_a_line_in_the_log(tmp_path, caplog):
     assert "val_loss 0.25" in lines[1]
 
 
-def test_the_progress_bar_shows_loss_epoch_and_time_left(capsys):
+def test_the_progress_bar_shows_loss_epoch_and_time_left(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     trainer = make_trainer(tiny_cascade(), [tiny_batch()] * 4, epochs=2, handlers=[ProgressBarHandler(every=1)])
     trainer.run()
     last = capsys.readouterr().err.split("\r")[-1]
@@ -116,7 +167,13 @@ def test_the_progress_bar_shows_loss_epoch_and_time_left(capsys):
     assert "<00:00" in last
 
 
-def test_the_progress_bar_of_a_resumed_run_starts_where_it_was(capsys):
+def test_a_redirected_log_holds_no_progress_bar(capsys):
+    make_trainer(tiny_cascade(), [tiny_batch()] * 4, epochs=2, handlers=[ProgressBarHandler(every=1)]).run()
+    assert capsys.readouterr().err == ""
+
+
+def test_the_progress_bar_of_a_resumed_run_starts_where_it_was(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     trainer = make_trainer(tiny_cascade(), [tiny_batch()] * 4, epochs=3, handlers=[ProgressBarHandler()])
     trainer.state.epoch, trainer.state.iteration = 2, 8
     trainer.run()

@@ -280,3 +280,20 @@ def test_debug_logs_stages_and_goes_on(
     assert len(synthesise(scan, tmp_path / "out", "--run", identity_run, "--debug")) == 1
     for part in ("phantom003: read: ", "(48, 48, 24) int16", "peak memory"):
         assert part in caplog.text
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
+def test_nrrd_and_mha_give_the_voxels_that_nifti_gives(
+    suffix: str, cohort: Path, trained_run: Path, tmp_path: Path
+) -> None:
+    scan = cohort / "phantom003_ncct.nii.gz"
+    (by_nifti,) = synthesise(scan, tmp_path / "nifti", "--run", trained_run).values()
+    other = tmp_path / "scans" / f"phantom003_ncct{suffix}"
+    other.parent.mkdir()
+    sitk.WriteImage(sitk.ReadImage(str(scan), sitk.sitkInt16), str(other))
+    (found,) = synthesise(other.parent, tmp_path / "out", "--run", trained_run).values()
+    assert found.name == "phantom003_syncta.nii.gz"
+    first, second = (nib.load(path) for path in (by_nifti, found))
+    ras = [nib.as_closest_canonical(image) for image in (first, second)]
+    assert np.array_equal(*(np.asarray(image.dataobj) for image in ras))
+    assert np.allclose(ras[0].affine, ras[1].affine, atol=1e-3)

@@ -99,9 +99,9 @@ def test_it_is_said_that_training_cases_are_left_out(tmp_path: Path, caplog: pyt
 
 
 def test_a_folder_without_scans_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no NIfTI file"):
+    with pytest.raises(InputError, match="holds no scan"):
         read_inputs(fill(tmp_path, "s0001/notes.txt"))
-    with pytest.raises(InputError, match="none of its 1 NIfTI files is an NCCT"):
+    with pytest.raises(InputError, match="none of its 1 files is an NCCT"):
         read_inputs(fill(tmp_path, "s0001/CTA.nii.gz"))
 
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tqdm import tqdm
 
 from ncct_cta.common.errors import InputError
-from ncct_cta.prepare import bulk
 from ncct_cta.prepare.bulk import Job, machine_memory_gb, run_jobs
 
 
@@ -80,12 +80,12 @@ def test_memory_is_blamed_for_no_other_end_of_a_process(tmp_path: Path) -> None:
 def test_the_bar_names_the_case_and_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[str] = []
 
-    def show(bar: bulk.tqdm, text: str) -> None:
+    def show(bar: tqdm, text: str) -> None:
         shown.append(text)
         if text == "step a: registering":
             (tmp_path / "seen").touch()
 
-    monkeypatch.setattr(bulk.tqdm, "set_postfix_str", show)
+    monkeypatch.setattr(tqdm, "set_postfix_str", show)
     assert not run(["step a"], tmp_path)
     assert shown[:2] == ["step a: starting", "step a: registering"]
 

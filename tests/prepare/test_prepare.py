@@ -64,7 +64,7 @@ def prepared(scans: Path) -> Path:
     """What the command wrote of them; read only."""
     with pytest.raises(SystemExit) as ended:
         run(scans, scans / "out")
-    assert ended.value.code == 2
+    assert ended.value.code == 3
     return scans / "out"
 
 

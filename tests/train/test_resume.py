@@ -233,10 +233,13 @@ def test_resuming_without_an_earlier_run_starts_one(cohort, tmp_path):
     assert load(tmp_path / "run" / LAST)["trainer"]["epoch"] == 1
 
 
-def test_a_run_is_resumed_with_the_learning_rate_and_the_length_that_are_given_now(cohort, tmp_path):
+def test_a_run_is_resumed_with_the_learning_rate_and_the_length_that_are_given_now(cohort, tmp_path, capsys):
     common = {"train__val_every": "5", "train__warmup_steps": "0"}
     main(words(cohort, tmp_path / "run", train__num_epochs="1", train__lr="1.0e-3", **common))
+    capsys.readouterr()
     main(words(cohort, tmp_path / "run", "--resume", train__num_epochs="2", train__lr="1.0e-4", **common))
+    said = "settings that differ from those of epoch 1: train.num_epochs 1 -> 2, train.lr 0.001 -> 0.0001\n"
+    assert said in capsys.readouterr().out
     with open(tmp_path / "run" / "metrics.csv", newline="") as file:
         rates = [float(row["lr"]) for row in csv.DictReader(file)]
     # 3 steps an epoch: the mean of the cosine's steps 0, 1, 2 of 3, then of 3, 4, 5 of 6

@@ -114,18 +114,18 @@ def read_case(case: Case, methods: Sequence[Method], *, with_layers: bool = True
     images = CaseImages(array, cta, lung=lung, vessel=vessel, spacing=spacing)
     body = images.whole(images.masks[BODY])
     region = lung | vessel  # no bone, which would hide the vessels behind it
-    keep = _grown(body, MARGIN_MM, spacing)
-    box = _bounding_box(keep)
+    keep = grown(body, MARGIN_MM, spacing)
+    box = bounding_box(keep)
     shown, layers = [], []
     for method in (None, *(method for method in methods if method.name != IDENTITY)):
         image = array
         if method is not None:
             image = to_ras(read_prediction(method, case.name, volume), volume.affine)[0]
-        shown.append(_in_air(image, keep, box))
+        shown.append(in_air(image, keep, box))
         if with_layers:
             layers.append(images.whole(vessel_codes(images.compared_with(image)))[box])
     return CaseVolumes(
-        (*shown, _in_air(cta, keep, box)),
+        (*shown, in_air(cta, keep, box)),
         (region if region.any() else body)[box],
         spacing,
         richest_slice((lung & vessel)[box]),
@@ -214,7 +214,8 @@ def _resampled_codes(layer: np.ndarray, shape: tuple[int, int, int]) -> np.ndarr
     return np.where(shares.sum(axis=0) >= LEAST_VESSEL, codes, NO_VESSEL).astype(np.uint8)
 
 
-def _in_air(image: np.ndarray, keep: np.ndarray, box: tuple[slice, ...]) -> np.ndarray:
+def in_air(image: np.ndarray, keep: np.ndarray, box: tuple[slice, ...]) -> np.ndarray:
+    """The image in a box as int16 HU, air where it isn't kept."""
     return np.where(keep[box], np.rint(image[box]), AIR_HU).astype(np.int16)
 
 
@@ -237,13 +238,13 @@ def _read_mask(path: Path | None, like: Volume) -> np.ndarray:
     return to_ras(mask, like.affine)[0]
 
 
-def _grown(mask: np.ndarray, distance_mm: float, spacing: tuple[float, float, float]) -> np.ndarray:
+def grown(mask: np.ndarray, distance_mm: float, spacing: tuple[float, float, float]) -> np.ndarray:
     """Dilate a mask by a distance along each axis separately."""
     size = [1 + 2 * round(distance_mm / edge) for edge in spacing]
     return ndimage.maximum_filter(mask, size=size, mode="constant")
 
 
-def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
+def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
     """Return the bounding box of a mask; the whole grid if it is empty."""
     found = ndimage.find_objects(mask.astype(np.uint8))
     return found[0] if found else tuple(slice(None) for _ in mask.shape)

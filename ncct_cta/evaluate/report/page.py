@@ -59,17 +59,17 @@ def write_report(evaluation: Evaluation, path: Path, *, limit_bytes: int = LIMIT
         ValueError: if a case has no CTA, or the limit leaves no room for the viewer.
     """
     page = _scores(evaluation) | _plots(evaluation) | _words(evaluation)
-    bare = _render(page | _images(evaluation, []))
+    bare = render(page | _images(evaluation, []))
     shown = list(show_cases(evaluation, limit_bytes - len(bare.encode()) - MARKUP_BYTES))
-    write_text(_render(page | _images(evaluation, shown)), path)
+    write_text(render(page | _images(evaluation, shown)), path)
 
 
-def _render(page: Mapping[str, Any]) -> str:
+def render(page: Mapping[str, Any], template: str = "report.html") -> str:
     """Render the page; whatever isn't marked as safe is escaped."""
     environment = Environment(
         loader=PackageLoader(__package__, ASSETS), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    return environment.get_template("report.html").render(page)
+    return environment.get_template(template).render(page)
 
 
 def _words(evaluation: Evaluation) -> dict[str, Any]:
@@ -82,6 +82,13 @@ def _words(evaluation: Evaluation) -> dict[str, Any]:
         "first": shown_name(first_trained(evaluation.methods).name),
         "remarks": evaluation.remarks,
         "unseen": UNSEEN,
+        **viewer_words(),
+    }
+
+
+def viewer_words() -> dict[str, Any]:
+    """What stands around the viewer, wherever it is shown."""
+    return {
         "margin": f"{MARGIN_MM:g}",
         "error_range": ERROR_RANGE_HU,
         "gradient": _error_colours_css(),
@@ -159,28 +166,40 @@ def _images(evaluation: Evaluation, shown: Sequence[ShownCase]) -> dict[str, Any
         ],
         "viewed": viewed,
         "pictures": sorted(shown, key=lambda found: found.ranked.rank),
-        "packed": [entry for number, (_, packed) in enumerate(viewed) for entry in _texts(number, packed)],
-        "data": {
-            "names": ["NCCT", *names, "CTA"],
-            "windows": [{"name": name, "low": low, "high": high} for name, (low, high) in WINDOWS.items()],
-            "air": AIR_HU,
-            "surface": LUNG_UPPER_HU,
-            "line": OUTLINE,
-            "layerColours": list(LAYER_COLOURS.values()),  # JSON sorts a mapping by its names
-            "errorRange": ERROR_RANGE_HU,
-            "errorColours": _error_colours(256).view("<u4").ravel().tolist(),
-            "cases": [_case_data(number, found, packed) for number, (found, packed) in enumerate(viewed)],
-        },
+        "packed": [entry for number, (_, packed) in enumerate(viewed) for entry in texts(number, packed)],
+        "labels": [found.ranked.label for found, _ in viewed],
+        "scored": True,
+        "data": viewer_data(
+            ["NCCT", *names, "CTA"],
+            [case_data(number, found.first_slice, packed) for number, (found, packed) in enumerate(viewed)],
+        ),
     }
 
 
-def _case_data(number: int, found: ShownCase, packed: PackedCase) -> dict[str, Any]:
+def viewer_data(names: Sequence[str], cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the viewer's script reads: the names of the images, the last of which the errors are of, and the cases."""
+    return {
+        "names": list(names),
+        "windows": [{"name": name, "low": low, "high": high} for name, (low, high) in WINDOWS.items()],
+        "air": AIR_HU,
+        "surface": LUNG_UPPER_HU,
+        "line": OUTLINE,
+        "layerColours": list(LAYER_COLOURS.values()),  # JSON sorts a mapping by its names
+        "errorRange": ERROR_RANGE_HU,
+        "errorColours": _error_colours(256).view("<u4").ravel().tolist(),
+        "errors": len(names) > 1,
+        "cases": list(cases),
+    }
+
+
+def case_data(number: int, first_slice: int, packed: PackedCase) -> dict[str, Any]:
+    """What the viewer's script reads of a case: its grid, where it opens, and the ids of its volumes."""
     size = " x ".join(f"{edge:.2g}" for edge in packed.spacing)
     return {
         "shape": packed.shape,
         "spacing": packed.spacing,
         "step": packed.step_hu,
-        "slice": found.first_slice,
+        "slice": first_slice,
         "words": f"Shown here: voxels of {size} mm, HU in steps of {packed.step_hu}.",
         "volumes": [
             {"id": _id(number, at), "difference": volume.difference} for at, volume in enumerate(packed.volumes)
@@ -190,7 +209,7 @@ def _case_data(number: int, found: ShownCase, packed: PackedCase) -> dict[str, A
     }
 
 
-def _texts(number: int, packed: PackedCase) -> Iterator[tuple[str, Markup]]:
+def texts(number: int, packed: PackedCase) -> Iterator[tuple[str, Markup]]:
     """Ids and texts of a case's volumes, its MIP's region and its layers; base64 needs no escaping."""
     for at, text in enumerate([*(volume.text for volume in packed.volumes), packed.region, *packed.layers]):
         yield _id(number, at), Markup(text)

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from ...common.panels import axial
+from ...common.progress import progress_bar
 from ...data import Case
 from ..results import IDENTITY, Evaluation, Method
 from ..score_files import VESSEL_ERROR
@@ -102,7 +102,7 @@ def show_cases(evaluation: Evaluation, room: int) -> Iterator[ShownCase]:
         raise ValueError(f"{room} bytes for the pictures of {len(viewed)} cases are too few; raise the limit")
     trained = first_trained(evaluation.methods)
     names = [IDENTITY, *(method.name for method in evaluation.methods if method.name != IDENTITY)]
-    for number, found in enumerate(tqdm([*viewed, *others], desc="report", unit="case")):
+    for number, found in enumerate(progress_bar([*viewed, *others], desc="report", unit="case")):
         if number >= len(viewed):
             volumes = read_case(found.case, [trained], with_layers=False)
             yield ShownCase(found, _picture(found, volumes, len(volumes.images_hu) - 2, trained), None)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
 from ...common.files import to_json, write_table, write_text
 from ...common.hu import GROSS_ERROR_HU, to_int16_hu
 from ...common.keys import BODY, VESSEL
+from ...common.progress import progress_bar
 from ...data import Case
 from ...engines.inference import OUTPUT_SUFFIX, SD_SUFFIX
 from ...metrics import NONVESSEL
@@ -78,7 +78,7 @@ def _judged(
         factors = {"level": LEVEL, "cases": len(voxels), "enhanced": interval.enhanced, "rest": interval.rest}
         write_text(to_json(factors), folder / INTERVALS / method.name / INTERVAL_JSON)
     judged = []
-    with tqdm(maps.items(), desc=f"uncertainty of {method.name}", unit="case", leave=False) as bar:
+    with progress_bar(maps.items(), desc=f"uncertainty of {method.name}", unit="case", leave=False) as bar:
         for name, path in bar:
             case = next(case for case in cases if case.name == name)
             with collected(failures, name):

@@ -7,10 +7,9 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ...common.errors import InputError, fault_in_words
 from ...common.folders import locked_folder, writable_folder
+from ...common.progress import progress_bar
 from ..bulk import GIB
 from ..cohort import Budget, Outcome, prepare_cases, summary, write_outcome
 from ..scan_source import most_voxels
@@ -61,7 +60,7 @@ def _tasks(pairs: PairList, output: Path, settings: PreparationSettings) -> tupl
     finder = ScanFinder(pairs.folder)
     failures: dict[str, str] = {}
     tasks: list[Task] = []
-    for pair in tqdm(pairs.pairs, desc="sources", unit="case", disable=None):
+    for pair in progress_bar(pairs.pairs, desc="sources", unit="case"):
         try:
             tasks.append(_task(pair, finder, output, settings))
         except InputError as error:

@@ -10,9 +10,9 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from ...common.errors import InputError, fault_in_words
+from ...common.progress import progress_bar
 from ...dicom.geometry import SeriesGrid, grid_of
 from ...dicom.headers import DicomFile
 from ...dicom.partition import taken_at
@@ -123,7 +123,7 @@ def _of_dicom(inventory: Inventory, keys: KeyTable) -> Iterator[Finding]:
         uid = series.first.text("StudyInstanceUID")
         of_patient[uid] = min(taken, of_patient.get(uid, taken))
     doubtful = {patient for patient, members in files.items() if are_several_people(members)}
-    for series in tqdm(everything, desc="series", disable=None):
+    for series in progress_bar(everything, desc="series"):
         of_patient = studies[patient_identity(series.first)]
         in_order = sorted(of_patient, key=lambda uid: (of_patient[uid], uid))
         study = 1 + in_order.index(series.first.text("StudyInstanceUID"))
@@ -193,7 +193,7 @@ def _of_files(files: Sequence[Path], folder: Path, keys: KeyTable) -> Iterator[F
     places = {path: path.relative_to(folder) for path in files}
     owners = {path: places[path].parts[0] if len(places[path].parts) > 1 else names[path] for path in files}
     studies = sorted({(owners[path], names[path]) for path in files if names[path] != _stem(path)})
-    for path in tqdm(files, desc="files", disable=None):
+    for path in progress_bar(files, desc="files"):
         own = [name for owner, name in studies if owner == owners[path]]
         study = 1 + own.index(names[path]) if names[path] in own else 0
         patient = keys.add_patient(owners[path])

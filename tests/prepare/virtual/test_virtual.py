@@ -27,7 +27,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "broken.nii.gz").write_bytes(b"no image")
     with pytest.raises(SystemExit) as ended:
         run(folder)
-    assert ended.value.code == 2
+    assert ended.value.code == 3
     return folder
 
 

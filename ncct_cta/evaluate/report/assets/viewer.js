@@ -103,7 +103,7 @@
     box.replaceChildren();
     box.style.setProperty("--columns", columns.length);
     panels = [];
-    for (const error of [false, true]) {
+    for (const error of data.errors ? [false, true] : [false]) {
       for (const volume of columns) {
         if (error && volume === current.volumes[last]) box.append(legend);
         else panels.push(makePanel(box, volume, error));
@@ -114,7 +114,7 @@
   function makePanel(box, volume, error) {
     const tags = ["figure", "figcaption", "span", "output", "canvas"];
     const [figure, caption, name, value, canvas] = tags.map((tag) => document.createElement(tag));
-    name.textContent = error ? `${volume.name} − CTA` : volume.name;
+    name.textContent = error ? `${volume.name} − ${data.names[data.names.length - 1]}` : volume.name;
     Object.assign(canvas.dataset, { name: volume.name, kind: error ? "error" : "image" });
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", error ? `error map, ${name.textContent}, in HU` : `CT slice, ${volume.name}`);

@@ -1,0 +1,5 @@
+"""Looking at a case in a browser, and its command."""
+
+from .command import main
+
+__all__ = ["main"]
