@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .sections import DiscriminatorConfig, Settings
+    from .sections import DiscriminatorConfig
+    from .whole import Settings
 
 DISCRIMINATOR_KERNEL = 4
 NARROWEST_WINDOW = 1  # HU

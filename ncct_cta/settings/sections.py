@@ -1,21 +1,16 @@
-"""Settings: one dataclass a section, the only home of a setting's name, type, default, range and meaning.
+"""One dataclass a section of the settings: the only home of a setting's name, type, default, range and meaning.
 
-``Settings.parse`` takes plain mappings (as YAML gives them) and reports every wrong key and value at once;
 ``python -m ncct_cta.settings`` prints all settings as a table.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..common.errors import InputError
 from ..common.keys import BODY, LUNG
-from .combinations import check_combinations
-from .declaration import Section, in_one_line, nearest, setting, shown
+from .declaration import Section, setting
 
 SCHEDULES = ("cosine", "constant")
 
@@ -175,61 +170,3 @@ class TrainConfig(Section):
     skip_warmup: bool = setting(False, "let D join in the first epoch")
     resume: bool = setting(False, "go on from output_dir/checkpoint_last.pt if it is there")
     debug: bool = setting(False, "log shapes, ranges, timings and memory of every stage")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Every section."""
-
-    data: DataConfig = DataConfig()
-    model: ModelConfig = ModelConfig()
-    loss: LossConfig = LossConfig()
-    registration: RegistrationConfig = RegistrationConfig()
-    refine: RefineConfig = RefineConfig()
-    discriminator: DiscriminatorConfig = DiscriminatorConfig()
-    ema: EmaConfig = EmaConfig()
-    train: TrainConfig = TrainConfig()
-
-    @classmethod
-    def parse(cls, sections: Mapping[str, Any]) -> Settings:
-        """Build every section from plain mappings.
-
-        Raises:
-            InputError: one line with every problem: unknown sections and keys, wrong types, ranges and combinations.
-        """
-        kinds = section_types()
-        built: dict[str, Any] = {}
-        problems = [_unknown(key) for key in sections if key not in kinds]
-        for name, kind in kinds.items():
-            values = sections.get(name) or {}
-            if not isinstance(values, Mapping):
-                problems.append(f"section {name} is {shown(values)}, expected settings below it (key: value)")
-                continue
-            built[name], found = kind.check(values)
-            problems += found
-        settings = cls(**built)
-        problems = problems or check_combinations(settings)
-        if problems:
-            raise InputError(in_one_line(problems))
-        return settings
-
-    def as_plain(self) -> dict[str, Any]:
-        """Every section as plain data that YAML and ``Settings.parse`` take."""
-        return {
-            name: {key: list(value) if isinstance(value, tuple) else value for key, value in section.items()}
-            for name, section in dataclasses.asdict(self).items()
-        }
-
-
-def _unknown(key: object) -> str:
-    """What to say of a name that is no section's: often it is a setting's, without or with its section."""
-    homes = [f"{name}::{key}" for name, kind in section_types().items() if key in kind.names()]
-    if homes:
-        return f"{key} stands without its section; write {' or '.join(homes)}"
-    further = [f"{name}::{field}" for name, kind in section_types().items() for field in kind.names()]
-    return f"unknown section {str(key)[:60]}{nearest(key, section_types(), further)}"
-
-
-def section_types() -> dict[str, type[Section]]:
-    """The section classes by their name in YAML."""
-    return typing.get_type_hints(Settings)

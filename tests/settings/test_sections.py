@@ -10,7 +10,8 @@ from monai.bundle import ConfigParser
 from ncct_cta.common.errors import InputError
 from ncct_cta.settings.__main__ import main as print_settings
 from ncct_cta.settings.places import bundle_config
-from ncct_cta.settings.sections import DataConfig, ModelConfig, Settings, TrainConfig, section_types
+from ncct_cta.settings.sections import DataConfig, ModelConfig, TrainConfig
+from ncct_cta.settings.whole import Settings, section_types
 
 SECTIONS = sorted(section_types())
 SMALL_PATCH = {"data": {"patch_size": [64, 32]}, "model": {"channels": [4, 8]}}
