@@ -47,6 +47,9 @@ class ModelConfig(Section):
 
     architecture: str = setting("unet", "unet, basic_unet, dynunet, or package.module.Class of your own")
     spatial_dims: int = setting(2, "2: axial slices, 3: patches of the volume", choices=(2, 3))
+    in_slices: int = setting(
+        1, "2-D: axial slices that G sees as channels, the middle one being the one it predicts", choices=(1, 3, 5)
+    )
     channels: tuple[int, ...] = setting((64, 128, 256, 512, 1024, 1024), "features per level", low=1, high=8192)
     num_res_units: int = setting(2, "residual units per level; 0: plain convolutions", low=0, high=32)
     norm: str = setting("instance", "normalisation layer", choices=("instance", "batch"))

@@ -64,7 +64,7 @@ def build_loader(
 def build_patch_dataset(
     cases: PairedCases, transforms: Sequence[Transform], sections: Mapping[str, Any]
 ) -> PatchDataset:
-    """The training patches, from the sections ``data``, ``loss`` and ``train``; with the masks that the loss needs."""
+    """The training patches, from sections of the settings; with the masks that the loss needs."""
     data: DataConfig = sections["data"]
     return PatchDataset(
         cases,
@@ -73,6 +73,7 @@ def build_patch_dataset(
         seed=sections["train"].seed,
         masks=sections["loss"].masks,
         vessel_share=data.vessel_share,
+        in_slices=sections["model"].in_slices,
     )
 
 

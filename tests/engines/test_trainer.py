@@ -14,6 +14,7 @@ from torch import nn
 from ncct_cta.common.keys import CASE, CTA, GNORM_G, L1, LOSS, LUNG, NCCT, SSIM, STAGES, TERMS
 from ncct_cta.data import EpochSampler
 from ncct_cta.losses.reconstruction import ReconstructionLoss
+from ncct_cta.networks import Stages
 from ncct_cta.train.builders import build_loader, build_schedule
 
 
@@ -41,6 +42,22 @@ def test_a_step_leaves_the_batch_the_stages_and_the_terms():
     assert {LOSS, L1, SSIM, GNORM_G} <= output[TERMS].keys()
     assert not any(image.requires_grad for image in output[STAGES])  # or the graph would outlive the step
     assert not any(term.requires_grad for term in output[TERMS].values())
+
+
+def test_losses_and_handlers_see_the_middle_of_several_slices():
+    class MiddleOfThree(Identity):
+        def forward(self, ncct: torch.Tensor) -> Stages:
+            assert ncct.shape[1] == 3
+            return super().forward(ncct[:, 1:2])
+
+    batch = tiny_batch()
+    around = torch.cat((batch[NCCT] - 0.1, batch[NCCT], batch[NCCT] + 0.1), dim=1)
+    one, three = Identity(), MiddleOfThree()
+    trainers = [make_trainer(one, [batch]), make_trainer(three, [{**batch, NCCT: around}])]
+    for trainer in trainers:
+        trainer.run()
+    assert torch.equal(trainers[1].state.output[NCCT], batch[NCCT])
+    assert torch.equal(one.shift, three.shift)
 
 
 def test_the_norm_is_logged_before_clipping_and_the_step_is_taken_after():

@@ -231,6 +231,10 @@ def test_choices_of_numbers() -> None:
         ({"data": {"spacing": [1, 1]}}, "data.spacing is [1.0, 1.0], expected 3 values"),
         ({"model": {"spatial_dims": 3}}, "data.patch_size is [256, 256], expected 3 values"),
         (
+            {"model": {"spatial_dims": 3, "in_slices": 3}, "data": {"patch_size": [32, 32, 32]}},
+            "model.in_slices is 3, expected 1",
+        ),
+        (
             {"data": {"patch_size": [32, 64]}, "loss": {"scales": 3}},
             "loss.scales is 3, which leaves 8 voxels of data.patch_size [32, 64], expected at least SSIM's 11",
         ),
