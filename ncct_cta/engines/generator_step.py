@@ -48,6 +48,7 @@ class GeneratorStep:
         with autocast(self.state.device, self.precision):
             stages = inferer(batch[keys.NCCT], network)
         batch[keys.NCCT] = middle_slice(batch[keys.NCCT])  # G alone sees its neighbours
+        self.objective.epoch = self.state.epoch
         images = batch[keys.NCCT], stages.refined, batch[keys.CTA]
         terms, aligned = self.objective(*images, batch[keys.LUNG], batch.get(keys.BODY))
         return Reconstruction(batch, stages, terms, aligned)

@@ -64,6 +64,12 @@ class LossConfig(Section):
     l1_weight: float = setting(1.0, "weight of the lung-weighted L1", low=0.0, high=1.0e6)
     ssim_weight: float = setting(0.2, "weight of 1 - SSIM", low=0.0, high=1.0e6)
     lung_weight: float = setting(2.0, "weight of a lung voxel in the L1; other voxels weigh 1", low=0.0, high=1.0e6)
+    lung_weight_epochs: int = setting(
+        0,
+        "epochs in which a lung voxel's weight rises from 1 to lung_weight; 0: it has it from the start",
+        low=0,
+        high=1000000,
+    )
     enhancement_weight: float = setting(
         0.0,
         "added to a voxel's weight in the L1 where the CTA is 80 HU above the NCCT: w makes it 1 + w times as large",
@@ -86,6 +92,7 @@ class RegistrationConfig(Section):
     """The registration net R: forgives misaligned pairs during training, never warps what is saved."""
 
     enabled: bool = setting(False, "warp the prediction onto the CTA before the reconstruction loss")
+    start_epoch: int = setting(1, "the epoch that R joins in; its schedule begins there", low=1, high=1000000)
     smoothness_weight: float = setting(1.0, "weight of the penalty on a rough displacement", low=0.0, high=1.0e6)
     penalty: str = setting("diffusion", "roughness: first or second derivatives", choices=("diffusion", "bending"))
     max_displacement: float = setting(10.0, "largest displacement of R in voxels", low=0.1, high=1000.0)
@@ -128,6 +135,9 @@ class DiscriminatorConfig(Section):
     steps: int = setting(1, "steps of D a generator step", low=1, high=1000)
     warmup_epochs: int = setting(
         5, "epochs of reconstruction alone before D joins (train.skip_warmup: none)", low=0, high=1000000
+    )
+    start_epoch: int = setting(
+        0, "the epoch that D joins in, where its schedule begins; 0: as warmup_epochs says", low=0, high=1000000
     )
     lr: float = setting(2.0e-4, "learning rate of D at its peak", low=0.0, high=10.0)
     lr_scheduler: str = setting("cosine", "after the warm-up: cosine to zero, or constant", choices=SCHEDULES)

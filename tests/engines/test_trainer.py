@@ -60,6 +60,14 @@ def test_losses_and_handlers_see_the_middle_of_several_slices():
     assert torch.equal(one.shift, three.shift)
 
 
+def test_the_objective_is_told_the_epoch():
+    network, seen = Identity(), []
+    trainer = make_trainer(network, [tiny_batch()], epochs=3)
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda engine: seen.append(engine.objective.epoch))
+    trainer.run()
+    assert seen == [1, 2, 3]
+
+
 def test_the_norm_is_logged_before_clipping_and_the_step_is_taken_after():
     batch, network = tiny_batch(), tiny_cascade()
     ReconstructionLoss()(network(batch[NCCT]).refined, batch[CTA], batch[LUNG])[LOSS].backward()
@@ -136,6 +144,18 @@ def test_the_rate_warms_up_in_a_line_and_falls_as_a_cosine():
 
 def test_a_constant_rate_stays_after_the_warm_up():
     assert rates("constant", warmup=2, total=6) == pytest.approx([0.0, 1.0, 2.0, 2.0, 2.0, 2.0])
+
+
+def test_a_net_that_joins_later_has_a_schedule_of_its_own_from_then_on():
+    groups = [{"params": [nn.Parameter(torch.zeros(()))]} for _ in range(2)]
+    optimizer = torch.optim.SGD(groups, lr=1.0)
+    first, late = build_schedule(optimizer, "cosine", 4, 40, [0, 20]).lr_lambdas
+    _, alone = build_schedule(optimizer, "cosine", 4, 20).lr_lambdas
+    assert [late(step) for step in range(20)] == [0.0] * 20
+    assert [late(step) for step in range(20, 40)] == [alone(step) for step in range(20)]
+    assert first(10) > 0.9
+    _, without_warm_up = build_schedule(optimizer, "constant", 0, 40, [0, 20]).lr_lambdas
+    assert [without_warm_up(step) for step in (19, 20)] == [0.0, 1.0]
 
 
 def test_a_run_shorter_than_its_warm_up_reaches_the_peak():
