@@ -16,7 +16,7 @@ import yaml
 from ncct_cta.infer.command import main as infer
 from ncct_cta.runs.names import BEST, LAST
 from ncct_cta.settings.places import presets_root
-from ncct_cta.settings.sections import Settings, section_types
+from ncct_cta.settings.whole import Settings, section_types
 from ncct_cta.train.command import main as train
 
 ROOT = Path(presets_root())

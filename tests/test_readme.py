@@ -15,8 +15,8 @@ import yaml
 from dicom_phantom import write_series
 
 from ncct_cta.phantom.cohort import make_case, write_cohort
+from ncct_cta.settings import Settings
 from ncct_cta.settings.plain import settings_table
-from ncct_cta.settings.sections import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"

@@ -12,6 +12,7 @@ from torch.nn import functional
 from torch.utils.data import Dataset, DistributedSampler, IterableDataset
 
 from ..common.keys import BODY, CASE, CTA, LUNG, NCCT, VESSEL
+from ..common.slices import neighbours
 from .paired_cases import TRAINING, VALIDATION, PairedCases
 from .stored_case import StoredCase
 
@@ -34,6 +35,7 @@ class PatchDataset(Dataset):
         masks: the stored masks that a sample has beside NCCT and CTA.
         vessel_share: share of the patches that are centred on a vessel's voxel, as far as the volume's edges let them;
             the others lie anywhere. A third of those hold no vessel at all.
+        in_slices: in 2-D, how many slices of the NCCT a sample has as channels: its own in the middle.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class PatchDataset(Dataset):
         seed: int = 0,
         masks: Sequence[str] = (LUNG,),
         vessel_share: float = 0.0,
+        in_slices: int = 1,
     ) -> None:
         self.cases = cases
         self.transform = Compose(transforms)
@@ -54,6 +57,7 @@ class PatchDataset(Dataset):
         self.margin = tuple(map(sum, zip(*reaching, strict=True))) or (0,) * len(self.patch_size)
         self.sampled = (NCCT, CTA, *masks)
         self.vessel_share = vessel_share
+        self.in_slices = in_slices
 
     def prepare(self) -> None:
         """Open every case, those of the validation too.
@@ -69,12 +73,18 @@ class PatchDataset(Dataset):
         return sum(case.shape[2] for case in self.cases.opened(TRAINING))
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        """Draw the sample of (epoch, position): images (1, *patch_size), masks 0 or 1; see ``transforms``."""
+        """Draw the sample of (epoch, position): images (1, *patch_size), masks 0 or 1; see ``transforms``.
+
+        The NCCT is (in_slices, *patch_size).
+        """
         cases = self.cases.opened(TRAINING)
         random = np.random.default_rng((self.seed, *key))
         case = cases[random.integers(len(cases))]
         z, *corner = self._random_corner(case, random)
         images = {name: self._cut(case.images[name], z, corner) for name in self.sampled}
+        if self.in_slices > 1:
+            near = neighbours(z, self.in_slices, 0, case.shape[2] - 1)
+            images[NCCT] = torch.cat([self._cut(case.images[NCCT], at, corner) for at in near])
         self.transform.set_random_state(seed=int(random.integers(2**31)))
         moved = self.transform(images)
         patch = (..., *(slice(more, more + size) for more, size in zip(self.margin, self.patch_size, strict=True)))

@@ -13,7 +13,7 @@ from torch import nn
 from ..common import keys
 from ..common.precision import autocast
 from ..losses import Aligned, AlignedReconstruction
-from ..networks import Stages
+from ..networks import Stages, middle_slice
 from .updates import NetworkUpdate
 
 
@@ -47,6 +47,8 @@ class GeneratorStep:
         network.train()
         with autocast(self.state.device, self.precision):
             stages = inferer(batch[keys.NCCT], network)
+        batch[keys.NCCT] = middle_slice(batch[keys.NCCT])  # G alone sees its neighbours
+        self.objective.epoch = self.state.epoch
         images = batch[keys.NCCT], stages.refined, batch[keys.CTA]
         terms, aligned = self.objective(*images, batch[keys.LUNG], batch.get(keys.BODY))
         return Reconstruction(batch, stages, terms, aligned)

@@ -44,7 +44,7 @@ class NetworkUpdate:
         """Take a step down ``loss``.
 
         Returns:
-            ``gnorm_{name}`` for each group: the gradient's norm before clipping.
+            ``gnorm_{name}`` for each group that has a gradient: its norm before clipping.
 
         Raises:
             InputError: if a gradient isn't finite; no weight has changed then.
@@ -56,6 +56,7 @@ class NetworkUpdate:
         norms = {
             f"gnorm_{group['name']}": nn.utils.clip_grad_norm_(group["params"], self.max_norm).detach()
             for group in self.optimizer.param_groups
+            if any(parameter.grad is not None for parameter in group["params"])  # or the net hasn't joined yet
         }
         self._require_finite(norms)
         self.lrs = {group["name"]: float(group["lr"]) for group in self.optimizer.param_groups}

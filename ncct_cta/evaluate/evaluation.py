@@ -14,7 +14,7 @@ from ..common.folders import writable_folder
 from ..common.hu import INT16_RANGE, HUWindow
 from ..infer.options import RunningOptions
 from ..runs.record import read_record
-from ..settings.sections import Settings
+from ..settings.whole import Settings
 from .command import OUTPUT
 from .comparison import evaluate
 from .failures import Failure, require_none

@@ -17,7 +17,7 @@ from ..infer.running import engine_of, trained_model
 from ..metrics import HURemap
 from ..runs.model_source import ModelSource
 from ..runs.names import BEST, CONFIG, LAST
-from ..settings.sections import Settings
+from ..settings.whole import Settings
 from ..volumes.nifti import read_ct, require_same_grid
 from ..volumes.nifti_write import write_like
 from .failures import Failure, collected

@@ -1,7 +1,8 @@
 """``python -m ncct_cta.export``: write a trained network as an ONNX model for other programs.
 
 The model takes "ncct", the scan in the HU window of its training scaled to [-1, 1], and gives "cta" likewise, both of
-shape (batch, 1, *sides). Batch and sides are free, but the sides are multiples of a number that the model's metadata
+shape (batch, 1, *sides); one that was trained on several slices (model.in_slices) takes them as the channels of "ncct",
+and gives the middle one. Batch and sides are free, but the sides are multiples of a number that the model's metadata
 states beside the window. What infer does around it (the body's box, windows of the training patch's size, HU outside
 the window) is up to the program that runs it. The written model is run in ONNX Runtime at three sizes, and compared.
 """

@@ -82,13 +82,14 @@ def _inputs(model: TrainedModel) -> Iterator[torch.Tensor]:
     multiple = model.inferer.multiple
     for batch, scale in SIZES:
         sides = [max(1, round(edge * scale / multiple)) * multiple for edge in model.inferer.patch_size]
-        yield 2 * torch.rand(batch, 1, *sides, generator=generator) - 1
+        yield 2 * torch.rand(batch, model.inferer.in_slices, *sides, generator=generator) - 1
 
 
 def _metadata(model: TrainedModel) -> dict[str, str]:
     data = model.settings.data
     return {
         "hu_window": json.dumps(list(data.window)),
+        "in_slices": str(model.inferer.in_slices),
         "spacing_mm": json.dumps(data.spacing),
         "side_multiple": str(model.inferer.multiple),
         "patch_size": json.dumps(list(data.patch_size)),

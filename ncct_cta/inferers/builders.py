@@ -25,5 +25,6 @@ def build_inferer(data: DataConfig, generator: Generator, train: TrainConfig) ->
         multiple=generator.multiple,
         batch_size=train.batch_size,
         amp=train.amp,
+        in_slices=generator.in_slices,
         windowed=any(isinstance(layer, NORMALISES_BY_ALL) for layer in generator.modules()),
     )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,8 +13,10 @@ from torch import nn
 
 from ..common.hu import AIR_HU, HUWindow, to_int16_hu
 from ..common.precision import autocast
-from ..networks import Stages, intermediate_image
+from ..common.slices import neighbours
+from ..networks import Stages, intermediate_image, middle_slice
 from ..networks.ensemble import members_of
+from .cores import batches_on_cores, whole_batches
 from .estimate import SD, Estimate, averaged
 from .movements import STILL, Movement
 from .region import Box, body_box, cut, paste, widened
@@ -58,6 +59,7 @@ class VolumeInferer(Inferer):
         amp: mixed precision: off, bf16 or fp16.
         windowed: cover slices too by windows: for a network with instance norm, whose result depends on all that it
             sees, so that it must see as much as in training.
+        in_slices: axial slices that a 2-D network sees; beyond the body's box along Z its outermost ones are repeated.
         movements: of what a network sees; of several, as of an ensemble's networks, the changes are averaged.
     """
 
@@ -72,6 +74,7 @@ class VolumeInferer(Inferer):
         amp: str = "off",
         windowed: bool = False,
         movements: Sequence[Movement] = (STILL,),
+        in_slices: int = 1,
     ) -> None:
         super().__init__()
         self.window = window
@@ -82,6 +85,7 @@ class VolumeInferer(Inferer):
         self.amp = amp
         self.windowed = windowed or len(self.patch_size) == 3
         self.movements = tuple(movements)
+        self.in_slices = in_slices
 
     def __call__(  # type: ignore[override]
         self, inputs: torch.Tensor, network: nn.Module, *args: Any, **kwargs: Any
@@ -141,13 +145,21 @@ class VolumeInferer(Inferer):
             yield SynthesisedSlices(slice(0, ncct.shape[-1]), ncct, _pasted(made, seen, ncct))
             return
         in_plane, along = seen[:2], seen[2]
-        with _batches_on_cores(self.batch_size) if device.type == "cpu" else nullcontext(_whole_batches) as apply:
+        with batches_on_cores(self.batch_size) if device.type == "cpu" else nullcontext(whole_batches) as apply:
             for span in _spans(ncct_hu.shape[-1], along, self.batch_size):
                 ncct = self.window.normalise(ncct_hu[..., span].permute(2, 0, 1)[:, None].float().contiguous())
                 slices: Stages | Estimate | None = None
                 if along.start <= span.start < along.stop:
-                    slices = apply(partial(self._run, network=network), cut(ncct, in_plane, air).to(device))
+                    seen_by_g = cut(self._with_neighbours(ncct, ncct_hu, span, along), in_plane, air).to(device)
+                    slices = apply(partial(self._run, network=network), seen_by_g)
                 yield SynthesisedSlices(span, ncct, _pasted(slices, in_plane, ncct))
+
+    def _with_neighbours(self, ncct: torch.Tensor, ncct_hu: torch.Tensor, span: slice, along: slice) -> torch.Tensor:
+        """The slices of a span (n, 1, X, Y) with those around each of them, (n, in_slices, X, Y)."""
+        if self.in_slices == 1:
+            return ncct
+        near = [neighbours(z, self.in_slices, along.start, along.stop - 1) for z in range(span.start, span.stop)]
+        return self.window.normalise(ncct_hu[..., torch.tensor(near)].permute(2, 3, 0, 1).float().contiguous())
 
     @torch.inference_mode()
     def _run(self, ncct: torch.Tensor, network: nn.Module) -> Stages | Estimate:
@@ -159,7 +171,7 @@ class VolumeInferer(Inferer):
         ways = [(member, movement) for member in members_of(network) for movement in self.movements]
         if len(ways) == 1:
             return self._once(ncct, ways[0][0], device)
-        return averaged(ncct, (self._moved(ncct, member, movement, device) for member, movement in ways))
+        return averaged(middle_slice(ncct), (self._moved(ncct, member, movement, device) for member, movement in ways))
 
     def _moved(
         self, ncct: torch.Tensor, network: nn.Module, movement: Movement, device: torch.device
@@ -170,7 +182,8 @@ class VolumeInferer(Inferer):
         """
         seen = movement.moved(ncct)
         made = self._once(seen, network, device)
-        coarse, refined = (ncct + movement.undone(image.float() - seen) for image in (made.coarse, made.refined))
+        own, moved = middle_slice(ncct), middle_slice(seen)
+        coarse, refined = (own + movement.undone(image.float() - moved) for image in (made.coarse, made.refined))
         return coarse, refined
 
     def _once(self, ncct: torch.Tensor, network: nn.Module, device: torch.device) -> Stages:
@@ -196,7 +209,7 @@ class VolumeInferer(Inferer):
             )
         coarse, _, refined = stages
         # What is blended of products is no product of what is blended: the formula holds for what is written, too.
-        return Stages(coarse, intermediate_image(ncct, coarse), refined)
+        return Stages(coarse, intermediate_image(middle_slice(ncct), coarse), refined)
 
 
 def _spans(depth: int, along: slice, most: int) -> Iterator[slice]:
@@ -214,32 +227,3 @@ def _pasted(made: Stages | Estimate | None, box: Box, ncct: torch.Tensor) -> Est
     for part, image in zip(made or (), stages, strict=False):
         paste(part, box, image)
     return stages
-
-
-Run = Callable[[torch.Tensor], Stages | Estimate]
-
-
-def _whole_batches(run: Run, ncct: torch.Tensor) -> Stages | Estimate:
-    return run(ncct)
-
-
-@contextmanager
-def _batches_on_cores(batch_size: int) -> Iterator[Callable[[Run, torch.Tensor], Stages | Estimate]]:
-    """Run the slices of a batch side by side on a CPU, each on its own core, instead of each layer on all cores.
-
-    The cores needn't synchronise after every layer, and a slice's activations fit into their caches: on two cores
-    this takes 0.6 of the time, and much less when other programs use the cores too.
-    """
-    threads = torch.get_num_threads()
-    workers = min(threads, batch_size)
-    # PyTorch stores the number of threads per layer for each calling thread.
-    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads // workers,)) as pool:
-
-        def apply(run: Run, ncct: torch.Tensor) -> Stages | Estimate:
-            parts = list(pool.map(run, ncct.split(1)))
-            return type(parts[0])(*(torch.cat(images) for images in zip(*parts, strict=True)))
-
-        try:
-            yield apply
-        finally:
-            torch.set_num_threads(threads)  # new threads inherit the last value set

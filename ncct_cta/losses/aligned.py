@@ -32,6 +32,13 @@ class AlignedReconstruction(nn.Module):
         registration_net: R; None: nothing is warped.
         smoothness_weight: weight of the penalty on R's displacement.
         penalty: ``diffusion`` or ``bending``.
+        lung_weight_epochs: epochs in which a lung voxel's weight rises from 1 to that of ``reconstruction``, in a line:
+            ``1 + min(1, (epoch - 1) / lung_weight_epochs) * (lung_weight - 1)`` (a curriculum: Bengio et al., ICML
+            2009). Validation asks ``reconstruction`` itself, or its first epoch would have the lowest loss.
+        registration_start: the first epoch with R.
+
+    Attributes:
+        epoch: the one that is trained, from 1; whoever trains sets it.
     """
 
     def __init__(
@@ -40,8 +47,13 @@ class AlignedReconstruction(nn.Module):
         registration_net: nn.Module | None = None,
         smoothness_weight: float = 1.0,
         penalty: str = "diffusion",
+        lung_weight_epochs: int = 0,
+        registration_start: int = 1,
     ) -> None:
         super().__init__()
+        self.epoch = max(lung_weight_epochs + 1, registration_start)  # the first one in which all has joined
+        self.lung_weight_epochs = lung_weight_epochs
+        self.registration_start = registration_start
         self.reconstruction = reconstruction
         self.registration_net = registration_net
         self.smoothness_weight = smoothness_weight
@@ -65,7 +77,10 @@ class AlignedReconstruction(nn.Module):
             body: the body's mask, likewise, where the loss needs it.
         """
         prediction = prediction.float()
-        if self.registration_net is None:
+        if self.epoch <= self.lung_weight_epochs:
+            # The weight is 1 + (lung_weight - 1) * lung.
+            lung = lung * ((self.epoch - 1) / self.lung_weight_epochs)
+        if self.registration_net is None or self.epoch < self.registration_start:
             return self.reconstruction(prediction, cta, lung, ncct, body), Aligned(ncct, prediction, cta)
         displacement = self.registration_net(prediction.detach(), cta)
         fixed = displacement.detach()

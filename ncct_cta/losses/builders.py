@@ -25,7 +25,17 @@ def build_reconstruction(data: DataConfig, model: ModelConfig, loss: LossConfig)
 
 
 def build_objective(
-    reconstruction: ReconstructionLoss, registration: RegistrationConfig, registration_net: nn.Module | None = None
+    loss: LossConfig,
+    reconstruction: ReconstructionLoss,
+    registration: RegistrationConfig,
+    registration_net: nn.Module | None = None,
 ) -> AlignedReconstruction:
     """The same for pairs that R aligns first, if there is an R; see ``AlignedReconstruction``."""
-    return AlignedReconstruction(reconstruction, registration_net, registration.smoothness_weight, registration.penalty)
+    return AlignedReconstruction(
+        reconstruction,
+        registration_net,
+        registration.smoothness_weight,
+        registration.penalty,
+        lung_weight_epochs=loss.lung_weight_epochs,
+        registration_start=registration.start_epoch,
+    )

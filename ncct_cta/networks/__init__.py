@@ -2,7 +2,7 @@
 
 from .cascade import FUSION_CHANNELS, Stages, SynthesisCascade, Synthesizer, intermediate_image, root_image
 from .discriminator import Judgement, MultiScaleDiscriminator, frozen
-from .generator import Generator
+from .generator import Generator, middle_slice
 from .refine_net import RefineNet
 from .registration import RegistrationNet, SmoothnessLoss, warp
 
@@ -19,6 +19,7 @@ __all__ = [
     "Synthesizer",
     "frozen",
     "intermediate_image",
+    "middle_slice",
     "root_image",
     "warp",
 ]

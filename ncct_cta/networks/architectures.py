@@ -21,10 +21,11 @@ BASIC_UNET_LEVELS = 5
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network from (B, 1, *spatial) to (B, 1, *spatial), unbounded.
+    """A network from (B, in_slices, *spatial) to (B, 1, *spatial), unbounded.
 
     Args:
-        build: the network, from ``spatial_dims``, ``channels`` per level, ``num_res_units`` and ``norm``.
+        build: the network, from ``spatial_dims``, ``channels`` per level, ``num_res_units``, ``norm`` and
+            ``in_slices``.
         multiple: what the sides of its input must divide by, from ``channels``.
         zero_top: sets what the network adds up last to zero: it then returns zeros, with all gradients alive.
         levels: how many ``channels`` it takes; None: any number from 2 on.
@@ -40,11 +41,11 @@ def _halved_between_levels(channels: Sequence[int]) -> int:
     return 2 ** (len(channels) - 1)
 
 
-def _unet(spatial_dims: int, channels: Sequence[int], num_res_units: int, norm: str) -> nn.Module:
+def _unet(spatial_dims: int, channels: Sequence[int], num_res_units: int, norm: str, in_slices: int = 1) -> nn.Module:
     """UNet (Ronneberger et al., MICCAI 2015; residual units: Kerfoot et al., STACOM 2018)."""
     net = UNet(
         spatial_dims=spatial_dims,
-        in_channels=1,
+        in_channels=in_slices,
         out_channels=1,
         channels=list(channels),
         strides=[2] * (len(channels) - 1),
@@ -71,23 +72,27 @@ def _zero_unet(net: UNet) -> None:
                 nn.init.zeros_(layer.weight)
 
 
-def _basic_unet(spatial_dims: int, channels: Sequence[int], num_res_units: int, norm: str) -> nn.Module:
+def _basic_unet(
+    spatial_dims: int, channels: Sequence[int], num_res_units: int, norm: str, in_slices: int = 1
+) -> nn.Module:
     """MONAI's BasicUNet (Falk et al., Nature Methods 2019): two convolutions a level, no residual units."""
     features = (*channels, channels[0])
     affine_norm = (norm, {"affine": True})
-    return BasicUNet(spatial_dims, in_channels=1, out_channels=1, features=features, norm=affine_norm)
+    return BasicUNet(spatial_dims, in_channels=in_slices, out_channels=1, features=features, norm=affine_norm)
 
 
 def _zero_basic_unet(net: BasicUNet) -> None:
     _zero(net.final_conv)
 
 
-def _dynunet(spatial_dims: int, channels: Sequence[int], num_res_units: int, norm: str) -> nn.Module:
+def _dynunet(
+    spatial_dims: int, channels: Sequence[int], num_res_units: int, norm: str, in_slices: int = 1
+) -> nn.Module:
     """nnU-Net's network (Isensee et al., Nature Methods 2021); residual blocks if ``num_res_units`` isn't 0."""
     strides = [1] + [2] * (len(channels) - 1)
     return DynUNet(
         spatial_dims,
-        in_channels=1,
+        in_channels=in_slices,
         out_channels=1,
         kernel_size=[3] * len(channels),
         strides=strides,

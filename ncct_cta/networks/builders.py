@@ -23,6 +23,7 @@ def build_generator(model: ModelConfig) -> Generator:
         norm=model.norm,
         residual_output=model.residual_output,
         arguments=model.arguments,
+        in_slices=model.in_slices,
     )
 
 

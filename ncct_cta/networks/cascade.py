@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from .generator import middle_slice
+
 # The inputs that G2 can see, and their number of channels.
 FUSION_CHANNELS = {"product": 1, "concat": 3}
 # The images that G2 can add its change to; auto: the product where G2 sees it alone, else coarse.
@@ -51,7 +53,7 @@ class SynthesisCascade(nn.Module):
     """G alone, or G and a refinement net G2 whose input is based on ``x * |G(x)|``.
 
     Args:
-        generator: G, from (B, 1, *spatial) in [-1, 1] to the same.
+        generator: G, from (B, in_slices, *spatial) in [-1, 1] to (B, 1, *spatial).
         refine_net: G2, called as ``refine_net(features, base)``: features have ``FUSION_CHANNELS[fusion]`` channels,
             base is the image it refines. Without it ``refined`` is ``coarse``.
         fusion: ``product``: G2 sees the intermediate image. ``concat``: G2 sees (intermediate, x, coarse); where x is
@@ -94,8 +96,12 @@ class SynthesisCascade(nn.Module):
         return self
 
     def stages(self, ncct: torch.Tensor) -> Stages:
-        """Return all stages for ``ncct`` (B, 1, *spatial), HU window scaled to [-1, 1]."""
+        """Return all stages for ``ncct`` (B, in_slices, *spatial), HU window scaled to [-1, 1].
+
+        G alone sees the slices around; ``x`` in all formulas is the middle one.
+        """
         coarse = self._coarse(ncct)
+        ncct = middle_slice(ncct)
         intermediate = intermediate_image(ncct, coarse)
         refined = coarse
         if self.refine_net is not None:

@@ -11,6 +11,12 @@ from torch import nn
 from .architectures import ARCHITECTURES, is_own_class, own_class
 
 
+def middle_slice(ncct: torch.Tensor) -> torch.Tensor:
+    """Of a slice and its neighbours (B, in_slices, X, Y) the slice, (B, 1, X, Y); one slice or volume as it is."""
+    middle = ncct.shape[1] // 2
+    return ncct[:, middle : middle + 1]
+
+
 class Generator(nn.Module):
     """From NCCT to coarse CTA, by a network of ``architectures.py`` or one of the user's own.
 
@@ -21,9 +27,11 @@ class Generator(nn.Module):
         norm: MONAI's name of the normalisation layer: ``instance`` or ``batch``.
         residual_output: if true ``coarse = clamp(x + net(x), -1, 1)``, else ``clamp(net(x), -1, 1)``.
         architecture: the network: a name in ``ARCHITECTURES``, or ``package.module.Class`` of the user's own: called
-            with ``arguments`` alone, from (B, 1, *spatial) to the same. Its attribute ``multiple`` says what the sides
-            of its input must divide by (default 1); its method ``zero_top()``, if it has one, makes it return zeros.
+            with ``arguments`` alone, from (B, in_slices, *spatial) to (B, 1, *spatial). Its attribute ``multiple`` says
+            what the sides of its input must divide by (default 1); its method ``zero_top()``, if it has one, makes it
+            return zeros.
         arguments: keyword arguments of a class of the user's own.
+        in_slices: axial slices that it sees, in 2-D; it predicts the middle one.
     """
 
     def __init__(
@@ -35,8 +43,10 @@ class Generator(nn.Module):
         residual_output: bool = True,
         architecture: str = "unet",
         arguments: Mapping[str, Any] | None = None,
+        in_slices: int = 1,
     ) -> None:
         super().__init__()
+        self.in_slices = in_slices
         self.spatial_dims = spatial_dims
         self.residual_output = residual_output
         if is_own_class(architecture):
@@ -45,7 +55,7 @@ class Generator(nn.Module):
             zero_top = getattr(self.net, "zero_top", None)
         else:
             entry = ARCHITECTURES[architecture]
-            self.net = entry.build(spatial_dims, channels, num_res_units, norm)
+            self.net = entry.build(spatial_dims, channels, num_res_units, norm, in_slices)
             self.multiple = entry.multiple(channels)
             zero_top = lambda: entry.zero_top(self.net)  # noqa: E731
         if residual_output and zero_top is not None:
@@ -56,12 +66,12 @@ class Generator(nn.Module):
         """Predict the coarse CTA.
 
         Args:
-            ncct: (B, 1, *spatial), HU window scaled to [-1, 1].
+            ncct: (B, in_slices, *spatial), HU window scaled to [-1, 1].
 
         Returns:
             (B, 1, *spatial) in [-1, 1].
         """
         prediction = self.net(ncct)
         if self.residual_output:
-            prediction = ncct + prediction
+            prediction = middle_slice(ncct) + prediction
         return prediction.clamp(-1.0, 1.0)

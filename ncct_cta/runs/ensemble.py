@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 from torch import nn
@@ -15,7 +16,7 @@ from ..transforms import preprocessing_digest
 from .trained_model import TrainedModel
 
 # What all members must share: they see the same image.
-SHARED = ("window", "spacing", "patch_size")
+SHARED = ("data.window", "data.spacing", "data.patch_size", "model.in_slices")
 
 
 class TrainedEnsemble:
@@ -51,10 +52,10 @@ class TrainedEnsemble:
 
 def _require_alike(first: TrainedModel, other: TrainedModel) -> None:
     for name in SHARED:
-        expected, found = (getattr(model.settings.data, name) for model in (first, other))
+        expected, found = (attrgetter(name)(model.settings) for model in (first, other))
         if expected != found:
             raise InputError(
-                f"{other.checkpoint}: its data.{name} is {found}, and that of {first.checkpoint} is {expected}; an "
+                f"{other.checkpoint}: its {name} is {found}, and that of {first.checkpoint} is {expected}; an "
                 "ensemble's models are trained alike"
             )
     if _preprocessing(first) != _preprocessing(other):

@@ -93,7 +93,11 @@ def _warn_of_unused(settings: Settings) -> None:
     for name in of_g:
         if refine.enabled and getattr(train, name) != getattr(default, name):
             logger.warning("train.%s does nothing while G2 trains; set refine.%s", name, name)
-    if discriminator.enabled and not train.skip_warmup and discriminator.warmup_epochs >= train.num_epochs:
+    for name, net in (("discriminator", discriminator), ("registration", settings.registration)):
+        if net.enabled and net.start_epoch > train.num_epochs:
+            logger.warning("%s.start_epoch is %d of %d epochs: it never joins", name, net.start_epoch, train.num_epochs)
+    waits = discriminator.start_epoch == 0 and not train.skip_warmup
+    if discriminator.enabled and waits and discriminator.warmup_epochs >= train.num_epochs:
         logger.warning(
             "D never joins: discriminator.warmup_epochs is %d of %d epochs; lower it, or skip_warmup",
             discriminator.warmup_epochs,

@@ -11,10 +11,9 @@ from .sections import (
     ModelConfig,
     RefineConfig,
     RegistrationConfig,
-    Settings,
     TrainConfig,
-    section_types,
 )
+from .whole import Settings, section_types
 
 __all__ = [
     "DataConfig",

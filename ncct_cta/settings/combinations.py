@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .sections import DiscriminatorConfig, Settings
+    from .sections import DiscriminatorConfig
+    from .whole import Settings
 
 DISCRIMINATOR_KERNEL = 4
 NARROWEST_WINDOW = 1  # HU
@@ -35,6 +36,8 @@ def check_combinations(settings: Settings) -> list[str]:
         problems.append(
             f"data.patch_size is {list(data.patch_size)}, expected {model.spatial_dims} values (model.spatial_dims)"
         )
+    if model.in_slices > 1 and model.spatial_dims == 3:
+        problems.append(f"model.in_slices is {model.in_slices}, expected 1: a 3-D G sees the slices around anyway")
     return problems
 
 

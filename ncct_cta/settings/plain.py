@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .quoting import unquoted
-from .sections import section_types
+from .whole import section_types
 
 
 def settings_of(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -1,21 +1,16 @@
-"""Settings: one dataclass a section, the only home of a setting's name, type, default, range and meaning.
+"""One dataclass a section of the settings: the only home of a setting's name, type, default, range and meaning.
 
-``Settings.parse`` takes plain mappings (as YAML gives them) and reports every wrong key and value at once;
 ``python -m ncct_cta.settings`` prints all settings as a table.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..common.errors import InputError
 from ..common.keys import BODY, LUNG
-from .combinations import check_combinations
-from .declaration import Section, in_one_line, nearest, setting, shown
+from .declaration import Section, setting
 
 SCHEDULES = ("cosine", "constant")
 
@@ -52,6 +47,9 @@ class ModelConfig(Section):
 
     architecture: str = setting("unet", "unet, basic_unet, dynunet, or package.module.Class of your own")
     spatial_dims: int = setting(2, "2: axial slices, 3: patches of the volume", choices=(2, 3))
+    in_slices: int = setting(
+        1, "2-D: axial slices that G sees as channels, the middle one being the one it predicts", choices=(1, 3, 5)
+    )
     channels: tuple[int, ...] = setting((64, 128, 256, 512, 1024, 1024), "features per level", low=1, high=8192)
     num_res_units: int = setting(2, "residual units per level; 0: plain convolutions", low=0, high=32)
     norm: str = setting("instance", "normalisation layer", choices=("instance", "batch"))
@@ -66,6 +64,12 @@ class LossConfig(Section):
     l1_weight: float = setting(1.0, "weight of the lung-weighted L1", low=0.0, high=1.0e6)
     ssim_weight: float = setting(0.2, "weight of 1 - SSIM", low=0.0, high=1.0e6)
     lung_weight: float = setting(2.0, "weight of a lung voxel in the L1; other voxels weigh 1", low=0.0, high=1.0e6)
+    lung_weight_epochs: int = setting(
+        0,
+        "epochs in which a lung voxel's weight rises from 1 to lung_weight; 0: it has it from the start",
+        low=0,
+        high=1000000,
+    )
     enhancement_weight: float = setting(
         0.0,
         "added to a voxel's weight in the L1 where the CTA is 80 HU above the NCCT: w makes it 1 + w times as large",
@@ -88,6 +92,7 @@ class RegistrationConfig(Section):
     """The registration net R: forgives misaligned pairs during training, never warps what is saved."""
 
     enabled: bool = setting(False, "warp the prediction onto the CTA before the reconstruction loss")
+    start_epoch: int = setting(1, "the epoch that R joins in; its schedule begins there", low=1, high=1000000)
     smoothness_weight: float = setting(1.0, "weight of the penalty on a rough displacement", low=0.0, high=1.0e6)
     penalty: str = setting("diffusion", "roughness: first or second derivatives", choices=("diffusion", "bending"))
     max_displacement: float = setting(10.0, "largest displacement of R in voxels", low=0.1, high=1000.0)
@@ -130,6 +135,9 @@ class DiscriminatorConfig(Section):
     steps: int = setting(1, "steps of D a generator step", low=1, high=1000)
     warmup_epochs: int = setting(
         5, "epochs of reconstruction alone before D joins (train.skip_warmup: none)", low=0, high=1000000
+    )
+    start_epoch: int = setting(
+        0, "the epoch that D joins in, where its schedule begins; 0: as warmup_epochs says", low=0, high=1000000
     )
     lr: float = setting(2.0e-4, "learning rate of D at its peak", low=0.0, high=10.0)
     lr_scheduler: str = setting("cosine", "after the warm-up: cosine to zero, or constant", choices=SCHEDULES)
@@ -175,61 +183,3 @@ class TrainConfig(Section):
     skip_warmup: bool = setting(False, "let D join in the first epoch")
     resume: bool = setting(False, "go on from output_dir/checkpoint_last.pt if it is there")
     debug: bool = setting(False, "log shapes, ranges, timings and memory of every stage")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Every section."""
-
-    data: DataConfig = DataConfig()
-    model: ModelConfig = ModelConfig()
-    loss: LossConfig = LossConfig()
-    registration: RegistrationConfig = RegistrationConfig()
-    refine: RefineConfig = RefineConfig()
-    discriminator: DiscriminatorConfig = DiscriminatorConfig()
-    ema: EmaConfig = EmaConfig()
-    train: TrainConfig = TrainConfig()
-
-    @classmethod
-    def parse(cls, sections: Mapping[str, Any]) -> Settings:
-        """Build every section from plain mappings.
-
-        Raises:
-            InputError: one line with every problem: unknown sections and keys, wrong types, ranges and combinations.
-        """
-        kinds = section_types()
-        built: dict[str, Any] = {}
-        problems = [_unknown(key) for key in sections if key not in kinds]
-        for name, kind in kinds.items():
-            values = sections.get(name) or {}
-            if not isinstance(values, Mapping):
-                problems.append(f"section {name} is {shown(values)}, expected settings below it (key: value)")
-                continue
-            built[name], found = kind.check(values)
-            problems += found
-        settings = cls(**built)
-        problems = problems or check_combinations(settings)
-        if problems:
-            raise InputError(in_one_line(problems))
-        return settings
-
-    def as_plain(self) -> dict[str, Any]:
-        """Every section as plain data that YAML and ``Settings.parse`` take."""
-        return {
-            name: {key: list(value) if isinstance(value, tuple) else value for key, value in section.items()}
-            for name, section in dataclasses.asdict(self).items()
-        }
-
-
-def _unknown(key: object) -> str:
-    """What to say of a name that is no section's: often it is a setting's, without or with its section."""
-    homes = [f"{name}::{key}" for name, kind in section_types().items() if key in kind.names()]
-    if homes:
-        return f"{key} stands without its section; write {' or '.join(homes)}"
-    further = [f"{name}::{field}" for name, kind in section_types().items() for field in kind.names()]
-    return f"unknown section {str(key)[:60]}{nearest(key, section_types(), further)}"
-
-
-def section_types() -> dict[str, type[Section]]:
-    """The section classes by their name in YAML."""
-    return typing.get_type_hints(Settings)

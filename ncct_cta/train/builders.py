@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ignite.distributed as idist
@@ -64,7 +64,7 @@ def build_loader(
 def build_patch_dataset(
     cases: PairedCases, transforms: Sequence[Transform], sections: Mapping[str, Any]
 ) -> PatchDataset:
-    """The training patches, from the sections ``data``, ``loss`` and ``train``; with the masks that the loss needs."""
+    """The training patches, from sections of the settings; with the masks that the loss needs."""
     data: DataConfig = sections["data"]
     return PatchDataset(
         cases,
@@ -73,6 +73,7 @@ def build_patch_dataset(
         seed=sections["train"].seed,
         masks=sections["loss"].masks,
         vessel_share=data.vessel_share,
+        in_slices=sections["model"].in_slices,
     )
 
 
@@ -106,7 +107,7 @@ def build_update(
 ) -> NetworkUpdate:
     """The generator's step: AdamW (Loshchilov & Hutter, ICLR 2019), one named group per net that trains with it.
 
-    Where G2 trains, its schedule counts for all of them.
+    Where G2 trains, its schedule counts for all of them; R's begins when R joins.
     """
     nets = [
         ("G2", cascade.refine_net, refine.lr),
@@ -121,7 +122,9 @@ def build_update(
     optimizer = torch.optim.AdamW(groups, weight_decay=train.weight_decay)
     leading = refine if refine.enabled else train
     total_steps = train.num_epochs * train.steps_per_epoch
-    schedule = build_schedule(optimizer, leading.lr_scheduler, leading.warmup_steps, total_steps)
+    late = (registration.start_epoch - 1) * train.steps_per_epoch
+    starts = [late if group["name"] == "R" else 0 for group in groups]
+    schedule = build_schedule(optimizer, leading.lr_scheduler, leading.warmup_steps, total_steps, starts)
     return NetworkUpdate(optimizer, schedule, _scaler(cascade, train.amp), train.grad_clip)
 
 
@@ -131,7 +134,9 @@ def build_adversary(
     """D and what belongs to it; None without D. Adam with GAN momentum (0.5, 0.999), as pix2pix and its heirs use."""
     if network is None:
         return None
-    warmup_epochs = 0 if train.skip_warmup else discriminator.warmup_epochs
+    warmup_epochs = discriminator.start_epoch - 1
+    if discriminator.start_epoch == 0:
+        warmup_epochs = 0 if train.skip_warmup else discriminator.warmup_epochs
     group = {"name": "D", "params": list(network.parameters())}
     optimizer = torch.optim.Adam([group], lr=discriminator.lr, betas=(0.5, 0.999))
     steps = (train.num_epochs - warmup_epochs) * train.steps_per_epoch * discriminator.steps
@@ -152,23 +157,34 @@ def _scaler(network: nn.Module, amp: str) -> torch.amp.GradScaler:
     return torch.amp.GradScaler(next(network.parameters()).device.type, enabled=amp == "fp16")
 
 
-def build_schedule(optimizer: Optimizer, kind: str, warmup_steps: int, total_steps: int) -> LambdaLR:
+def build_schedule(
+    optimizer: Optimizer, kind: str, warmup_steps: int, total_steps: int, starts: Sequence[int] = ()
+) -> LambdaLR:
     """Linear warm-up, then cosine to zero (Loshchilov & Hutter, ICLR 2017) or constant; one step per iteration.
 
-    In closed form, so that a resumed run continues at its step of the schedule in the current settings.
+    In closed form, so that a resumed run continues at its step of the schedule in the current settings. ``starts``:
+    the step that each group of parameters joins at, where its warm-up begins; by default the first.
     """
-    warmup_steps = min(warmup_steps, total_steps // 2)  # a run shorter than the warm-up would never learn
 
-    def factor(step: int) -> float:
-        if step < warmup_steps:
-            return step / warmup_steps
-        if kind == "constant":
-            return 1.0
-        # Beyond the end, where a run with fewer steps per epoch may be resumed, the cosine would rise again.
-        progress = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
-        return 0.5 * (1 + math.cos(math.pi * progress))
+    def factor_from(start: int) -> Callable[[int], float]:
+        total = max(0, total_steps - start)
+        warmup = min(warmup_steps, total // 2)  # a run shorter than the warm-up would never learn
 
-    return LambdaLR(optimizer, factor)
+        def factor(step: int) -> float:
+            since = step - start
+            if since < 0:
+                return 0.0
+            if since < warmup:
+                return since / warmup
+            if kind == "constant":
+                return 1.0
+            # Beyond the end, where a run with fewer steps per epoch may be resumed, the cosine would rise again.
+            progress = min(1.0, (since - warmup) / max(1, total - warmup))
+            return 0.5 * (1 + math.cos(math.pi * progress))
+
+        return factor
+
+    return LambdaLR(optimizer, [factor_from(start) for start in starts or [0] * len(optimizer.param_groups)])
 
 
 def build_trainer(

@@ -14,7 +14,8 @@ from ..common.errors import InputError
 from ..runs.names import LAST, require_checkpoint
 from ..settings.plain import settings_of
 from ..settings.quoting import WORKFLOW_ARGUMENTS
-from ..settings.sections import DataConfig, Settings, TrainConfig, section_types
+from ..settings.sections import DataConfig, TrainConfig
+from ..settings.whole import Settings, section_types
 
 # MONAI's own arguments of a workflow; every other argument must be a setting.
 PLACES = ("bundle_root", "dataset_dir")

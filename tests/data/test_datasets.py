@@ -334,3 +334,30 @@ def test_a_case_without_vessels_is_drawn_all_the_same():
     source.case.images[VESSEL] = np.zeros((20, 40, 36), np.uint8)
     dataset = PatchDataset(source, transforms=[], patch_size=(50, 8), vessel_share=1.0)
     assert dataset[0, 0][NCCT].shape == (1, 50, 8)
+
+
+@pytest.mark.parametrize("in_slices", [3, 5])
+def test_a_sample_has_the_slices_around_its_own_as_channels(in_slices):
+    scale = [ScaleHUWindowd((NCCT, CTA), WHOLE_INT16)]
+    one, more = (
+        PatchDataset(OneCase(), transforms=scale, patch_size=(16, 16), in_slices=count) for count in (1, in_slices)
+    )
+    ends = 0
+    for position in range(40):
+        own, shown = (WHOLE_INT16.denormalise(each[1, position][NCCT]).round() for each in (one, more))
+        assert shown.shape == (in_slices, 16, 16)
+        assert torch.equal(shown[in_slices // 2], own[0])
+        assert torch.equal(more[1, position][CTA], one[1, position][CTA])
+        steps = shown.diff(dim=0).unique()
+        assert set(steps.tolist()) <= {0, 1}  # the case numbers its voxels, Z fastest
+        ends += 0 in steps
+    assert 0 < ends < 40  # some slices lie at an end of the volume, where the last one is repeated
+
+
+def test_the_slices_around_are_moved_with_their_own(cases):
+    transforms = make_patches(cases).transform.transforms
+    one, three = (PatchDataset(cases, transforms=transforms, patch_size=(32, 32), in_slices=count) for count in (1, 3))
+    for position in range(4):
+        own, shown = one[1, position], three[1, position]
+        assert torch.equal(shown[NCCT][1:2], own[NCCT])
+        assert torch.equal(shown[CTA], own[CTA])

@@ -14,6 +14,7 @@ from torch import nn
 from ncct_cta.common.keys import CASE, CTA, GNORM_G, L1, LOSS, LUNG, NCCT, SSIM, STAGES, TERMS
 from ncct_cta.data import EpochSampler
 from ncct_cta.losses.reconstruction import ReconstructionLoss
+from ncct_cta.networks import Stages
 from ncct_cta.train.builders import build_loader, build_schedule
 
 
@@ -41,6 +42,30 @@ def test_a_step_leaves_the_batch_the_stages_and_the_terms():
     assert {LOSS, L1, SSIM, GNORM_G} <= output[TERMS].keys()
     assert not any(image.requires_grad for image in output[STAGES])  # or the graph would outlive the step
     assert not any(term.requires_grad for term in output[TERMS].values())
+
+
+def test_losses_and_handlers_see_the_middle_of_several_slices():
+    class MiddleOfThree(Identity):
+        def forward(self, ncct: torch.Tensor) -> Stages:
+            assert ncct.shape[1] == 3
+            return super().forward(ncct[:, 1:2])
+
+    batch = tiny_batch()
+    around = torch.cat((batch[NCCT] - 0.1, batch[NCCT], batch[NCCT] + 0.1), dim=1)
+    one, three = Identity(), MiddleOfThree()
+    trainers = [make_trainer(one, [batch]), make_trainer(three, [{**batch, NCCT: around}])]
+    for trainer in trainers:
+        trainer.run()
+    assert torch.equal(trainers[1].state.output[NCCT], batch[NCCT])
+    assert torch.equal(one.shift, three.shift)
+
+
+def test_the_objective_is_told_the_epoch():
+    network, seen = Identity(), []
+    trainer = make_trainer(network, [tiny_batch()], epochs=3)
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda engine: seen.append(engine.objective.epoch))
+    trainer.run()
+    assert seen == [1, 2, 3]
 
 
 def test_the_norm_is_logged_before_clipping_and_the_step_is_taken_after():
@@ -119,6 +144,18 @@ def test_the_rate_warms_up_in_a_line_and_falls_as_a_cosine():
 
 def test_a_constant_rate_stays_after_the_warm_up():
     assert rates("constant", warmup=2, total=6) == pytest.approx([0.0, 1.0, 2.0, 2.0, 2.0, 2.0])
+
+
+def test_a_net_that_joins_later_has_a_schedule_of_its_own_from_then_on():
+    groups = [{"params": [nn.Parameter(torch.zeros(()))]} for _ in range(2)]
+    optimizer = torch.optim.SGD(groups, lr=1.0)
+    first, late = build_schedule(optimizer, "cosine", 4, 40, [0, 20]).lr_lambdas
+    _, alone = build_schedule(optimizer, "cosine", 4, 20).lr_lambdas
+    assert [late(step) for step in range(20)] == [0.0] * 20
+    assert [late(step) for step in range(20, 40)] == [alone(step) for step in range(20)]
+    assert first(10) > 0.9
+    _, without_warm_up = build_schedule(optimizer, "constant", 0, 40, [0, 20]).lr_lambdas
+    assert [without_warm_up(step) for step in (19, 20)] == [0.0, 1.0]
 
 
 def test_a_run_shorter_than_its_warm_up_reaches_the_peak():

@@ -144,3 +144,9 @@ def test_the_warm_up_is_skipped_when_it_is_meant_to_be(skip, epochs):
     train = TrainConfig.parse(skip_warmup=skip)
     adversary = build_adversary(nn.Linear(2, 1), DiscriminatorConfig(enabled=True, warmup_epochs=7), train)
     assert adversary.warmup_epochs == epochs
+
+
+def test_a_net_that_has_not_joined_is_left_alone_and_has_no_norm() -> None:
+    one, other, update = two_nets()
+    assert set(update(one.sum())) == {"gnorm_G2"}
+    assert other.tolist() == [0, 0]

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ncct_cta.common.hu import HUWindow
+from ncct_cta.inferers.movements import movements
 from ncct_cta.inferers.volume import REFINED, VolumeInferer
 from ncct_cta.networks import Stages
 
@@ -180,3 +181,32 @@ def test_mixed_precision_comes_back_as_float32() -> None:
     (batch,) = slices(amp="bf16").synthesise(volume_hu(16, 16, 2)[0, 0], network, {})
     assert seen[0].dtype == torch.bfloat16
     assert batch.stages.refined.dtype == batch.ncct.dtype == torch.float32
+
+
+@pytest.mark.parametrize("windowed", [False, True])
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_a_slice_is_shown_with_those_around_it_across_batches(batch_size: int, windowed: bool) -> None:
+    class MeanOfThree(Network):
+        def forward(self, ncct: torch.Tensor) -> Stages:
+            assert ncct.shape[1] == 3
+            mean = ncct.mean(dim=1, keepdim=True)
+            return Stages(mean, mean, mean)
+
+    hu = torch.full((16, 16, 7), -950.0)
+    hu[..., 1:6] = torch.tensor([10.0, 20.0, 40.0, 80.0, 160.0])
+    inferer = slices(in_slices=3, batch_size=batch_size, windowed=windowed)
+    synthetic = inferer(hu[None, None], MeanOfThree())[0, 0]
+    # The body's first and last slices are repeated; the air beyond it counts for nothing.
+    expected = torch.tensor([-950, 40 / 3, 70 / 3, 140 / 3, 280 / 3, 400 / 3, -950])
+    assert torch.allclose(synthetic, expected.expand(16, 16, 7), atol=1e-2)
+
+
+def test_movements_and_several_slices_go_together() -> None:
+    class FirstAndLast(Network):
+        def forward(self, ncct: torch.Tensor) -> Stages:
+            image = ncct[:, 1:2] + 0.1
+            return Stages(image, image, image)
+
+    hu = volume_hu(16, 16, 4)
+    moving = slices(in_slices=3, movements=movements(3))(hu, FirstAndLast())
+    assert moving - hu == pytest.approx(100, abs=0.1)

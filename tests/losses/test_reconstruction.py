@@ -178,3 +178,28 @@ def test_with_body_only_what_lies_outside_costs_nothing_and_inside_nothing_chang
     inside = body > 0
     plain = np.average((prediction - cta).abs()[inside].numpy(), weights=1 + lung[inside].numpy())
     assert terms["l1"].item() == pytest.approx(plain, rel=1e-5)
+
+
+@pytest.mark.parametrize(("epoch", "weight"), [(1, 1.0), (2, 2.0), (4, 4.0), (5, 5.0), (9, 5.0)])
+def test_a_lung_voxels_weight_rises_in_a_line_and_validations_is_the_final_one(epoch: int, weight: float) -> None:
+    prediction, cta, lung = images(2, 1, 16, 16)
+    final = ReconstructionLoss(ssim_weight=0, lung_weight=5.0)
+    objective = AlignedReconstruction(final, lung_weight_epochs=4)
+    objective.epoch = epoch
+    expected = ReconstructionLoss(ssim_weight=0, lung_weight=weight)(prediction, cta, lung)["loss"]
+    assert objective(cta, prediction, cta, lung)[0]["loss"] == pytest.approx(float(expected), rel=1e-5)
+    alone = AlignedReconstruction(ReconstructionLoss(ssim_weight=0, lung_weight=5.0))(cta, prediction, cta, lung)
+    assert final(prediction, cta, lung)["loss"] == alone[0]["loss"]
+
+
+@pytest.mark.parametrize(("epoch", "joined"), [(1, False), (2, False), (3, True)])
+def test_r_joins_at_its_epoch(epoch: int, joined: bool) -> None:
+    prediction, cta, lung = images(1, 1, 32, 32)
+    objective = AlignedReconstruction(ReconstructionLoss(), RegistrationNet(), registration_start=3)
+    objective.epoch = epoch
+    terms, _ = objective(cta, prediction, cta, lung)
+    if joined:
+        terms["loss"].backward()
+    assert ("smoothness" in terms) is joined
+    touched = [parameter.grad is not None for parameter in objective.registration_net.parameters()]
+    assert any(touched) is joined

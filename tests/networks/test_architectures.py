@@ -37,6 +37,17 @@ def test_it_starts_as_the_identity_and_learns_from_the_first_step(architecture, 
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_of_several_slices_it_starts_as_the_middle_one_and_sees_them_all(architecture) -> None:
+    generator = generator_of(architecture, in_slices=3)
+    ncct = (torch.rand(1, 3, 3 * generator.multiple, 2 * generator.multiple) * 1.8 - 0.9).requires_grad_()
+    assert torch.equal(generator(ncct), ncct[:, 1:2])
+    (generator.net(ncct) - 0.1).square().sum().backward()
+    torch.optim.SGD(generator.parameters(), lr=0.1).step()
+    (by_slice,) = torch.autograd.grad(generator.net(ncct).square().sum(), ncct)
+    assert (by_slice.abs().amax(dim=(0, 2, 3)) > 0).all()
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_residual_units_are_heeded_where_there_are_any(architecture) -> None:
     sizes = [sum(p.numel() for p in generator_of(architecture, num_res_units=n).parameters()) for n in (0, 1)]
     assert (sizes[0] == sizes[1]) is (architecture == "basic_unet")

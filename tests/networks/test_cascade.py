@@ -179,3 +179,16 @@ def test_scripted_synthesizer_gives_the_refined_image(with_refine_net):
     scripted, ncct = torch.jit.script(synthesizer), random_ncct()
     torch.testing.assert_close(scripted(ncct), synthesizer(ncct))
     assert torch.equal(synthesizer(ncct), synthesizer.stages(ncct).refined)
+
+
+@pytest.mark.parametrize("fusion", FUSION_CHANNELS)
+def test_g_alone_sees_the_slices_around(fusion: str) -> None:
+    torch.manual_seed(0)
+    generator = Generator(channels=(4, 8), num_res_units=0, in_slices=3)
+    refine_net = RefineNet(in_channels=FUSION_CHANNELS[fusion], hidden_dim=4, num_blocks=1)
+    cascade = SynthesisCascade(generator, refine_net, fusion)
+    ncct = torch.rand(2, 3, 16, 16) - 0.5
+    stages = cascade(ncct)
+    assert torch.equal(stages.coarse, ncct[:, 1:2])
+    assert torch.equal(stages.intermediate, ncct[:, 1:2] * ncct[:, 1:2].abs())
+    assert stages.refined.shape == (2, 1, 16, 16)

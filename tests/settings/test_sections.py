@@ -10,7 +10,8 @@ from monai.bundle import ConfigParser
 from ncct_cta.common.errors import InputError
 from ncct_cta.settings.__main__ import main as print_settings
 from ncct_cta.settings.places import bundle_config
-from ncct_cta.settings.sections import DataConfig, ModelConfig, Settings, TrainConfig, section_types
+from ncct_cta.settings.sections import DataConfig, ModelConfig, TrainConfig
+from ncct_cta.settings.whole import Settings, section_types
 
 SECTIONS = sorted(section_types())
 SMALL_PATCH = {"data": {"patch_size": [64, 32]}, "model": {"channels": [4, 8]}}
@@ -229,6 +230,10 @@ def test_choices_of_numbers() -> None:
         ({"data": {"window": [0, 100, 200]}}, "data.window"),
         ({"data": {"spacing": [1, 1]}}, "data.spacing is [1.0, 1.0], expected 3 values"),
         ({"model": {"spatial_dims": 3}}, "data.patch_size is [256, 256], expected 3 values"),
+        (
+            {"model": {"spatial_dims": 3, "in_slices": 3}, "data": {"patch_size": [32, 32, 32]}},
+            "model.in_slices is 3, expected 1",
+        ),
         (
             {"data": {"patch_size": [32, 64]}, "loss": {"scales": 3}},
             "loss.scales is 3, which leaves 8 voxels of data.patch_size [32, 64], expected at least SSIM's 11",

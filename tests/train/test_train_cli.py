@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from ncct_cta.common.errors import InputError
-from ncct_cta.settings.sections import Settings
+from ncct_cta.settings import Settings
 from ncct_cta.train.command import main
 from ncct_cta.train.overrides import flatten, parse_overrides
 from ncct_cta.train.workflow import check_overrides
