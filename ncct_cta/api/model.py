@@ -47,6 +47,7 @@ class Model:
         device: str = "auto",
         amp: str = "",
         batch_size: int = 0,
+        engine: str = "auto",
         trust: bool = False,
     ) -> Model:
         """Load a run's folder or a checkpoint.
@@ -56,6 +57,7 @@ class Model:
             device: ``auto``, or PyTorch's name of a device.
             amp: mixed precision: off, bf16 or fp16; empty: as trained.
             batch_size: slices or patches per forward pass; 0: as trained.
+            engine: torch or openvino; auto: openvino on a CPU where it is installed.
             trust: also import a network or preprocessing that isn't this package's, which is code.
 
         Raises:
@@ -67,7 +69,8 @@ class Model:
         else:
             require_checkpoint(given)
             run, checkpoint = "", given
-        return cls(TrainedModel(run, checkpoint, device=device, amp=amp, batch_size=batch_size, trust=trust))
+        choices: dict[str, Any] = {"device": device, "amp": amp, "batch_size": batch_size}
+        return cls(TrainedModel(run, checkpoint, engine=engine, trust=trust, **choices))
 
     @property
     def identity(self) -> str:

@@ -34,11 +34,14 @@ class Model:
         checkpoint: the name of the weights' file.
         weights_sha256: of its bytes.
         settings: those that change a prediction, as plain data.
+        engine: what ran it, ``torch`` or ``openvino``: their predictions are the same within 1 HU, so it is recorded
+            by its version and not compared.
     """
 
     checkpoint: str
     weights_sha256: str
     settings: Mapping[str, Any]
+    engine: str = "torch"
 
 
 def made_from(case: Case, model: Model) -> dict[str, Any]:
@@ -85,7 +88,7 @@ def record_text(
         MADE_FROM: origin,
         "checkpoint": model.checkpoint,
         "remarks": list(remarks),
-        "versions": {name: version(name) for name in SOFTWARE},
+        "versions": {name: version(name) for name in dict.fromkeys((*SOFTWARE, model.engine))},
         "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         OUTPUTS: outputs,
     }

@@ -16,7 +16,7 @@ from torch import nn
 from ..common.hu import to_int16_hu
 from ..common.progress import progress_bar
 from ..inferers.estimate import SD
-from ..inferers.region import MARGIN, body_box, cut, paste, widened
+from ..inferers.region import MARGIN, body_box, body_boxes, cut, paste, widened
 from ..inferers.volume import REFINED, VolumeInferer
 from ..transforms import preprocess_ncct
 from ..volumes.nifti import Volume
@@ -105,7 +105,7 @@ def _on_another_grid(
     That grid begins at the body, not at the scan's corner, so that more air around doesn't move its voxels.
     """
     margin = [math.ceil(MARGIN * wanted / own) for wanted, own in zip(spacing, own_spacing, strict=True)]
-    box = widened(body_box(ncct_hu), margin=margin[:2])
+    box = widened(body_box(body_boxes(ncct_hu)), margin=margin[:2])
     body = MetaTensor(cut(ncct_hu, box)[None].float(), affine=torch.diag(torch.tensor([*own_spacing, 1.0])))
     coarse: Any = Spacing(pixdim=spacing, mode="bilinear", padding_mode="border")(body)
     seen_hu = coarse.as_tensor()[0]

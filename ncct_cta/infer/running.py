@@ -66,6 +66,7 @@ def trained_model(source: ModelSource, options: RunningOptions) -> TrainedModel:
         device=options.device_name,
         amp=options.amp,
         batch_size=options.batch_size,
+        engine=options.engine,
         trust=options.trust,
     )
 
@@ -127,7 +128,7 @@ def recorded_model(model: TrainedModel | TrainedEnsemble) -> Model:
         settings["ensemble"] = [{"model": each.identity, **_recorded_settings(each)} for each in members]
     if len(model.inferer.movements) > 1:
         settings["moved"] = [dataclasses.asdict(movement) for movement in model.inferer.movements]
-    return Model(name, digest, settings)
+    return Model(name, digest, settings, members[0].engine)
 
 
 def _recorded_settings(model: TrainedModel) -> dict[str, Any]:

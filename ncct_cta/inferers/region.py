@@ -10,25 +10,83 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from scipy import ndimage
 
 from ..common.hu import AIR_HU, LUNG_UPPER_HU
 
 # Around the body within the axial slice, in voxels: the skin with its partial volume, and some of the air before it.
 MARGIN = 8
+# Slices of at least so many voxels a side are so fine that a chest wall is thicker than a table's shell.
+FINE = 256
+PIECE = 0.1  # of the largest piece: more than a table has
 
 Box = tuple[slice, ...]  # first and last + 1 along each axis; the first may lie below 0 and the last beyond the volume
 
 
-def body_box(ncct_hu: torch.Tensor) -> Box:
-    """The smallest box with all tissue of a scan (X, Y, Z) in HU, table included; the whole scan if it holds none."""
-    tissue = ncct_hu > LUNG_UPPER_HU
-    in_plane = tissue.any(dim=2)
-    occupied = (in_plane.any(dim=1), in_plane.any(dim=0), tissue.any(dim=0).any(dim=0))
-    if not in_plane.any():
-        return tuple(slice(0, size) for size in ncct_hu.shape)
-    found = [torch.nonzero(axis)[:, 0] for axis in occupied]
-    return tuple(slice(int(places[0]), int(places[-1]) + 1) for places in found)
+def body_boxes(ncct_hu: torch.Tensor) -> list[Box | None]:
+    """The box of the body in each axial slice of a scan (X, Y, Z) in HU; None where a slice holds nothing of it.
+
+    The body is the largest connected piece of tissue, and every other that isn't much smaller. In slices that are fine
+    enough thin things (a table's shell, clothes, tubes) are taken away first, and a few voxels with them, fewer than
+    ``MARGIN``. A scan without tissue has the whole slice everywhere.
+    """
+    # Every other voxel of a fine slice: a box needs no more, and finding it takes a quarter of the time.
+    step = 2 if min(ncct_hu.shape[:2]) >= FINE else 1
+    tissue = (ncct_hu[::step, ::step] > LUNG_UPPER_HU).permute(2, 0, 1).cpu().contiguous().numpy()
+    if step > 1:
+        tissue = ndimage.binary_opening(tissue, ndimage.generate_binary_structure(2, 1)[None])
+    if not tissue.any():
+        return [tuple(slice(0, size) for size in ncct_hu.shape[:2])] * ncct_hu.shape[2]
+    places = [ndimage.find_objects(one.view(np.uint8)) for one in _large_pieces(tissue)]
+    return [
+        tuple(slice(step * side.start, step * side.stop) for side in found[0]) if found else None for found in places
+    ]
+
+
+def _large_pieces(tissue: np.ndarray) -> np.ndarray:
+    """The largest connected piece of a mask (Z, X, Y), and those of ``PIECE`` of its voxels."""
+    joined = tissue.copy()
+    for z in range(1, len(joined)):
+        if not joined[z].any():  # a slice that is missing or damaged doesn't cut a body in two
+            joined[z] = joined[z - 1]
+    labels, _ = ndimage.label(joined)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return (sizes >= PIECE * sizes.max())[labels] & tissue
+
+
+def body_box(boxes: Sequence[Box | None]) -> Box:
+    """The smallest box (X, Y, Z) around the boxes of a scan's slices (``body_boxes``)."""
+    found = [box for box in boxes if box is not None]
+    occupied = [z for z, box in enumerate(boxes) if box is not None]
+    in_plane = [
+        slice(min(side.start for side in sides), max(side.stop for side in sides)) for sides in zip(*found, strict=True)
+    ]
+    return (*in_plane, slice(occupied[0], occupied[-1] + 1))
+
+
+def within(seen: Box, box: Box, least: Sequence[int], multiple: int) -> Box:
+    """The part of ``seen`` that a network sees of a slice whose body fills ``box``: it need not see all of the air.
+
+    It starts some ``multiple`` after ``seen`` does and is a multiple long, so that strided convolutions fall on the
+    same voxels in every slice, and slices that follow each other mostly have the same.
+
+    Args:
+        seen: what the network may see: the body's box in the whole scan, ``widened`` (X, Y, ...).
+        box: the body's in the slice.
+        least: the sizes along X and Y that it has at least.
+        multiple: of the sizes.
+    """
+    sides = []
+    for whole, side, smallest in zip(seen, box, least, strict=False):
+        start = whole.start + (side.start - MARGIN - whole.start) // multiple * multiple
+        size = max(side.stop + MARGIN - start, smallest)
+        size += -size % multiple
+        start = max(whole.start, min(start, whole.start + (whole.stop - whole.start - size) // multiple * multiple))
+        sides.append(slice(start, min(start + size, whole.stop)))
+    return tuple(sides)
 
 
 def widened(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import torch
@@ -19,7 +20,7 @@ from ..networks.ensemble import members_of
 from .cores import batches_on_cores, whole_batches
 from .estimate import SD, Estimate, averaged
 from .movements import STILL, Movement
-from .region import Box, body_box, cut, paste, widened
+from .region import Box, body_box, body_boxes, cut, paste, widened, within
 
 REFINED = "refined"  # the stage that is the synthetic CTA
 
@@ -136,23 +137,24 @@ class VolumeInferer(Inferer):
         """What the cascade makes of a volume; outside the body's box it changes nothing."""
         network.eval()
         device = next(network.parameters()).device
+        boxes = body_boxes(ncct_hu)
         # Windows have the patch's size; slices in one piece have one that the network can halve on every level.
-        seen = widened(body_box(ncct_hu), self.patch_size, multiple=1 if self.windowed else self.multiple)
+        seen = widened(body_box(boxes), self.patch_size, multiple=1 if self.windowed else self.multiple)
         air = float(self.window.normalise(torch.tensor(float(AIR_HU))))
         if len(self.patch_size) == 3:
             ncct = self.window.normalise(ncct_hu.float())[None, None]
             made = self._made(cut(ncct, seen, air), network, device)
             yield SynthesisedSlices(slice(0, ncct.shape[-1]), ncct, _pasted(made, seen, ncct))
             return
-        in_plane, along = seen[:2], seen[2]
+        places = [box and within(seen[:2], box, self.patch_size, self.multiple) for box in boxes]
         with batches_on_cores(self.batch_size) if device.type == "cpu" else nullcontext(whole_batches) as apply:
-            for span in _spans(ncct_hu.shape[-1], along, self.batch_size):
+            for place, span in _spans(places, self.batch_size):
                 ncct = self.window.normalise(ncct_hu[..., span].permute(2, 0, 1)[:, None].float().contiguous())
                 slices: Stages | Estimate | None = None
-                if along.start <= span.start < along.stop:
-                    seen_by_g = cut(self._with_neighbours(ncct, ncct_hu, span, along), in_plane, air).to(device)
+                if place is not None:
+                    seen_by_g = cut(self._with_neighbours(ncct, ncct_hu, span, seen[2]), place, air).to(device)
                     slices = apply(partial(self._run, network=network), seen_by_g)
-                yield SynthesisedSlices(span, ncct, _pasted(slices, in_plane, ncct))
+                yield SynthesisedSlices(span, ncct, _pasted(slices, place, ncct))
 
     def _with_neighbours(self, ncct: torch.Tensor, ncct_hu: torch.Tensor, span: slice, along: slice) -> torch.Tensor:
         """The slices of a span (n, 1, X, Y) with those around each of them, (n, in_slices, X, Y)."""
@@ -212,18 +214,21 @@ class VolumeInferer(Inferer):
         return Stages(coarse, intermediate_image(middle_slice(ncct), coarse), refined)
 
 
-def _spans(depth: int, along: slice, most: int) -> Iterator[slice]:
-    """Neighbouring slices in batches of at most ``most``, none of which lies within and without ``along``."""
-    for start, stop in ((0, along.start), (along.start, along.stop), (along.stop, depth)):
+def _spans(places: Sequence[Box | None], most: int) -> Iterator[tuple[Box | None, slice]]:
+    """Neighbouring slices of which the network sees the same place, in batches of at most ``most``."""
+    stop = 0
+    for place, alike in groupby(places):
+        start, stop = stop, stop + sum(1 for _ in alike)
         for first in range(start, stop, most):
-            yield slice(first, min(first + most, stop))
+            yield place, slice(first, min(first + most, stop))
 
 
-def _pasted(made: Stages | Estimate | None, box: Box, ncct: torch.Tensor) -> Estimate:
+def _pasted(made: Stages | Estimate | None, box: Box | None, ncct: torch.Tensor) -> Estimate:
     """The stages of all of ``ncct``: what was made of a box of it, and around it the stages of an unchanged image."""
     # Where there is one prediction nobody asks for how far several disagree: zeros that take no memory.
     sd = torch.zeros_like(ncct) if isinstance(made, Estimate) else ncct.new_zeros(()).expand_as(ncct)
     stages = Estimate(ncct.clone(), intermediate_image(ncct, ncct), ncct.clone(), sd)
     for part, image in zip(made or (), stages, strict=False):
+        assert box is not None
         paste(part, box, image)
     return stages

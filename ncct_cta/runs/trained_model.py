@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from ..common.errors import InputError
 from ..common.files import sha256_of
 from ..common.precision import check_amp, resolve_device
 from ..inferers.builders import build_inferer
+from ..inferers.openvino_network import NotConverted, OpenVINONetwork, chosen_engine
 from ..networks.architectures import ARCHITECTURES, architecture_problems, is_own_class
 from ..networks.builders import build_cascade, build_generator, build_refine_net, build_synthesizer
 from ..settings import ModelConfig, RefineConfig, Settings, settings_of
@@ -24,6 +26,8 @@ from .model_archive import read_archive
 from .names import SETTINGS, checkpoint_of
 from .record import read_config
 from .recorded_preprocessing import has_own_preprocessing, recorded_preprocessing
+
+logger = logging.getLogger(__name__)
 
 
 class TrainedModel:
@@ -39,6 +43,7 @@ class TrainedModel:
         device: ``auto``, or PyTorch's name of a device.
         amp: mixed precision: off, bf16 or fp16; empty: as trained.
         batch_size: slices or patches per forward pass; 0: as trained.
+        engine: what runs the cascade: ``torch``, ``openvino``, or ``auto``: OpenVINO on a CPU where it is installed.
         trust: also import a network class that isn't this package's, or a preprocessing of the run's own, which runs
             their code.
 
@@ -59,6 +64,7 @@ class TrainedModel:
         device: str = "auto",
         amp: str = "",
         batch_size: int = 0,
+        engine: str = "torch",
         trust: bool = False,
     ) -> None:
         self.untrained = not (run or checkpoint or archive)
@@ -71,6 +77,7 @@ class TrainedModel:
         self.settings = dataclasses.replace(self.settings, train=train)
         self.device = resolve_device(train.device)
         check_amp(train.amp, self.device)
+        self.engine = chosen_engine(engine, self.device)
         source = run or checkpoint or archive
         require_trusted(self.settings, source, trust=trust)
         _require_buildable(self.settings, source)
@@ -82,6 +89,28 @@ class TrainedModel:
         if given.file:
             load_weights(self.cascade, given.weights, given.file)
         self.cascade.to(self.device).eval()
+        if self.engine == "openvino" and not self.untrained:
+            self._run_in_openvino(named=engine == "openvino")
+
+    def _run_in_openvino(self, *, named: bool) -> None:
+        """Let OpenVINO run the cascade; where it can't, PyTorch does, unless OpenVINO is what was asked for."""
+        inferer, model = self.inferer, self.settings.model
+        side_by_side = min(torch.get_num_threads(), inferer.batch_size) if model.spatial_dims == 2 else 1
+        try:
+            if is_own_class(model.architecture):  # whose code may decide by an image's size, which is lost
+                raise NotConverted("it is a class of your own")
+            self.cascade = OpenVINONetwork(
+                self.cascade,
+                spatial_dims=model.spatial_dims,
+                multiple=inferer.multiple,
+                amp=inferer.amp,
+                streams=side_by_side,
+            )
+        except NotConverted as reason:
+            if named:
+                raise InputError(f"--engine openvino can't run this network: {reason}; give --engine torch") from reason
+            self.engine = "torch"
+            logger.debug("PyTorch runs this network, not OpenVINO: %s", reason)
 
     @property
     def identity(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -9,7 +11,7 @@ from torch.nn import functional
 
 from ncct_cta.common.hu import AIR_HU, HUWindow
 from ncct_cta.inferers import VolumeInferer
-from ncct_cta.inferers.region import MARGIN, body_box, cut, paste, widened
+from ncct_cta.inferers.region import FINE, MARGIN, body_box, body_boxes, cut, paste, widened, within
 from ncct_cta.networks import Generator, RefineNet, SynthesisCascade
 
 SHAPE = (44, 38, 12)
@@ -55,15 +57,68 @@ def test_more_air_around_changes_nothing_in_the_body(
 
 
 def test_the_box_holds_all_tissue_and_moves_with_the_body(chest: torch.Tensor) -> None:
-    box = body_box(chest)
+    box = body_box(body_boxes(chest))
     assert (chest[box] > -400).sum() == (chest > -400).sum()
-    assert body_box(in_more_air(chest, 7)) == tuple(slice(side.start + 7, side.stop + 7) for side in box)
+    moved = body_box(body_boxes(in_more_air(chest, 7)))
+    assert moved == tuple(slice(side.start + 7, side.stop + 7) for side in box)
     assert box[0].start == 0  # it touches a side
     assert box[2] == slice(0, SHAPE[2])
 
 
+def test_each_slice_has_a_box_of_its_own_and_one_beside_the_body_none() -> None:
+    hu = torch.full((30, 20, 4), AIR_HU)
+    hu[5:9, 3:7, 0], hu[4:12, 3:9, 1] = 0, 0
+    boxes = body_boxes(hu)
+    assert boxes == [(slice(5, 9), slice(3, 7)), (slice(4, 12), slice(3, 9)), None, None]
+    assert body_box(boxes) == (slice(4, 12), slice(3, 9), slice(0, 2))
+
+
+def test_a_table_and_specks_of_noise_are_no_body() -> None:
+    hu = torch.full((FINE, FINE, 3), AIR_HU)
+    hu[60:200, 80:220] = 0
+    hu[:, 74:77] = 0  # a table's shell in the scan's whole width
+    hu[90:100, 77:80] = 0  # which the body touches
+    hu[5, 5], hu[250, 250] = 3000, 3000
+    for box in body_boxes(hu):
+        assert box is not None
+        assert all(abs(side.start - first) < MARGIN for side, first in zip(box, (60, 80), strict=True))
+        assert all(abs(side.stop - last) < MARGIN for side, last in zip(box, (200, 220), strict=True))
+
+
+def test_a_damaged_slice_does_not_hide_the_body_beyond_it() -> None:
+    hu = torch.full((20, 20, 40), AIR_HU)
+    hu[4:16, 4:16] = 0
+    hu[..., 2], hu[..., 10] = AIR_HU, AIR_HU
+    assert [z for z, box in enumerate(body_boxes(hu)) if box is None] == [2, 10]
+
+
 def test_without_tissue_the_box_is_the_volume() -> None:
-    assert body_box(torch.full((5, 6, 7), AIR_HU)) == (slice(0, 5), slice(0, 6), slice(0, 7))
+    assert body_box(body_boxes(torch.full((5, 6, 7), AIR_HU))) == (slice(0, 5), slice(0, 6), slice(0, 7))
+
+
+def test_a_slice_is_seen_in_the_places_of_the_whole_scans_box() -> None:
+    seen = (slice(-20, 76), slice(10, 106))
+    part = within(seen, (slice(30, 50), slice(40, 50)), (16, 64), 16)
+    assert part == (slice(12, 60), slice(26, 90))  # 16 voxels, or a multiple of these, from where the box begins
+    assert within(seen, (slice(-12, 68), slice(18, 98)), (16, 16), 16) == seen
+    assert within(seen, (slice(60, 68), slice(90, 98)), (64, 64), 16) == (slice(12, 76), slice(42, 106))
+
+
+def test_the_body_of_a_narrow_slice_is_as_if_the_network_had_seen_the_widest_ones_box() -> None:
+    hu = torch.full((96, 96, 8), AIR_HU)
+    hu[8:88, 8:88, :4], hu[30:50, 40:60, 4:] = 40, 40
+    hu += (30 * torch.randn(hu.shape, generator=torch.Generator().manual_seed(0))).round().int()
+    inferer, net = VolumeInferer(window=HUWindow(-1000, 600), patch_size=(32, 32), multiple=4), network(2, "batch")
+    seen = [batch.stages.refined.shape for batch in inferer.synthesise(hu, net, {})]
+    assert len(seen) == 2
+    narrow, wide = inferer(hu[None, None].float(), net)[0, 0], hu.clone()
+    wide[..., 4:] = torch.where(hu[..., 4:] > -400, hu[..., 4:], AIR_HU)
+    for x, y in itertools.product((8, 87), repeat=2):
+        wide[x, y, 4:] = 0  # far from the body, but of it where slices are joined
+    body = hu[..., 4:] > -400
+    assert (narrow[..., 4:] - hu[..., 4:])[body].abs().mean() > 5
+    found = inferer(wide[None, None].float(), net)[0, 0][..., 4:]
+    assert (found - narrow[..., 4:])[body].abs().mean() < 1
 
 
 def test_a_box_is_widened_evenly_in_the_slice_alone() -> None:
