@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import threading
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -49,6 +50,7 @@ class OpenVINONetwork(nn.Module):
         cascade: on the CPU, with its weights, in eval mode.
         spatial_dims: 2 or 3.
         multiple: what the sides of its input are multiples of.
+        in_slices: neighbouring slices that it sees.
         amp: ``off``, or ``bf16`` where the CPU computes it.
         streams: how many images run side by side, each on its share of PyTorch's threads.
 
@@ -57,31 +59,39 @@ class OpenVINONetwork(nn.Module):
     """
 
     def __init__(
-        self, cascade: nn.Module, *, spatial_dims: int, multiple: int, amp: str = "off", streams: int = 1
+        self,
+        cascade: nn.Module,
+        *,
+        spatial_dims: int,
+        multiple: int,
+        in_slices: int = 1,
+        amp: str = "off",
+        streams: int = 1,
     ) -> None:
         super().__init__()
         self.where = nn.Parameter(torch.empty(0), requires_grad=False)  # says on which device inputs are wanted
         self._own = threading.local()
-        sides = [2 * multiple] * spatial_dims
+        example = torch.zeros(2, in_slices, *[2 * multiple] * spatial_dims)
         try:
-            self._compiled = _compiled(_converted(cascade, sides), amp, streams)
-            self._compare(cascade, sides, TOLERANCE[amp])
+            self._compiled = _compiled(_converted(cascade, example), amp, streams)
+            self._compare(cascade, example.shape, TOLERANCE[amp])
         except NotConverted:
             raise
         except Exception as error:  # whatever a network's code or OpenVINO raises
             raise NotConverted(" ".join(str(error).split())[:200] or type(error).__name__) from error
 
     def forward(self, ncct: torch.Tensor) -> Stages:
-        """The stages of ``ncct`` (B, 1, *spatial), HU window scaled to [-1, 1], float32."""
+        """The stages of ``ncct`` (B, in_slices, *spatial), HU window scaled to [-1, 1], float32."""
         if not hasattr(self._own, "request"):  # requests of several threads run side by side
             self._own.request = self._compiled.create_infer_request()
         found = self._own.request.infer([ncct.contiguous().numpy()], share_inputs=True)
         return Stages(*(torch.from_numpy(found[index]) for index in range(len(Stages._fields))))
 
-    def _compare(self, cascade: nn.Module, sides: list[int], tolerance: float) -> None:
+    def _compare(self, cascade: nn.Module, shape: Sequence[int], tolerance: float) -> None:
         """Refuse a conversion that holds for the example's size alone, or not even there."""
-        longer = [sides[0] + sides[0] // 2, *sides[1:]]
-        ncct = 2 * torch.rand(2, 1, *longer, generator=torch.Generator().manual_seed(0)) - 1
+        batch, channels, first, *sides = shape
+        other = (batch, channels, first + first // 2, *sides)
+        ncct = 2 * torch.rand(other, generator=torch.Generator().manual_seed(0)) - 1
         with torch.inference_mode():
             pairs = zip(self(ncct), cascade(ncct), strict=True)
         difference = max(float((found - expected).abs().max()) for found, expected in pairs)
@@ -89,21 +99,20 @@ class OpenVINONetwork(nn.Module):
             raise NotConverted(f"it gives another image than PyTorch (by {difference:.2g} of half the window)")
 
 
-def _converted(cascade: nn.Module, sides: list[int]) -> Any:
+def _converted(cascade: nn.Module, ncct: torch.Tensor) -> Any:
     """OpenVINO's model of a cascade, of any batch and sides."""
     # Not by openvino.convert_model, which reports each use to its makers over the network.
     from openvino import PartialShape
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-    ncct = torch.zeros(2, 1, *sides)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch 2.13 calls TorchScript deprecated, which OpenVINO reads best
         traced = torch.jit.trace(cascade, ncct, check_trace=False).eval()
         decoder = TorchScriptPythonDecoder(traced, example_input=(ncct,))  # kept until it has been read
         frontend = FrontEndManager().load_by_framework("pytorch")
         model = frontend.convert(frontend.load(decoder))
-    model.reshape(PartialShape([-1, 1, *[-1] * len(sides)]))
+    model.reshape(PartialShape([-1, ncct.shape[1], *[-1] * (ncct.ndim - 2)]))
     return model
 
 

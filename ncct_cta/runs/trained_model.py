@@ -103,6 +103,7 @@ class TrainedModel:
                 self.cascade,
                 spatial_dims=model.spatial_dims,
                 multiple=inferer.multiple,
+                in_slices=inferer.in_slices,
                 amp=inferer.amp,
                 streams=side_by_side,
             )

@@ -56,6 +56,18 @@ def test_it_gives_every_stage_that_pytorch_gives_at_any_size(dims: int, norm: st
 
 
 @needs_openvino
+def test_it_takes_the_slices_around() -> None:
+    torch.manual_seed(0)
+    generator = Generator(2, (4, 8), num_res_units=1, in_slices=3)
+    nn.init.normal_(next(generator.parameters()))
+    net = SynthesisCascade(generator).eval()
+    ncct = 2 * torch.rand(2, 3, 32, 48) - 1
+    with torch.inference_mode():
+        expected = net(ncct)
+    assert torch.allclose(in_openvino(net, in_slices=3)(ncct).refined, expected.refined, atol=1e-5)
+
+
+@needs_openvino
 @pytest.mark.parametrize("base", ["coarse", "root"])
 def test_it_knows_every_base(base: str) -> None:
     net, ncct = cascade(base=base), 2 * torch.rand(1, 1, 32, 32) - 1
