@@ -17,6 +17,7 @@ from typing import Any
 from ..common.errors import InputError
 from ..common.files import sha256_of, to_json
 from ..data.cases import Case
+from ..volumes.volume_files import files_of_volume
 
 NOTICE = "Synthetic CT angiography, made by a neural network from a CT without contrast. Not for diagnosis."
 SOFTWARE = ("ncct-cta", "torch", "monai")
@@ -62,9 +63,7 @@ def _files_of(case: Case) -> Iterable[Path]:
     """All files that a scan is read from."""
     if case.series is not None:
         return sorted(file.path for file in case.series.slices)
-    # A header of NRRD, MetaImage or Analyze has its voxels in a file of the same name beside it.
-    beside = case.ncct.parent.glob(f"{case.ncct.stem}.*") if case.ncct.suffix in (".nhdr", ".mhd", ".hdr") else ()
-    return [case.ncct, *sorted(path for path in beside if path != case.ncct)]
+    return files_of_volume(case.ncct)
 
 
 def record_text(
