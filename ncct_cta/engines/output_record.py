@@ -123,6 +123,17 @@ def is_done(record: Path, outputs: Sequence[Path], origin: Callable[[], Mapping[
     )
 
 
+def is_of_another(record: Path, path: Path) -> bool:
+    """Whether a record says that a file beside it isn't one of the outputs that it was written for.
+
+    Args:
+        record: the record's file; one that isn't there, or can't be read, says nothing.
+        path: a file that is there.
+    """
+    outputs = _read(record)[OUTPUTS]
+    return bool(outputs) and outputs.get(path.name) != sha256_of(path)
+
+
 def _differing(recorded: Mapping[str, Any], origin: Mapping[str, Any]) -> str:
     return " and ".join(word for key, word in WORDS.items() if recorded.get(key) != origin[key])
 
@@ -131,7 +142,7 @@ def _read(record: Path) -> dict[str, Any]:
     """The parts of a record that are compared; empty ones where there is no record that can be read."""
     try:
         content = json.loads(record.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         content = {}
     parts = content if isinstance(content, dict) else {}
     return {key: parts[key] if isinstance(parts.get(key), dict) else {} for key in (MADE_FROM, OUTPUTS)}
