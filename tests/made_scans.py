@@ -57,6 +57,7 @@ def edited(run: Path, folder: Path, *, weights: Callable[[torch.Tensor], torch.T
     config["data"] |= data
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     checkpoint = torch.load(run / "checkpoint_best.pt", weights_only=True)
+    checkpoint["settings"]["data"] |= data
     if weights is not None:
         checkpoint["ema"] = {name: weights(value) for name, value in checkpoint["ema"].items()}
     torch.save(checkpoint, folder / "checkpoint_best.pt")

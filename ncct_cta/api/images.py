@@ -10,12 +10,12 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..common.errors import InputError
-from ..volumes.affines import require_affine
+from ..volumes.affines import in_mm, require_affine
 from ..volumes.hu_check import require_hu
 from ..volumes.itk_images import affine_of
 from ..volumes.nifti import Volume, volume_from
 from ..volumes.nifti_file import MIN_EDGE_VOXELS
-from ..volumes.nifti_write import SYNTHETIC_NOTE
+from ..volumes.nifti_write import SYNTHETIC_NOTE, geometry_of
 
 NAME = "the image"
 
@@ -33,7 +33,7 @@ def volume_of(image: Any, affine: Any = None) -> Volume:
     if isinstance(image, np.ndarray) == (affine is None):
         raise InputError("an affine belongs to a NumPy array, and only to that; give synthesize(array, affine=affine)")
     if isinstance(image, nib.spatialimages.SpatialImage):
-        return _checked(np.asanyarray(image.dataobj), image.affine)
+        return _checked(np.asanyarray(image.dataobj), _affine_mm(image))
     if isinstance(image, sitk.Image):
         return _checked(sitk.GetArrayFromImage(image).transpose(), affine_of(image))
     if isinstance(image, np.ndarray):
@@ -56,16 +56,24 @@ def like(hu: np.ndarray, image: Any) -> Any:
         return made
     if isinstance(image, np.ndarray):
         return np.ascontiguousarray(hu).reshape(image.shape)
-    header = image.header.copy() if isinstance(image, nib.Nifti1Image) else nib.Nifti1Header()
-    header.extensions.clear()
-    header.set_data_dtype(np.int16)
+    header, affine = nib.Nifti1Header(), _affine_mm(image)
+    header.set_xyzt_units("mm")
+    if isinstance(image, nib.Nifti1Image):
+        header, affine = image.header, image.affine
+    header = geometry_of(header, np.int16, SYNTHETIC_NOTE)
     header.set_slope_inter(1, 0)
-    header["descrip"] = SYNTHETIC_NOTE.encode()
     kind = nib.Nifti2Image if isinstance(image, nib.Nifti2Image) else nib.Nifti1Image
-    return kind(hu.reshape(image.shape), image.affine, header)
+    return kind(hu.reshape(image.shape), affine, header)
+
+
+def _affine_mm(image: nib.spatialimages.SpatialImage) -> np.ndarray:
+    """A nibabel image's affine in mm: a NIfTI header may say that it is in microns or metres."""
+    return in_mm(image.header, image.affine) if isinstance(image, nib.Nifti1Pair) else image.affine
 
 
 def _checked(values: np.ndarray, affine: np.ndarray) -> Volume:
+    if isinstance(values, np.ma.MaskedArray):  # what is hidden would be taken for HU
+        raise InputError(f"{NAME} is a masked array, expected HU in every voxel; fill it (air is -1000)")
     shape = values.shape
     if (
         values.dtype.kind not in "iuf"

@@ -21,6 +21,7 @@ import numpy as np
 
 from ..common.errors import InputError, reason_of
 from ..common.files import remove_leftovers, temporary_beside, to_disk
+from ..volumes.volume_files import files_of_volume
 from .cases import Case
 from .digests import FileDigests
 from .stored_case import MANIFEST, DamagedCase, StoredCase, open_stored, write_stored
@@ -77,8 +78,16 @@ class VolumeStore:
         digest.update(json.dumps([STORE_VERSION, self.settings], sort_keys=True).encode())
         for role in ("ncct", "cta", "lung", "vessel"):
             path = getattr(case, role)
-            digest.update(role.encode() + (b"-" if path is None else self.digests(path)))
+            digest.update(role.encode() + (b"-" if path is None else self._digest(path)))
         return digest.hexdigest()
+
+    def _digest(self, path: Path) -> bytes:
+        """Of all files that an image is read from."""
+        try:
+            files = files_of_volume(path)
+        except OSError as error:
+            raise InputError(f"{path}: can't be read ({reason_of(error)}); check the path") from error
+        return b"".join(map(self.digests, files))
 
     def _build(self, case: Case, target: Path) -> None:
         images, affine = self.prepare(case)

@@ -17,6 +17,7 @@ from typing import Any
 from ..common.errors import InputError
 from ..common.files import sha256_of, to_json
 from ..data.cases import Case
+from ..volumes.volume_files import files_of_volume
 
 NOTICE = "Synthetic CT angiography, made by a neural network from a CT without contrast. Not for diagnosis."
 SOFTWARE = ("ncct-cta", "torch", "monai")
@@ -65,9 +66,7 @@ def _files_of(case: Case) -> Iterable[Path]:
     """All files that a scan is read from."""
     if case.series is not None:
         return sorted(file.path for file in case.series.slices)
-    # A header of NRRD, MetaImage or Analyze has its voxels in a file of the same name beside it.
-    beside = case.ncct.parent.glob(f"{case.ncct.stem}.*") if case.ncct.suffix in (".nhdr", ".mhd", ".hdr") else ()
-    return [case.ncct, *sorted(path for path in beside if path != case.ncct)]
+    return files_of_volume(case.ncct)
 
 
 def record_text(
@@ -127,6 +126,17 @@ def is_done(record: Path, outputs: Sequence[Path], origin: Callable[[], Mapping[
     )
 
 
+def is_of_another(record: Path, path: Path) -> bool:
+    """Whether a record says that a file beside it isn't one of the outputs that it was written for.
+
+    Args:
+        record: the record's file; one that isn't there, or can't be read, says nothing.
+        path: a file that is there.
+    """
+    outputs = _read(record)[OUTPUTS]
+    return bool(outputs) and outputs.get(path.name) != sha256_of(path)
+
+
 def _differing(recorded: Mapping[str, Any], origin: Mapping[str, Any]) -> str:
     return " and ".join(word for key, word in WORDS.items() if recorded.get(key) != origin[key])
 
@@ -135,7 +145,7 @@ def _read(record: Path) -> dict[str, Any]:
     """The parts of a record that are compared; empty ones where there is no record that can be read."""
     try:
         content = json.loads(record.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         content = {}
     parts = content if isinstance(content, dict) else {}
     return {key: parts[key] if isinstance(parts.get(key), dict) else {} for key in (MADE_FROM, OUTPUTS)}

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..common.errors import InputError
 from ..common.files import sha256_of, to_json, write_text
+from ..volumes.volume_files import files_of_volume
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _origin(sources: Sequence[Path], choices: Mapping[str, str]) -> list[Any]:
-    """The choices, and path, size and time of change of each source.
+    """The choices, and path, size and time of change of each source and of the files that belong to it.
 
     Raises:
         InputError: if one can't be looked at.
@@ -69,10 +70,10 @@ def _origin(sources: Sequence[Path], choices: Mapping[str, str]) -> list[Any]:
     found: list[Any] = [dict(choices)]
     for path in sources:
         try:
-            stat = path.stat()
+            states = [(file, file.stat()) for file in files_of_volume(path)]
         except OSError as error:
             raise InputError(f"{path}: can't be read ({error.strerror or error}); check the path") from error
-        found.append([str(path.resolve()), stat.st_size, stat.st_mtime_ns])
+        found += [[str(file.resolve()), state.st_size, state.st_mtime_ns] for file, state in states]
     return found
 
 

@@ -52,6 +52,13 @@ class Segmentation:
             raise InputError(f"segment: there is no program {shortened(words[0])!r}; give its path")
         return cls(words)
 
+    @property
+    def files(self) -> list[Path]:
+        """The program, and what else the command names by a file: a script or weights, which may change."""
+        program, *others = self.words
+        named = [shutil.which(program) or program, *others]
+        return [Path(word) for word in named if os.path.isfile(word)]
+
     def run(self, source: Path, target: Path) -> None:
         """Segment one file.
 
@@ -96,6 +103,7 @@ def segment_all(
     truths = {case.name: folder / CTA_FOLDER / f"{case.name}.nii.gz" for case in cases}
     # Numbered: a method may be called as the CTA's folder is.
     folders = {method.name: folder / f"{number}_{method.name}" for number, method in enumerate(methods)}
+    used = segmentation.files
     provenances = {place: Provenance(place) for place in (folder / CTA_FOLDER, *folders.values())}
     with progress_bar(cases, desc="segment", unit="case", leave=False) as bar:
         for case in bar:
@@ -105,9 +113,10 @@ def segment_all(
                     *((m.predictions[case.name], folders[m.name] / f"{case.name}.nii.gz") for m in methods),
                 ):
                     provenance = provenances[target.parent]
-                    if source is not None and not provenance.is_current(target, [source], command=repr(segmentation)):
-                        segmentation.run(source, target)
-                        provenance.add(target, [source], command=repr(segmentation))
+                    if source is None or provenance.is_current(target, [source, *used], command=repr(segmentation)):
+                        continue
+                    segmentation.run(source, target)
+                    provenance.add(target, [source, *used], command=repr(segmentation))
     return [
         replace(m, segments={name: (folders[m.name] / f"{name}.nii.gz", true) for name, true in truths.items()})
         for m in methods

@@ -5,6 +5,7 @@ After Mitchell et al., Model Cards for Model Reporting, FAT* 2019.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from typing import Any
@@ -15,6 +16,7 @@ from ..settings import Settings
 
 NOT_SAID = "Not described by who packed the model."
 NO_LICENCE = "None given: ask who packed the model before you use it."
+MARKUP = re.compile(r"[\\`*\[\]<>|#!]")  # what Markdown doesn't take literally, wherever it stands
 # Of the many scores, those that the words name: the table of all is in card.json.
 SHOWN_SCORES = (
     "vessel_mae_hu",
@@ -82,7 +84,12 @@ def words_of(card: Mapping[str, Any]) -> str:
 
 
 def _quoted(text: str) -> str:
-    return "\n".join(f"> {line}" for line in text.splitlines())
+    return "\n".join(f"> {_literal(line)}" for line in text.splitlines())
+
+
+def _literal(text: str) -> str:
+    """A text in one line that Markdown shows as it is: no heading, link, picture, cell or HTML."""
+    return MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def _scores(scores: Mapping[str, Any] | None) -> Iterator[str]:
@@ -95,9 +102,9 @@ def _scores(scores: Mapping[str, Any] | None) -> Iterator[str]:
     for name in SHOWN_SCORES:
         found = scores["columns"].get(name)
         if found is not None:
-            unit = f" [{found['unit']}]" if found["unit"] else ""
+            title, unit = _literal(found["title"]), f" [{_literal(found['unit'])}]" if found["unit"] else ""
             interval = "n/a" if found["low"] is None else f"{_figure(found['low'])} to {_figure(found['high'])}"
-            yield f"| {found['title']}{unit} | {_figure(found['mean'])} | {interval} | {_figure(found['identity'])} |"
+            yield f"| {title}{unit} | {_figure(found['mean'])} | {interval} | {_figure(found['identity'])} |"
     yield "\n`card.json` holds all of them."
 
 

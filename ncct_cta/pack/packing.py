@@ -16,6 +16,7 @@ from ..runs.record import read_config
 from ..runs.recorded_preprocessing import has_own_preprocessing
 from ..runs.trained_model import TrainedModel
 from ..settings import Settings, settings_of
+from ..settings.declaration import default_of
 from .card import card_of, words_of
 from .scores import scores_of
 
@@ -75,14 +76,19 @@ def _require_no_code(run: Path) -> None:
 
 
 def without_texts(settings: Settings) -> Settings:
-    """The settings with every text that isn't one of some choices, and so may be a path, back at its default."""
+    """The settings with every text that isn't one of some choices, and so may be a path, back at its default.
+
+    So are the arguments of a network of one's own, which no packed model has.
+    """
     sections: dict[str, Any] = {}
     for section in dataclasses.fields(settings):
         values = getattr(settings, section.name)
         texts = {
-            field.name: field.default
+            field.name: default_of(field)
             for field in dataclasses.fields(values)
-            if isinstance(field.default, str) and not field.metadata["choices"] and field.name != "architecture"
+            if isinstance(default_of(field), str | dict)
+            and not field.metadata["choices"]
+            and field.name != "architecture"
         }
         sections[section.name] = dataclasses.replace(values, **texts)
     return dataclasses.replace(settings, **sections)

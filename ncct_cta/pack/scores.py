@@ -59,8 +59,9 @@ def _read(path: Path) -> Mapping[str, Any]:
         parts = [summary["methods"], summary["columns"], *summary["methods"].values(), *summary["columns"].values()]
         statistics = [statistic for own in summary["methods"].values() for statistic in own.values()]
         fits = isinstance(summary["cases"], list) and all(isinstance(part, dict) for part in parts)
-        fits = fits and all(set(FIGURES) <= set(statistic) for statistic in statistics)
-        fits = fits and all({"title", "unit"} <= set(column) for column in summary["columns"].values())
+        fits = fits and all(_is_figure(statistic[name]) for statistic in statistics for name in FIGURES)
+        words = (column[name] for column in summary["columns"].values() for name in ("title", "unit"))
+        fits = fits and all(isinstance(word, str) for word in words)
     except OSError as error:
         raise InputError(f"{path}: can't be read ({error.strerror}); give an evaluation's folder") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -68,3 +69,8 @@ def _read(path: Path) -> Mapping[str, Any]:
     if not fits:
         raise InputError(f"{path}: isn't an evaluation's {SUMMARY_JSON}; give an evaluation's folder")
     return dict(summary)
+
+
+def _is_figure(value: object) -> bool:
+    """Whether a value is a number, or null as what isn't known: the card shows no text in its place."""
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))

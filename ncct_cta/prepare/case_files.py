@@ -29,14 +29,28 @@ def finished_record(task: CaseTask) -> tuple[dict[str, Any] | None, str]:
         record = json.loads(task.record.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None, ""
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None, "its record can't be read"
     if not isinstance(record, dict) or not {*CONTENT} <= record.keys() or not isinstance(record["files"], dict):
         return None, "" if isinstance(record, dict) and "digest" in record else "its record can't be read"
     if record.get("digest") != task.digest():
         return None, ""
+    if not _is_of(task, record):
+        return None, "its record can't be read"
     changed = [path.name for path in task.files if path != task.record and not _is_as_written(path, record["files"])]
     return (None, f"{changed[0]} is missing or not as it was written") if changed else (record, "")
+
+
+def _is_of(task: CaseTask, record: Mapping[str, Any]) -> bool:
+    """Whether a record is of this case and holds what a preparation writes: reports and case lists are made of it."""
+    scores, flags = record["scores"], record["flags"]
+    return (
+        (record["case"], record["patient"]) == (task.case, task.patient)
+        and isinstance(scores, dict)
+        and all(score is None or type(score) in (int, float) for score in scores.values())
+        and isinstance(flags, list)
+        and all(isinstance(flag, str) for flag in flags)
+    )
 
 
 def _is_as_written(path: Path, states: dict[str, Any]) -> bool:

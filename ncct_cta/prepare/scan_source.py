@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..dicom.series import Series
 from ..volumes.nifti import nifti_suffix
+from ..volumes.volume_files import files_of_volume
 
 # Voxels per byte on disk: int16, in a file that may be compressed.
 VOXELS_A_BYTE = 1.0
@@ -32,7 +33,7 @@ class ScanSource:
     @property
     def files(self) -> tuple[Path, ...]:
         """What its voxels are read from."""
-        return (self.path,) if self.series is None else tuple(file.path for file in self.series.slices)
+        return files_of_volume(self.path) if self.series is None else tuple(file.path for file in self.series.slices)
 
     def file_states(self) -> list[list[str | int | None]]:
         """The series' key, then size and time of every file; names say no more, and may hold a patient's name."""

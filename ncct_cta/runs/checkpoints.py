@@ -104,6 +104,7 @@ def check_settings(
     given: Mapping[str, Mapping[str, Any]],
     names: Sequence[str],
     path: str | Path,
+    remedy: str = "set it so, or start without this checkpoint",
 ) -> None:
     """Compare the settings that a checkpoint was trained with to those given; a plain state dict has none.
 
@@ -113,6 +114,7 @@ def check_settings(
         given: the settings by section.
         names: ``section.key`` of the settings that must be equal; a different ``data.spacing`` only gives a warning.
         path: the checkpoint.
+        remedy: what the error ends with.
 
     Raises:
         InputError: naming every setting that differs, with both values.
@@ -125,7 +127,7 @@ def check_settings(
     spacing = differing.pop("data.spacing", "")
     if differing:
         listed = "; ".join(differing.values())
-        raise InputError(f"{path}: trained with other settings: {listed}; set it so, or start without this checkpoint")
+        raise InputError(f"{path}: trained with other settings: {listed}; {remedy}")
     if spacing:
         logger.warning("%s: trained on another grid: %s", path, spacing)
 

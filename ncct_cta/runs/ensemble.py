@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
+import torch
 from torch import nn
 
 from ..common.errors import InputError
@@ -26,7 +27,8 @@ class TrainedEnsemble:
         members: two or more.
 
     Raises:
-        InputError: if they were trained on other windows, grids or patches, or see their scans otherwise.
+        InputError: if they were trained on other windows, grids or patches, or see their scans otherwise, or two hold
+            the same weights.
     """
 
     untrained = False
@@ -35,6 +37,8 @@ class TrainedEnsemble:
         first = members[0]
         for other in members[1:]:
             _require_alike(first, other)
+        for number, other in enumerate(members):
+            _require_no_copy(other, members[:number])
         self.members = tuple(members)
         self.settings, self.device, self.preprocessing = first.settings, first.device, first.preprocessing
         self.network: nn.Module = first.network
@@ -60,6 +64,18 @@ def _require_alike(first: TrainedModel, other: TrainedModel) -> None:
             )
     if _preprocessing(first) != _preprocessing(other):
         raise InputError(f"{other.checkpoint}: its preprocessing isn't that of {first.checkpoint}; leave one out")
+
+
+def _require_no_copy(model: TrainedModel, others: Sequence[TrainedModel]) -> None:
+    """Refuse the same weights twice: copies agree everywhere, and their spread would say that all is certain."""
+    own = model.cascade.state_dict()
+    for other in others:
+        weights = other.cascade.state_dict()
+        if own.keys() == weights.keys() and all(torch.equal(own[name], weights[name]) for name in own):
+            raise InputError(
+                f"{model.checkpoint}: holds the same weights as {other.checkpoint}, expected another training; leave "
+                "one out"
+            )
 
 
 def _preprocessing(model: TrainedModel) -> Any:

@@ -108,10 +108,12 @@ def _members(path: Path) -> dict[str, bytes]:
             raise ValueError(f"its {len(content)} bytes unpack to {declared}, which no packed model's do")
         members = {name: archive.read(name) for name in names}
     listed = "".join(f"{hashlib.sha256(members[name]).hexdigest()}  {name}\n" for name in MEMBERS)
-    given = members[SUMS].decode("utf-8", "replace").splitlines()
-    differing = [line.split()[1] for line in listed.splitlines() if line not in given]
+    given = members[SUMS].decode("utf-8", "replace")
+    differing = [line.split()[1] for line in listed.splitlines() if line not in given.splitlines()]
     if differing:
         raise ValueError(f"the SHA-256 of {', '.join(differing)} isn't the one in {SUMS}: it was changed")
+    if given != listed:  # sha256sum -c would say otherwise of the same archive
+        raise ValueError(f"{SUMS} lists other files or digests too: it was changed")
     return members
 
 
@@ -131,14 +133,28 @@ def _require_plain(entry: zipfile.ZipInfo) -> None:
 
 
 def _plain(content: bytes, name: str) -> dict[str, Any]:
-    """A member's JSON, whose names each stand once."""
+    """A member's JSON, whose names each stand once: else a person and this software could read different values."""
     try:
-        found = json.loads(content)
-    except (ValueError, RecursionError):
+        found = json.loads(content, object_pairs_hook=lambda pairs: _each_once(pairs, name), parse_constant=_no_number)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
         raise ValueError(f"{name} is no JSON") from None
     if not isinstance(found, dict):
         raise ValueError(f"{name} is a {type(found).__name__}, expected names with values")
     return found
+
+
+def _each_once(pairs: list[tuple[str, Any]], member: str) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{member} gives {repeated[:LONGEST_SHOWN]!r} twice")
+    return content
+
+
+def _no_number(word: str) -> float:
+    """Refuse NaN and infinity, which JSON lacks."""
+    raise json.JSONDecodeError("not a number", word, 0)
 
 
 def _require_known(card: Mapping[str, Any]) -> None:

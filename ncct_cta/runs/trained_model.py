@@ -21,11 +21,12 @@ from ..networks.architectures import ARCHITECTURES, architecture_problems, is_ow
 from ..networks.builders import build_cascade, build_generator, build_refine_net, build_synthesizer
 from ..settings import ModelConfig, RefineConfig, Settings, settings_of
 from ..settings.declaration import Section, in_one_line
-from .checkpoints import load_checkpoint, load_weights, network_weights
+from .checkpoints import check_settings, load_checkpoint, load_weights, network_weights
 from .model_archive import read_archive
-from .names import SETTINGS, checkpoint_of
+from .names import CONFIG, SETTINGS, checkpoint_of
 from .record import read_config
-from .recorded_preprocessing import has_own_preprocessing, recorded_preprocessing
+from .recorded_preprocessing import PREPROCESSING, has_own_preprocessing, recorded_preprocessing
+from .warm_start import settings_of_weights
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +52,8 @@ class TrainedModel:
         preprocessing: the run's own list, which inference applies; None: the shipped one.
 
     Raises:
-        InputError: if files are missing or damaged, the weights don't fit the settings, or they name a network class
-            from outside or come with a preprocessing of their own, and ``trust`` isn't given.
+        InputError: if files are missing or damaged, the weights don't fit the settings or were trained with others, or
+            they name a network class from outside or come with a preprocessing of their own, and ``trust`` isn't given.
     """
 
     def __init__(
@@ -136,6 +137,8 @@ def _loaded(run: str, checkpoint: str, *, trust: bool) -> _Given:
     content = load_checkpoint(file) if file else {}
     recorded, source = _recorded(run, file, content)
     settings = _parsed(recorded, source)
+    if file:
+        _require_of_one_training(recorded, settings, content, file)
     preprocessing = None
     if has_own_preprocessing(recorded):
         preprocessing = recorded_preprocessing(recorded, settings.data, source, trust=trust)
@@ -189,6 +192,22 @@ def _parsed(recorded: Mapping[str, Any], source: Path | None) -> Settings:
         return Settings.parse(settings_of(recorded))
     except InputError as error:
         raise InputError(f"{source}: {error}") from error
+
+
+def _require_of_one_training(
+    recorded: Mapping[str, Any], settings: Settings, content: Mapping[str, Any], file: Path
+) -> None:
+    """Refuse a run's settings that aren't those of its checkpoint, as far as that has some: all images would be wrong.
+
+    Raises:
+        InputError: naming what differs.
+    """
+    stored = content.get(SETTINGS, {})
+    remedy = f"give the run that the checkpoint is from, or the checkpoint alone; its {CONFIG} may have been edited"
+    check_settings(stored, settings.as_plain(), settings_of_weights(settings), file, remedy)
+    # One that records no list was trained on the shipped one, which may have been another in its version.
+    if stored.get(PREPROCESSING, recorded.get(PREPROCESSING)) != recorded.get(PREPROCESSING):
+        raise InputError(f"{file}: its scans were preprocessed by another list than the run's; {remedy}")
 
 
 def _refuse_newer(stored: Mapping[str, Any], file: Path | None) -> None:

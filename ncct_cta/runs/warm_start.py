@@ -23,6 +23,11 @@ G_SETTINGS = (*WINDOW, *(f"model.{field.name}" for field in dataclasses.fields(M
 REFINE_SETTINGS = ("refine.enabled", "refine.hidden_dim", "refine.num_blocks", "refine.fusion", "refine.base")
 
 
+def settings_of_weights(settings: Settings) -> tuple[str, ...]:
+    """``section.key`` of the settings that a cascade's weights depend on."""
+    return (*G_SETTINGS, *(REFINE_SETTINGS if settings.refine.enabled else ("refine.enabled",)))
+
+
 def own_checkpoint(path: Path, settings: Settings, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """A run's own checkpoint, to go on from; ``recorded`` is what this training records in its own.
 
@@ -30,8 +35,7 @@ def own_checkpoint(path: Path, settings: Settings, recorded: Mapping[str, Any] |
         InputError: if it can't be read, or the settings that its weights were trained for, or the preprocessing, have
             changed.
     """
-    refine = REFINE_SETTINGS if settings.refine.enabled else ("refine.enabled",)
-    checkpoint = _checkpoint(path, settings, (*G_SETTINGS, *refine))
+    checkpoint = _checkpoint(path, settings, settings_of_weights(settings))
     if not _same_preprocessing(checkpoint, recorded):
         raise InputError(
             f"{path}: its scans were preprocessed by another list; go on with the YAML that the run was started from "

@@ -12,6 +12,7 @@ from typing import Any
 import ignite.distributed as idist
 
 from ..common.errors import InputError, one_line_errors
+from ..common.files import drop_link
 from ..common.folders import locked_folder, writable_folder
 from ..common.interrupts import AGAIN, one_line_interrupts
 from ..common.terminal import threads_keep_quiet
@@ -20,7 +21,7 @@ from ..engines import AdversarialSynthesisTrainer, SynthesisTrainer
 from ..handlers import CheckpointHandler
 from ..networks import SynthesisCascade
 from ..networks.architectures import architecture_problems
-from ..runs.names import BEST, LAST, LOG, SETTINGS
+from ..runs.names import BEST, LAST, LOG, PREVIEWS, SETTINGS, TENSORBOARD
 from ..runs.record import require_no_others_files, write_record
 from ..runs.recorded_preprocessing import checked_wiring, own_preprocessing
 from ..runs.warm_start import changed_settings, own_checkpoint, start_from_other_runs
@@ -148,6 +149,8 @@ class TrainingRun:
             self.folder.rename(moved)
             logger.warning("%s held an earlier run, which is now in %s", self.folder, moved)
         writable_folder(self.folder, REMEDY)
+        for name in (PREVIEWS, TENSORBOARD, f"{TENSORBOARD}/{PREVIEWS}"):
+            drop_link(self.folder / name)
 
 
 def require_fitting(settings: Settings) -> None:

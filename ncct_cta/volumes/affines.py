@@ -21,7 +21,7 @@ QFORM_TOLERANCE_VOXELS = 0.1
 
 def affine_mm(header: NiftiHeader) -> np.ndarray:
     """(4, 4) from voxel indices to RAS+ mm: the sform where it is set, else the qform, else the voxel size alone."""
-    return _in_mm(header, header.get_best_affine())
+    return in_mm(header, header.get_best_affine())
 
 
 def corners_apart(a: np.ndarray, b: np.ndarray, shape: tuple[int, ...]) -> float:
@@ -76,7 +76,7 @@ def warn_of_odd_geometry(path: Path, header: NiftiHeader, shape: tuple[int, ...]
         return
     used = affine_mm(header)
     try:
-        apart = corners_apart(used, _in_mm(header, header.get_qform()), shape)
+        apart = corners_apart(used, in_mm(header, header.get_qform()), shape)
     except (HeaderDataError, ValueError):  # a quaternion longer than 1
         apart = np.nan
     edges = nib.affines.voxel_sizes(used)
@@ -86,6 +86,8 @@ def warn_of_odd_geometry(path: Path, header: NiftiHeader, shape: tuple[int, ...]
         warn_once(f"{path}: sform and qform {place}; the sform is taken: check it, some programs take the qform")
 
 
-def _in_mm(header: NiftiHeader, affine: np.ndarray) -> np.ndarray:
-    affine[:3] *= MM_PER_UNIT.get(header.get_xyzt_units()[0], 1.0)
-    return affine
+def in_mm(header: NiftiHeader, affine: np.ndarray) -> np.ndarray:
+    """An affine (4, 4) in the units that a header names, in mm."""
+    scaled = np.array(affine, dtype=float)
+    scaled[:3] *= MM_PER_UNIT.get(header.get_xyzt_units()[0], 1.0)
+    return scaled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import mmap
 import re
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ META_VALUE = re.compile(rb"^[ \t]*ElementDataFile[ \t]*[=:][ \t]*([^\r\n]*)", re
 NRRD_VALUE = re.compile(rb"data ?file: *([^\r\n]*)", re.IGNORECASE)
 NRRD_END = re.compile(rb"\n\r?\n|\r\r")
 LOCAL, LIST = ("LOCAL", "Local", "local"), "LIST"
+RANGE = re.compile(r"(\s+-?\d+){1,4}$")  # of the numbers, behind a pattern
 NUMBER = re.compile(r"%0?\d{0,2}d")  # in a pattern of names; ITK hands it to printf, which takes far more
 
 
@@ -43,6 +45,25 @@ def require_voxels_beside(path: Path) -> None:
             f"{path}: its header names a file outside its folder, expected the voxels beside it; put both in one "
             "folder, or save it as one file (.nrrd, .mha)"
         )
+
+
+def voxel_files(path: Path) -> list[Path]:
+    """The files beside or below a header that it names and that are there.
+
+    Raises:
+        OSError: if the header can't be read.
+    """
+    with open(path, "rb") as file:
+        head = file.read(MOST_HEADER_BYTES)
+    value = META_VALUE if path.suffix.lower() in META_SUFFIXES else NRRD_VALUE
+    names = (name for place in value.findall(head) for name in _names(place, head) if _lies_beside(name))
+    found: list[Path] = []
+    for name in names:
+        if NUMBER.search(name):
+            found += sorted(path.parent.glob("*".join(map(glob.escape, NUMBER.split(RANGE.sub("", name))))))
+        else:
+            found.append(path.parent / name)
+    return [file for file in found if file.is_file()]
 
 
 def _count(handle: int, field: bytes) -> int:

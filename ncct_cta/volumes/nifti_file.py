@@ -129,19 +129,25 @@ def warn_once(message: str) -> None:
     logger.warning(message)
 
 
-def _pair(path: Path) -> tuple[Path, Path]:
-    """The files of the header and of the voxels, which are one but for .hdr/.img."""
+def pair_names(path: Path) -> tuple[Path, ...]:
+    """The header's and the voxels' files of a .hdr/.img pair, whether or not they are there; empty for other names."""
     for of_header, of_voxels in PAIR_SUFFIXES.items():
         for suffix in (of_header, of_voxels):
             if path.name.lower().endswith(suffix):
                 stem = path.name[: -len(suffix)]
                 pair = [path.with_name(stem + other) for other in (of_header, of_voxels)]
                 pair[suffix == of_voxels] = path  # as it is spelled
-                missing = next((other for other in pair if not other.is_file()), None)
-                if missing is not None:
-                    raise InputError(f"{path}: one of a .hdr/.img pair, but {missing.name} isn't beside it; copy both")
                 return pair[0], pair[1]
-    return path, path
+    return ()
+
+
+def _pair(path: Path) -> tuple[Path, Path]:
+    """The files of the header and of the voxels, which are one but for .hdr/.img."""
+    header, voxels = pair_names(path) or (path, path)
+    missing = next((other for other in (header, voxels) if not other.is_file()), None)
+    if header != voxels and missing is not None:
+        raise InputError(f"{path}: one of a .hdr/.img pair, but {missing.name} isn't beside it; copy both")
+    return header, voxels
 
 
 @contextmanager

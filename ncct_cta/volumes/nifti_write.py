@@ -52,19 +52,25 @@ def _write(array: np.ndarray, reference: Volume, path: Path, description: str) -
     suffix = nifti_suffix(path)
     if suffix not in WRITTEN_SUFFIXES:
         raise InputError(f"{path}: expected a name that ends in .nii or .nii.gz")
-    # The header's fields are copied as they are: setting an affine would re-derive the quaternion and reset the codes.
-    header = reference.header.copy()
-    header.extensions.clear()  # they describe the acquisition, not the values written here
-    header.set_data_offset(0)
-    header.set_data_dtype(array.dtype)
-    header["cal_min"], header["cal_max"] = 0, 0
-    _clear_text(header)
-    header["descrip"] = description.encode()[:79]
+    header = geometry_of(reference.header, array.dtype, description)
     image_class = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     image = image_class(array.reshape(reference.stored_shape), None, header)
     image.header.set_slope_inter(1, 0)  # creating the image cleared it, and nibabel would otherwise choose its own
     with _atomic(path, suffix) as file:
         image.to_file_map({"image": FileHolder(fileobj=file)})
+
+
+def geometry_of(header: NiftiHeader, dtype: np.dtype | type, description: str) -> NiftiHeader:
+    """A header with the geometry of another one and nothing else of it."""
+    # The fields are copied as they are: setting an affine would re-derive the quaternion and reset the codes.
+    header = header.copy()
+    header.extensions.clear()  # they describe the acquisition, not the values written here
+    header.set_data_offset(0)
+    header.set_data_dtype(dtype)
+    header["cal_min"], header["cal_max"] = 0, 0
+    _clear_text(header)
+    header["descrip"] = description.encode()[:79]
+    return header
 
 
 def _clear_text(header: NiftiHeader) -> None:

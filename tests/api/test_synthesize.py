@@ -12,6 +12,7 @@ import pytest
 import SimpleITK as sitk
 
 import ncct_cta
+from ncct_cta.api.images import volume_of
 from ncct_cta.infer.command import main as infer
 
 
@@ -44,6 +45,37 @@ def test_a_nibabel_image_gives_one(scan: Path, written: nib.Nifti1Image, model: 
     assert np.array_equal(made.affine, written.affine)
     assert made.get_data_dtype() == np.int16
     assert not np.array_equal(voxels(made), voxels(nib.load(scan)))  # or it would prove nothing
+
+
+def test_its_header_keeps_the_geometry_alone(scan: Path, written: nib.Nifti1Image, model: ncct_cta.Model) -> None:
+    """Converters write names of patients into the texts, and windows of display into the rest."""
+    image = nib.load(scan)
+    for field in ("db_name", "aux_file", "intent_name", "descrip"):
+        image.header[field] = b"DOE JANE"
+    image.header["cal_min"], image.header["cal_max"] = -160, 240
+    made = ncct_cta.synthesize(image, model)
+    assert b"DOE" not in made.header.binaryblock
+    different = {name for name in made.header if not np.array_equal(made.header[name], written.header[name])}
+    assert different <= {"magic", "vox_offset", "scl_slope", "scl_inter"}  # what is set when a file is written
+
+
+def test_microns_are_millimetres_as_in_a_file(scan: Path, model: ncct_cta.Model) -> None:
+    image = nib.load(scan)
+    affine = image.affine * 1000
+    affine[3, 3] = 1
+    in_microns = nib.Nifti1Image(voxels(image), affine)
+    in_microns.header.set_xyzt_units("micron")
+    assert np.allclose(volume_of(in_microns).affine, image.affine)
+    made = ncct_cta.synthesize(in_microns, model)
+    assert np.array_equal(voxels(made), voxels(ncct_cta.synthesize(image, model)))
+    assert np.array_equal(made.affine, in_microns.affine)
+
+
+def test_a_masked_array_is_refused(scan: Path, model: ncct_cta.Model) -> None:
+    image = nib.load(scan)
+    hidden = np.ma.masked_less(image.get_fdata(), -500)
+    with pytest.raises(ncct_cta.InputError, match="masked"):
+        ncct_cta.synthesize(hidden, model, affine=image.affine)
 
 
 def test_an_array_gives_one(scan: Path, written: nib.Nifti1Image, model: ncct_cta.Model) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from made_scans import edited
 from monai.bundle import run as run_bundle
 from scipy.ndimage import gaussian_filter
 
@@ -390,10 +391,7 @@ def test_a_run_whose_case_list_is_gone_asks_for_another(trained_run, cohort, tmp
 
 
 def test_a_run_of_another_window_than_the_firsts_is_remarked(trained_run, cohort, tmp_path, capsys) -> None:
-    run = shutil.copytree(trained_run, tmp_path / "run")
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    config["data"]["window"] = [-1000.0, 1000.0]
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    run = edited(trained_run, tmp_path / "run", window=[-1000.0, 1000.0])
     evaluate(cohort, tmp_path / "out", "--run", f"G={trained_run}", "--run", f"wide={run}", "--device", "cpu")
     remark = "in the first run's window, [-1000, 600] HU; not trained in it: wide ([-1000, 1000])."
     assert remark in " ".join(capsys.readouterr().out.split())

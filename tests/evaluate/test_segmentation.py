@@ -52,6 +52,9 @@ def test_what_is_found_in_prediction_and_cta_is_compared(cohort: Path, program: 
     assert (tmp_path / "log").read_text().splitlines() == ran
     main([*words, "--segment", command(program, "{input}", "{output}", 200)])
     assert len((tmp_path / "log").read_text().splitlines()) == 6
+    program.write_text(program.read_text() + "\n")  # a new version under the same name
+    main([*words, "--segment", command(program, "{input}", "{output}", 200)])
+    assert len((tmp_path / "log").read_text().splitlines()) == 9
 
 
 def test_without_it_there_are_no_columns_of_it(cohort: Path, tmp_path: Path) -> None:

@@ -137,6 +137,17 @@ def test_a_run_named_twice_is_no_ensemble(
     assert "named twice" in refusal(capsys, scan, tmp_path / "out", "--run", trained_run, trained_run)
 
 
+def test_copies_of_one_model_are_no_ensemble(
+    trained_run: Path, stronger_run: Path, scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They would agree everywhere, and the map of uncertainty say that nothing is uncertain."""
+    pack([str(trained_run), "--output", str(tmp_path / "copy.zip")])
+    words = ("--run", trained_run, stronger_run, "--model", tmp_path / "copy.zip", "--uncertainty")
+    line = refusal(capsys, scan, tmp_path / "out", *words)
+    assert "copy.zip: holds the same weights as" in line
+    assert not list((tmp_path / "out").glob("*.nii.gz"))
+
+
 def test_a_folder_with_a_spread_beside_its_synthetic_cta_holds_one_scan(
     identity_run: Path, scan: Path, tmp_path: Path
 ) -> None:

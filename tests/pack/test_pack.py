@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
-from made_scans import synthesise
+from made_scans import edited, synthesise
 
 from ncct_cta.common.files import sha256_of
 from ncct_cta.common.limits import UNSEEN
@@ -180,3 +182,51 @@ def test_a_file_that_is_there_is_replaced_only_if_asked(
     assert (tmp_path / "m.zip").read_text() == "mine"
     pack([str(trained_run), "--output", str(tmp_path / "m.zip"), "--overwrite"])
     assert zipfile.is_zipfile(tmp_path / "m.zip")
+
+
+MARKUP = "<img src=http://evil.example/p.png> ![x](http://evil.example) \n\n# Cleared for clinical use |"
+LIVE = re.compile(r"(?<!\\)(<img|!\[|\]\()|\n(> )?# Cleared")  # of MARKUP, what isn't escaped
+
+
+@pytest.mark.parametrize("text", ["title", "unit"])
+def test_an_evaluations_words_are_no_markup_and_no_lines_of_their_own(
+    text: str, trained_run: Path, evaluation: Path, tmp_path: Path
+) -> None:
+    summary = json.loads((evaluation / "summary.json").read_text())
+    summary["columns"]["vessel_mae_hu"][text] = MARKUP
+    (evaluation / "summary.json").write_text(json.dumps(summary))
+    pack([str(trained_run), "--output", str(tmp_path / "m.zip"), "--scores", str(evaluation), "--method", "g"])
+    words = members(tmp_path / "m.zip")["README.md"].decode()
+    assert "clinical" in words
+    assert not LIVE.search(words)
+
+
+def test_the_users_words_are_no_markup(trained_run: Path, tmp_path: Path) -> None:
+    words = ["--training", MARKUP, "--licence", f"CC BY 4.0, (c) us_two {MARKUP}"]
+    pack([str(trained_run), "--output", str(tmp_path / "m.zip"), *words])
+    text = members(tmp_path / "m.zip")["README.md"].decode()
+    assert "> CC BY 4.0, (c) us_two " in text
+    assert not LIVE.search(text)
+
+
+@pytest.mark.parametrize("figures", [{"mean": "<b>90</b>"}, {"low": [PATIENT]}, {"cases": PATIENT}, {"mean": True}])
+def test_figures_that_are_no_numbers_are_refused(
+    figures: dict, trained_run: Path, evaluation: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = json.loads((evaluation / "summary.json").read_text())
+    summary["methods"]["g"]["vessel_mae_hu"] |= figures
+    (evaluation / "summary.json").write_text(json.dumps(summary))
+    words = ("--output", tmp_path / "m.zip", "--scores", evaluation, "--method", "g")
+    assert "isn't an evaluation's summary.json" in refusal(capsys, trained_run, *words)
+
+
+def test_arguments_that_no_network_takes_arent_packed(trained_run: Path, tmp_path: Path) -> None:
+    run = edited(trained_run, tmp_path / "run")
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["model"]["arguments"] = {"weights": f"/data/{PATIENT}.pt"}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    checkpoint = torch.load(run / "checkpoint_best.pt", weights_only=True)
+    checkpoint["settings"]["model"]["arguments"] = config["model"]["arguments"]
+    torch.save(checkpoint, run / "checkpoint_best.pt")
+    pack([str(run), "--output", str(tmp_path / "m.zip")])
+    assert PATIENT.encode() not in (tmp_path / "m.zip").read_bytes()

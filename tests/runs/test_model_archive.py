@@ -133,6 +133,24 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "own preprocessing": (in_settings("preprocessing", _target_="os.system"), "no section of the settings"),
     "newer setting": (in_settings("model", attention=True), "unknown setting model.attention"),
     "no settings": (changed("settings.json", lambda data: b"[" * 100_000), "settings.json is no JSON"),
+    "a setting twice": (
+        changed(
+            "settings.json",
+            lambda data: data.replace(b'"residual_output"', b'"residual_output": false, "residual_output"'),
+        ),
+        "gives 'residual_output' twice",
+    ),
+    "a word of the card twice": (
+        changed("card.json", lambda data: data.replace(b'"licence"', b'"licence": "CC0", "licence"')),
+        "gives 'licence' twice",
+    ),
+    "no number": (changed("card.json", lambda data: data.replace(b'"none"', b"NaN")), "card.json is no JSON"),
+    "another digest listed too": (
+        lambda path: write(
+            path, members(path) | {SUMS: members(path)[SUMS] + b"0" * 64 + b"  card.json\n"}, resummed=False
+        ),
+        "lists other files or digests",
+    ),
     "newer format": (
         changed("card.json", lambda data: data.replace(b'"format_version": 1', b'"format_version": 2')),
         "update ncct-cta",

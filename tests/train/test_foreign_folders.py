@@ -22,12 +22,19 @@ def test_a_resumed_run_writes_through_no_link(trained_run: Path, cohort: Path, t
         (run / name).symlink_to(mine / name)
     (run / "metrics.csv").rename(mine / "metrics.csv")
     before = (mine / "metrics.csv").read_bytes()
+    for name in ("previews", "tensorboard"):
+        shutil.rmtree(run / name)
+        (mine / name).mkdir()
+        (run / name).symlink_to(mine / name)
     (run / "metrics.csv").symlink_to(mine / "metrics.csv")
     words = ["--train::num_epochs", "2", "--train::output_dir", str(run), "--data::datalist", str(cohort)]
     train([str(run), "--resume", *words])
     assert (run / "metrics.csv").read_text().count("\n") == 3
     assert (mine / "metrics.csv").read_bytes() == before
     assert {(mine / name).read_text() for name in names} == {"mine"}
+    for name in ("previews", "tensorboard"):
+        assert list((mine / name).iterdir()) == []
+        assert any((run / name).iterdir())
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "metadata.json", "logging.conf", "metrics.csv"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import replace
@@ -16,6 +17,7 @@ from ...common.keys import BODY, VESSEL
 from ...common.progress import progress_bar
 from ...data import Case
 from ...engines.inference import OUTPUT_SUFFIX, SD_SUFFIX
+from ...engines.output_record import RECORD_SUFFIX, is_of_another
 from ...metrics import NONVESSEL
 from ...metrics.spread import CalibrationVoxels, Interval, auroc, fit_interval, reliability, sparsification
 from ...volumes.nifti import read_ct
@@ -27,6 +29,8 @@ from .judged_case import JudgedCase, read_judged_case
 
 if TYPE_CHECKING:  # results hold what is found here
     from ..results import Evaluation, Method
+
+logger = logging.getLogger(__name__)
 
 TABLE, INTERVALS, INTERVAL_JSON = "uncertainty.csv", "intervals", "interval.json"
 # Of a case and a region: more voxels change no third digit of a quantile, and all would fill the memory.
@@ -64,7 +68,17 @@ def judge_uncertainty(
 def _maps(method: Method, cases: Sequence[Case]) -> dict[str, Path]:
     """The map beside each prediction that has one."""
     beside = {case.name: method.predictions[case.name].with_name(f"{case.name}{SD_SUFFIX}") for case in cases}
-    return {name: path for name, path in beside.items() if path.is_file()}
+    return {name: path for name, path in beside.items() if _is_map(name, path)}
+
+
+def _is_map(case: str, path: Path) -> bool:
+    """Whether a case has a map, and it isn't that of an earlier prediction, which a new one leaves where it is."""
+    if not path.is_file():
+        return False
+    if is_of_another(path.with_name(f"{case}{RECORD_SUFFIX}"), path):
+        logger.warning("%s: isn't the map of the prediction beside it, by its record; it is left out", path)
+        return False
+    return True
 
 
 def _judged(
@@ -101,7 +115,9 @@ def _calibration(
     """Voxels of the validation cases that have a prediction and a map in the same folder as the scored ones."""
     files = {case.name: predictions / f"{case.name}{OUTPUT_SUFFIX}" for case in cases}
     usable = [
-        case for case in cases if files[case.name].is_file() and (predictions / f"{case.name}{SD_SUFFIX}").is_file()
+        case
+        for case in cases
+        if files[case.name].is_file() and _is_map(case.name, predictions / f"{case.name}{SD_SUFFIX}")
     ]
     completed, _ = complete_masks(usable, folder / "masks", failures)
     own = replace(method, predictions=files)

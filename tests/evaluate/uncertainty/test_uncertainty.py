@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from ncct_cta.common.files import sha256_of, to_json
 from ncct_cta.common.hu import to_int16_hu
 from ncct_cta.data import Case, read_case_list
 from ncct_cta.evaluate.evaluation import run_evaluation, show
@@ -118,3 +119,31 @@ def test_a_file_that_is_no_map_is_named_and_the_scores_are_there(
     (found,) = evaluation.uncertainty
     assert "expected standard deviations" in found.remark
     assert found.cases == ()
+
+
+def test_a_map_of_an_earlier_prediction_isnt_judged(
+    cohort: Path, judge: Callable[..., Evaluation], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A case that was synthesised again without its map keeps the old file, but not in its record."""
+    (case,) = cases = splits(cohort)["testing"]
+    folder = predict(cases, tmp_path / "pred")
+    synthetic, spread = (f"{case.name}_{kind}.nii.gz" for kind in ("syncta", "sd"))
+    digests = {name: sha256_of(folder / name) for name in (synthetic, spread)}
+    for outputs, judged in (
+        (digests, 1),
+        (digests | {spread: "0"}, 0),
+        ({synthetic: digests[synthetic]}, 0),
+    ):
+        record = folder / f"{case.name}_syncta.json"
+        record.write_text(to_json({"made_from": {"settings": {}}, "outputs": outputs}))
+        assert len(judge(folder).uncertainty) == judged
+    assert "isn't the map of the prediction beside it" in caplog.text
+
+
+def test_a_record_that_is_no_record_says_nothing(
+    cohort: Path, judge: Callable[..., Evaluation], tmp_path: Path
+) -> None:
+    (case,) = cases = splits(cohort)["testing"]
+    folder = predict(cases, tmp_path / "pred")
+    (folder / f"{case.name}_syncta.json").write_text("[" * 100_000)
+    assert len(judge(folder).uncertainty) == 1

@@ -57,6 +57,7 @@ def test_names_and_reasons_are_text(tmp_path: Path) -> None:
     page = (tmp_path / "qc.html").read_text()
     assert bad not in page
     assert page.count("&lt;script&gt;") == 2
+    assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'\">" in page  # neither scripts nor the network
     assert f"data:image/png;base64,{base64.b64encode(PNG).decode()}" in page
 
 
