@@ -14,12 +14,13 @@ import numpy as np
 from scipy import ndimage
 
 from ..common.hu import AIR_HU, CONTRAST_LOWER_HU, ENHANCEMENT_HU, LUNG_UPPER_HU
-from .regions import LEAST_VESSEL_MM3
+from .regions import without_specks
 from .slabs import of_slabs, with_halo
 
 SMOOTHING_MM = 0.8  # SD of a Gaussian: noise of 20 HU in voxels of 0.7 mm becomes 3 HU, and vessels of 2 mm stay
 LIGHTLY_MM = 0.5  # where a vessel's brightness is looked up: more would darken vessels of 3 mm
 DOUBT_HU = 40  # a vessel that is short of certain by no more than this is faint: neither invented nor missed
+NOISE_HU, SDS = 20, 4  # smoothing leaves much of this noise in coarse voxels: what is certain there must stand above it
 EDGE_MM = 2.0  # the border lies within this distance of where the vessel is certain
 TRUNCATE = 3.0
 HALF = 50  # per cent of a voxel: the full width at half maximum
@@ -33,7 +34,7 @@ class FoundVessels:
     Args:
         core: where it is certain that there is a vessel.
         whole: the vessels that have a core, up to their borders.
-        faint: these and what might be vessel.
+        faint: these and what might be vessel, however small: in the other image noise may make a vessel of it.
         percent: uint8, how much of each voxel is vessel: at the borders some, beside ``whole`` too.
     """
 
@@ -96,8 +97,9 @@ def find_vessels(image_hu: np.ndarray, around: Surroundings) -> FoundVessels:
 
     A voxel is certain where the smoothed image is ``ENHANCEMENT_HU`` above the NCCT's tissue and above 150 HU, or above
     -400 HU in the lung, where partial volume darkens small vessels; faint if it lacks at most ``DOUBT_HU`` of either.
-    A vessel reaches to half of its brightness over the tissue's, in the lung over the parenchyma's. Components below
-    50 mm3 or without a certain voxel are dropped.
+    In voxels so coarse that noise of 20 HU could make the one of the other, more is asked of what is certain. A vessel
+    reaches to half of its brightness over the tissue's, in the lung over the parenchyma's. Components below 50 mm3 or
+    without a certain voxel are no vessels, but may be faint.
 
     Args:
         image_hu: the CTA in HU, (X, Y, Z).
@@ -110,8 +112,8 @@ def find_vessels(image_hu: np.ndarray, around: Surroundings) -> FoundVessels:
 
     slabs = of_slabs(of_slab, image_hu.shape[2])
     core, percent, faint = (np.concatenate(parts, axis=2) for parts in zip(*slabs, strict=True))
-    kept = _large_components(faint, core, around.spacing)
-    return FoundVessels(core & kept, (percent >= HALF) & kept, kept, percent)
+    kept = without_specks(faint, around.spacing, certain=core)
+    return FoundVessels(core & kept, (percent >= HALF) & kept, faint, percent)
 
 
 def _in_slab(image: np.ndarray, around: Surroundings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -119,10 +121,10 @@ def _in_slab(image: np.ndarray, around: Surroundings) -> tuple[np.ndarray, np.nd
     smooth = _smoothed(image, around.spacing, SMOOTHING_MM)
     floor = np.where(around.lung, np.float32(LUNG_UPPER_HU), np.float32(CONTRAST_LOWER_HU))
     lack = np.maximum(around.tissue_hu + np.float32(ENHANCEMENT_HU), floor) - smooth
-    core, faint = (around.allowed & (lack < doubt) for doubt in (0, DOUBT_HU))
+    core, faint = (around.allowed & (lack < doubt) for doubt in (-_margin_hu(around.spacing), DOUBT_HU))
     if not core.any():
         return core, np.zeros(core.shape, np.uint8), faint
-    brightest = np.where(around.allowed, _smoothed(image, around.spacing, LIGHTLY_MM), AIR_HU)
+    brightest = _with_a_neighbour(np.where(around.allowed, _smoothed(image, around.spacing, LIGHTLY_MM), AIR_HU))
     brightest = ndimage.maximum_filter(brightest, _near(around.spacing), mode="nearest")
     dark = np.where(around.lung, np.float32(around.parenchyma_hu), around.tissue_hu)
     share = (image - dark) / np.maximum(brightest - dark, 1)
@@ -133,14 +135,31 @@ def _in_slab(image: np.ndarray, around: Surroundings) -> tuple[np.ndarray, np.nd
     return core, percent, faint | (percent >= HALF)
 
 
+def _margin_hu(spacing: Sequence[float]) -> float:
+    """By how much the noise that smoothing leaves of ``NOISE_HU`` may exceed ``DOUBT_HU``; 0 in voxels below 1.2 mm."""
+    impulse = np.zeros([2 * _radius(TRUNCATE * SMOOTHING_MM, edge) + 1 for edge in spacing])
+    impulse[tuple(size // 2 for size in impulse.shape)] = 1
+    left = float(np.linalg.norm(_smoothed(impulse, spacing, SMOOTHING_MM)))
+    return max(0, SDS * NOISE_HU * left - DOUBT_HU)
+
+
+def _with_a_neighbour(image: np.ndarray) -> np.ndarray:
+    """The brightest that a voxel and one beside it both are: one voxel alone would be as bright as its noise."""
+    found = np.full_like(image, AIR_HU)
+    for axis in range(image.ndim):
+        shared, both = np.moveaxis(found, axis, 0)[1:], np.moveaxis(image, axis, 0)
+        np.maximum(shared, np.minimum(both[1:], both[:-1]), out=shared)
+    return found
+
+
 def _near(spacing: Sequence[float]) -> list[int]:
     """The size in voxels of the box that reaches ``EDGE_MM`` to each side, but at least a voxel."""
     return [2 * _radius(EDGE_MM, edge) + 1 for edge in spacing]
 
 
 def _halo(spacing: Sequence[float]) -> int:
-    """The slices that a filter's box and the smoothing before it reach into."""
-    return _radius(EDGE_MM, spacing[2]) + _radius(TRUNCATE * SMOOTHING_MM, spacing[2])
+    """The slices that a filter's box, the neighbours and the smoothing before it reach into."""
+    return _radius(EDGE_MM, spacing[2]) + 1 + _radius(TRUNCATE * SMOOTHING_MM, spacing[2])
 
 
 def _radius(distance_mm: float, edge: float) -> int:
@@ -150,14 +169,3 @@ def _radius(distance_mm: float, edge: float) -> int:
 def _smoothed(image: np.ndarray, spacing: Sequence[float], sd_mm: float) -> np.ndarray:
     sigma = [sd_mm / edge for edge in spacing]
     return ndimage.gaussian_filter(image.astype(np.float32), sigma, truncate=TRUNCATE)
-
-
-def _large_components(faint: np.ndarray, core: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-    """The components of the faint voxels that are large enough for a vessel and certain somewhere."""
-    labels, count = ndimage.label(faint)
-    found = labels[faint]
-    large = np.bincount(found, minlength=count + 1) * float(np.prod(spacing)) >= LEAST_VESSEL_MM3
-    large &= np.bincount(found, weights=core[faint], minlength=count + 1) > 0
-    kept = faint.copy()
-    kept[faint] = large[found]
-    return kept

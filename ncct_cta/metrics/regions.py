@@ -93,7 +93,7 @@ def vessel_mask_from_pair(
     grown = certain
     for _ in range(max(1, round(WALL_MM / float(np.min(spacing))))):
         grown = ndimage.binary_dilation(grown, EVERY_NEIGHBOUR) & weak
-    return _without_specks(grown, spacing, LEAST_BRANCH_MM3, EVERY_NEIGHBOUR).astype(np.uint8)
+    return without_specks(grown, spacing, LEAST_BRANCH_MM3, EVERY_NEIGHBOUR).astype(np.uint8)
 
 
 def regions(
@@ -142,7 +142,7 @@ def tissue_beside(
 
 def bright_without_contrast(ncct_hu: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     """Bone, calcium and metal with a margin: what a threshold in the CTA would mistake for vessels, boolean."""
-    return _grow(_without_specks(ncct_hu > CONTRAST_LOWER_HU, spacing), BONE_MARGIN_MM, spacing)
+    return _grow(without_specks(ncct_hu > CONTRAST_LOWER_HU, spacing), BONE_MARGIN_MM, spacing)
 
 
 def thresholded_vessels(
@@ -159,18 +159,30 @@ def thresholded_vessels(
     Returns:
         boolean, same shape.
     """
-    return _without_specks((image_hu > CONTRAST_LOWER_HU) & body & ~bright, spacing)
+    return without_specks((image_hu > CONTRAST_LOWER_HU) & body & ~bright, spacing)
 
 
-def _without_specks(
+def without_specks(
     mask: np.ndarray,
     spacing: Sequence[float],
     least_mm3: float = LEAST_VESSEL_MM3,
     neighbours: np.ndarray | None = None,
+    certain: np.ndarray | None = None,
 ) -> np.ndarray:
-    labels, _ = ndimage.label(mask, neighbours)
+    """The components of a mask that are large enough, boolean.
+
+    Args:
+        mask: boolean, (X, Y, Z).
+        spacing: voxel edges in mm.
+        least_mm3: volume of the smallest component that is kept.
+        neighbours: which voxels touch, as ``scipy.ndimage.label`` takes it; None: those with a common face.
+        certain: boolean, same shape: of these a component must have a voxel as well; None: it needn't.
+    """
+    labels, count = ndimage.label(mask, neighbours)
     found = labels[mask]
-    large = np.bincount(found) * float(np.prod(spacing)) >= least_mm3
+    large = np.bincount(found, minlength=count + 1) * float(np.prod(spacing)) >= least_mm3
+    if certain is not None:
+        large &= np.bincount(found[certain[mask]], minlength=count + 1) > 0
     kept = mask.copy()
     kept[mask] = large[found]
     return kept
