@@ -40,8 +40,8 @@ REPORT = Report(
         NOISE_AUC: ("AUC of the local noise, vessel against muscle", 2),
         MEAN_AUC: ("AUC of the local mean", 2),
         CORRELATION: ("NCCT-CTA correlation, vessel against muscle", 2),
-        WALL: ("edge left at the walls [HU]", 1),
-        BONE: ("bone darker than in the scan by [HU]", 1),
+        WALL: ("rim at the walls [HU]", 1),
+        BONE: ("darkest bone, darker than in the scan by [HU]", 1),
     },
     worst=BLOOD_MEAN,
 )

@@ -56,11 +56,11 @@ def find_territories(
     wall = bright & (hu > BONE_LOWER_HU) & ~_grow(hull, WALL_MM, mm) & ~core
     certain = wall | _cortex(hu, bright, lung, level)
     markers = np.zeros(hu.shape, np.int8)
-    markers[core & ~_with_marrow(certain, mm)] = 1
+    markers[core & ~with_marrow(certain, mm)] = 1
     markers[certain] = 2
     steepness = ndimage.gaussian_gradient_magnitude(hu, 0.7)
     labels = watershed(steepness, markers, mask=bright)
-    bone = _with_marrow(labels == 2, mm) & body
+    bone = with_marrow(labels == 2, mm) & body
     return Territories((labels == 1) & ~bone & middle, bone)
 
 
@@ -111,7 +111,7 @@ def _cortex(hu: np.ndarray, bright: np.ndarray, lung: np.ndarray, level: BloodLe
     return dense
 
 
-def _with_marrow(bone: np.ndarray, mm: Sequence[float]) -> np.ndarray:
+def with_marrow(bone: np.ndarray, mm: Sequence[float]) -> np.ndarray:
     """Close the cortex in each axial slice and fill what it encloses."""
     steps = max(1, round(MARROW_MM / mm[0]))
     disc = ndimage.iterate_structure(ndimage.generate_binary_structure(2, 1), steps)[..., None]

@@ -9,14 +9,18 @@ import numpy as np
 from scipy import ndimage
 from scipy.stats import rankdata
 
+from ...common.hu import BONE_LOWER_HU
 from ..limits import Limit
 from .blood import FoundBlood
-from .local import dilated, eroded
+from .bone import with_marrow
+from .local import dilated, eroded, local_mean
 from .making import VirtualPair
 
 SMOOTH_MM = 2.0
 WINDOW = 5  # voxels within a slice: the place of a local mean and a local standard deviation
 SAMPLES = 20_000
+ALIKE_HU = 50.0  # tissue that differs less from blood shows a rim between the two
+BRIGHTER = 1.2  # than the brightest blood: bone's shell
 BLOOD_MEAN, BLOOD_SPREAD = "blood_hu", "blood_spread_hu"
 NOISE_AUC, MEAN_AUC = "noise_auc", "mean_auc"
 CORRELATION, WALL, BONE = "correlation_difference", "wall_hu", "bone_darker_hu"
@@ -29,8 +33,8 @@ LIMITS = (
     Limit(MEAN_AUC, 0.65, False, "the AUC of the local mean", "vessels are brighter or darker than muscle"),
     Limit(CORRELATION, 0.2, False, "the difference of the NCCT-CTA correlation inside and outside vessels",
           "the noise of vessels isn't the scan's"),
-    Limit(WALL, 25, False, "the edge left at the walls in HU", "vessels have rims; look at the picture"),
-    Limit(BONE, 20, False, "how much darker bone is than in the scan, in HU", "bone was taken for blood"),
+    Limit(WALL, 25, False, "the rim at the walls in HU", "walls differ from both sides; look at the picture"),
+    Limit(BONE, 20, False, "how much darker the darkest bone is than in the scan, in HU", "bone was taken for blood"),
 )  # fmt: skip
 
 
@@ -68,8 +72,8 @@ def measure(cta_hu: np.ndarray, pair: VirtualPair, found: FoundBlood, spacing: S
         NOISE_AUC: auc(spread[inside], spread[outside]),
         MEAN_AUC: auc(mean[inside], mean[outside]),
         CORRELATION: abs(correlations[0] - correlations[1]),
-        WALL: _wall(smooth, found, spacing, _mean(blood)),
-        BONE: _darkening(cta_hu, ncct, found, spacing),
+        WALL: _wall(ncct, found, spacing, _mean(blood)),
+        BONE: _darkening(cta_hu, pair, found, spacing),
     }
 
 
@@ -92,14 +96,36 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef(a, b)[0, 1]) if a.size > 1 else math.nan
 
 
-def _wall(smooth: np.ndarray, found: FoundBlood, spacing: Sequence[float], blood: float) -> float:
-    """How far large vessels' walls lie above both sides, in the mediastinum: a bright rim."""
+def _wall(ncct: np.ndarray, found: FoundBlood, spacing: Sequence[float], blood_hu: float) -> float:
+    """The rim at large vessels' walls, bright or dark, in HU: inside or outside, whichever is larger.
+
+    Measured where soft tissue of about the blood's level lies around, so that without a rim nothing shows at all.
+    """
     large = dilated(eroded(found.blood, spacing, 4.0), spacing, 4.0) & found.blood
-    rim = large & ~eroded(large, spacing, 1.0) & ~found.lung & ~dilated(found.bone | found.calcium, spacing, 3.0)
-    return max(_mean(smooth[rim]) - blood, 0.0) if rim.any() else math.nan
+    others = dilated(found.bone | found.calcium | found.lung | (found.blood & ~large), spacing, 3.0)
+    tissue = found.body & ~others & ~dilated(found.blood, spacing, 2.0)
+    around = local_mean(ncct, tissue, spacing, (3.0,), np.nan)
+    alike = ~others & (np.abs(around - blood_hu) < ALIKE_HU)
+    rims = large & ~eroded(large, spacing, 1.0) & alike, dilated(large, spacing, 1.0) & ~large & alike
+    expected = (around + blood_hu) / 2
+    return max((abs(_mean((ncct - expected)[rim])) for rim in rims if rim.any()), default=math.nan)
 
 
-def _darkening(cta_hu: np.ndarray, ncct: np.ndarray, found: FoundBlood, spacing: Sequence[float]) -> float:
-    """The median darkening of bone, smoothed so that noise doesn't count."""
-    inside = eroded(found.bone, spacing, 1.0)
-    return float(np.median((cta_hu - ncct)[inside])) if inside.any() else math.nan
+def _darkening(
+    cta_hu: np.ndarray, ncct: np.ndarray, pair: VirtualPair, found: FoundBlood, mm: Sequence[float]
+) -> float:
+    """How much darker the darkest hundredth of bone has become, in HU, smoothed so that noise doesn't count.
+
+    Bone is what was found as bone and, since bone that was taken for blood isn't among it, what lies within a shell
+    that is too bright for blood. On a grid of about 2 mm.
+    """
+    steps = [max(1, round(SMOOTH_MM / edge)) for edge in mm]
+    nth = tuple(slice(None, None, step) for step in steps)
+    coarse = [step * edge for step, edge in zip(steps, mm, strict=True)]
+    smooth = ndimage.gaussian_filter(cta_hu, np.divide(SMOOTH_MM / 2, mm))[nth]
+    core = eroded(found.blood, mm, 4.0)[nth]
+    brightest = max(BONE_LOWER_HU, BRIGHTER * float(np.percentile(smooth[core], 99)) if core.any() else 0.0)
+    shell = (smooth > brightest) & (found.body & ~pair.ignore)[nth]
+    bone = eroded(found.bone[nth] | with_marrow(shell, coarse), coarse, SMOOTH_MM)
+    darker = ndimage.gaussian_filter(cta_hu - pair.ncct, np.divide(SMOOTH_MM, mm))[nth]
+    return float(np.percentile(darker[bone], 99)) if bone.any() else math.nan

@@ -68,15 +68,16 @@ def make_pair(
     organs = _organs(even & (smooth > muscle_hu + UPTAKE_HU) & (smooth < found.level_hu), spacing)
     muscle &= ~dilated(organs, spacing, EDGE_MM)
     drawn = draw(settings, random, min(muscle_hu, MOST_MUSCLE_HU))
-    noise = measure_noise(hu, muscle | (eroded(found.blood, spacing, EDGE_MM) & ~found.dense), spacing)
+    noise = measure_noise(hu, muscle, eroded(found.blood, spacing, EDGE_MM) & ~found.dense, spacing)
     hu, lost_in_organs = _organs_unenhanced(hu, organs, kept | found.blood, found.lung, spacing, muscle_hu, drawn)
     hu -= _uptake(smooth, muscle_hu) * tissue
     removed = remove_iodine(
         hu, found.blood, kept, found.lung, spacing, level_hu=found.level_hu, target_hu=drawn.blood_hu
     )
-    own, added = (noise.fresh(random) * noise.strength_hu for _ in range(2))
-    clean = removed.hu + np.maximum(removed.lost, lost_in_organs) * own
-    ncct = _as_reconstructed(clean, spacing, drawn) + drawn.noise * added
+    # Blood is quieter than muscle in the scan already, and "quiet means vessel" is what a network would learn.
+    put_back = np.hypot(np.maximum(removed.lost, lost_in_organs) * noise.strength_hu, found.blood * noise.missing_hu)
+    clean = removed.hu + put_back * noise.fresh(random)
+    ncct = _as_reconstructed(clean, spacing, drawn) + drawn.noise * noise.strength_hu * noise.fresh(random)
     return VirtualPair(ncct, muscle, dilated(found.dense, spacing, STREAK_MM) & found.body, drawn)
 
 

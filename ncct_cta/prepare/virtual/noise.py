@@ -24,11 +24,13 @@ class ScanNoise:
 
     Args:
         strength_hu: (X, Y, Z) float32, standard deviation in HU.
+        missing_hu: (X, Y, Z) float32, what blood lacks to muscle's standard deviation: muscle is streaked with fat.
         kernel: (2 ``REACH`` + 1,) * 2, what makes white noise the scan's within a slice; of unit energy.
         through: (2 ``Z_REACH`` + 1,), the same from slice to slice.
     """
 
     strength_hu: np.ndarray
+    missing_hu: np.ndarray
     kernel: np.ndarray
     through: np.ndarray
 
@@ -44,7 +46,7 @@ class ScanNoise:
         return ndimage.convolve1d(noise, self.through, axis=2, mode="wrap", output=np.float32)
 
 
-def measure_noise(hu: np.ndarray, flat: np.ndarray, spacing: Sequence[float]) -> ScanNoise:
+def measure_noise(hu: np.ndarray, muscle: np.ndarray, blood: np.ndarray, spacing: Sequence[float]) -> ScanNoise:
     """Measure a scan's noise where its tissue is even.
 
     The autocorrelation of the even tissue's deviations from its local mean, within the slice and from slice to slice;
@@ -52,16 +54,25 @@ def measure_noise(hu: np.ndarray, flat: np.ndarray, spacing: Sequence[float]) ->
 
     Args:
         hu: (X, Y, Z) HU.
-        flat: even tissue: muscle, blood, without edges; bool.
+        muscle: even soft tissue, without edges; bool.
+        blood: even blood, likewise.
         spacing: voxel edges in mm.
     """
-    residual = np.where(flat, hu - local_mean(hu, flat, spacing, (TREND_MM,), 0.0), np.float32(0))
-    spread = max(1.4826 * float(np.median(np.abs(residual[flat]))) if flat.any() else 0.0, 1.0)
-    flat = flat & (np.abs(residual) < OUTLIER * spread)
-    residual *= flat
-    variance = local_mean(residual**2, flat, spacing, STRENGTH_MM, spread**2)
+    flat, residual = np.zeros(hu.shape, bool), np.zeros(hu.shape, np.float32)
+    variances = []
+    for mask in (muscle, blood):  # each from its own mean: beside each other they differ by the contrast
+        deviation = np.where(mask, hu - local_mean(hu, mask, spacing, (TREND_MM,), 0.0), np.float32(0))
+        spread = max(1.4826 * float(np.median(np.abs(deviation[mask]))) if mask.any() else 0.0, 1.0)
+        mask = mask & (np.abs(deviation) < OUTLIER * spread)
+        deviation *= mask
+        variances.append(local_mean(deviation**2, mask, spacing, STRENGTH_MM, spread**2))
+        flat |= mask
+        residual += deviation
     return ScanNoise(
-        np.sqrt(np.maximum(variance, 0)), _filter(_in_plane(residual, flat)), _filter(_through(residual, flat))
+        np.sqrt(variances[0] if muscle.any() else variances[1]),
+        np.sqrt(np.maximum(variances[0] - variances[1], 0)) * bool(muscle.any() and blood.any()),
+        _filter(_in_plane(residual, flat)),
+        _filter(_through(residual, flat)),
     )
 
 

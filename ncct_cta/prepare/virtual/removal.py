@@ -2,9 +2,12 @@
 
 A voxel of which blood fills the fraction ``f`` has ``v = f B + (1 - f) b + n``: the enhanced blood's level ``B``, the
 background's ``b`` and the scan's noise ``n``. Without iodine it has ``v' = v - f (B - U)``, with the blood's own level
-``U``. Inside a vessel ``f`` is 1 and the noise stays as it is. At its wall ``f = (v - b) / (B - b)`` is read from the
-voxel itself, and then ``v' = b + (v - b) (U - b) / (B - b)``: the noise is scaled by ``g = (U - b) / (B - b)``, and
-noise of the scan's spectrum and of the strength ``sqrt(1 - g^2)`` takes the place of what was lost.
+``U``. Inside a vessel ``f`` is 1 and the noise stays as it is. At its wall one voxel doesn't tell ``f``, ``B`` and
+``b``. The mask and the surroundings say roughly what each is and how far that can be off, and the voxel's deviation is
+shared out among them accordingly (an extended Kalman update; Anderson and Moore, "Optimal Filtering", 1979). Where the
+background is even, ``f`` is read from the voxel; where it is mixed, from the mask's shape. A wall's noise is thereby
+scaled by ``g = dv'/dv``, and noise of the scan's spectrum and of the strength ``sqrt(1 - g^2)`` takes the place of what
+was lost.
 """
 
 from __future__ import annotations
@@ -18,13 +21,23 @@ from scipy import ndimage
 from ...common.hu import LUNG_UPPER_HU, WATER_HU
 from .local import dilated, eroded, local_mean
 
-WALL_MM = 1.5  # partial volume and the reconstruction's blur reach this far to either side of a wall
-LEVEL_MM = (2.0, 5.0)  # how fast contrast mixes: arteries and veins, left and right heart differ and lie side by side
+CORE_MM = 0.75  # partial volume reaches this far into a vessel
+CLEAR_MM, REACH_MM = 1.5, 3.0  # and this far out of it: what is certainly background, and what is changed at all
+BLUR, WIDER_BLUR = 0.5, 1.0  # voxels: from a mask to fractions, and to how uncertain these are
+LEVEL_MM = (2.0, 5.0)  # how fast contrast mixes; noise is slower than neither
 PEAK_MM, PEAK_REACH_MM = 0.4, 2.5  # a small vessel's level is its brightest voxel's, less noise
-BACKGROUND_MM = (1.0, 2.0, 5.0, 15.0)
+BACKGROUND_MM = (0.8, 1.6, 4.0, 12.0)
 DIMMEST = 10  # percentile of the large vessels' level
 TYPICAL_LUNG_HU = -850.0
+ABOVE_PARENCHYMA_HU = 150.0  # brighter lung holds vessels
+LEAST_TISSUE_HU = LUNG_UPPER_HU + 200
 LEAST_CONTRAST_HU = 40.0  # blood no brighter than this above its background is read as blood alone
+UPDATES = 2
+# Standard deviations of what is known before the voxel is looked at, outside the lungs and in them.
+FRACTION = (0.3, 0.4)  # at the mask's border; in the lungs vessels thinner than a voxel are missing from the mask
+THIN_VESSELS = 0.08
+LEVEL_HU = (20.0, 50.0)  # arteries and veins lie side by side in the lungs
+TISSUE_HU, NOISE_HU = 40.0, 12.0
 
 
 @dataclass(frozen=True)
@@ -61,22 +74,58 @@ def remove_iodine(
         level_hu: the enhanced tissue's level, where too little of it is near to measure it.
         target_hu: its unenhanced level: one, or one of each voxel.
     """
-    core = eroded(enhanced, spacing, WALL_MM / 2) & ~kept
-    near = dilated(enhanced, spacing, WALL_MM)
-    wall = near & ~core & ~kept
+    core = eroded(enhanced, spacing, CORE_MM) & ~kept
+    wall = dilated(enhanced, spacing, REACH_MM) & ~core & ~kept
     level = _level(hu, enhanced & ~kept, core, spacing, level_hu)
-    background = _background(hu, ~near & ~kept, lung, spacing)
+    clear = ~dilated(enhanced, spacing, CLEAR_MM) & ~kept
     target = np.broadcast_to(np.asarray(target_hu, np.float32), hu.shape)
     without, lost = hu.astype(np.float32, copy=True), np.zeros(hu.shape, np.float32)
     without[core] += (target - level)[core]
-    v, b, top, low = (image[wall] for image in (hu, background, level, target))
-    contrast = np.maximum(top - b, LEAST_CONTRAST_HU)
-    fraction = np.clip((v - b) / contrast, 0, 1)
-    without[wall] = v - fraction * (top - low)
-    inside = (fraction > 0) & (fraction < 1)
-    scale = np.clip(1 - (top - low) / contrast, -1, 1)
-    lost[wall] = np.where(inside, np.sqrt(1 - scale**2), 0)
+    filled = _blurred(enhanced, spacing, BLUR)[wall]
+    border = _blurred(enhanced, spacing, WIDER_BLUR)[wall]
+    background, uncertain = _background(hu, clear, lung, spacing, wall)
+    in_lung = lung[wall].astype(np.intp)
+    fraction_variance = np.take(FRACTION, in_lung) ** 2 * border * (1 - border) + THIN_VESSELS**2 * in_lung
+    without[wall], lost[wall] = _walls(
+        hu[wall],
+        (filled, fraction_variance),
+        (background, uncertain),
+        (np.maximum(level[wall], background + LEAST_CONTRAST_HU), np.take(LEVEL_HU, in_lung) ** 2),
+        target[wall],
+    )
     return Removal(without, lost)
+
+
+Prior = tuple[np.ndarray, np.ndarray]
+
+
+def _walls(v: np.ndarray, fraction: Prior, tissue: Prior, blood: Prior, target: np.ndarray) -> Prior:
+    """The walls' voxels without iodine, and the share of their noise that is lost: (N,) each.
+
+    Args:
+        v: HU of the voxels.
+        fraction: of blood in them before they are looked at, and its variance.
+        tissue: the background's level in HU, and its variance.
+        blood: the enhanced blood's, and its variance.
+        target: the unenhanced blood's level.
+    """
+    (f0, f_var), (b0, b_var), (top0, top_var) = fraction, tissue, blood
+    f, b, top = f0, b0, top0
+    for _ in range(UPDATES):
+        slope = top - b
+        gain = 1 / (f_var * slope**2 + b_var * (1 - f) ** 2 + top_var * f**2 + NOISE_HU**2)
+        surprise = v - f * top - (1 - f) * b - ((f0 - f) * slope + (1 - f) * (b0 - b) + f * (top0 - top))
+        to_fraction, to_blood = f_var * slope * gain, top_var * f * gain
+        b = b0 + b_var * (1 - f) * gain * surprise
+        f, top = np.clip(f0 + to_fraction * surprise, 0, 1), np.maximum(top0 + to_blood * surprise, b)
+    scale = np.clip(1 - to_fraction * (top - target) - f * to_blood, -1, 1)
+    return v - f * (top - target), np.where((f > 0) & (f < 1), np.sqrt(1 - scale**2), 0)
+
+
+def _blurred(mask: np.ndarray, spacing: Sequence[float], voxels: float) -> np.ndarray:
+    edge = float(np.prod(spacing)) ** (1 / 3)
+    blurred: np.ndarray = ndimage.gaussian_filter(mask.astype(np.float32), np.divide(voxels * edge, spacing))
+    return blurred
 
 
 def _level(
@@ -87,7 +136,7 @@ def _level(
     Small vessels have none. Theirs is their own peak, but not less than the dimmest large vessels': a vessel thinner
     than a voxel never shows its level.
     """
-    level = local_mean(hu, core, spacing, LEVEL_MM, np.nan)
+    level = _mixed(hu, core, spacing)
     large = level[core & ~np.isnan(level)]
     dimmest = float(np.percentile(large, DIMMEST)) if large.size else level_hu
     peak = np.where(enhanced, ndimage.gaussian_filter(hu, np.divide(PEAK_MM, spacing)), np.float32(dimmest))
@@ -98,13 +147,44 @@ def _level(
     return level
 
 
-def _background(hu: np.ndarray, known: np.ndarray, lung: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-    """The level of what lies around: of lung in the lungs, of tissue elsewhere.
+def _mixed(hu: np.ndarray, core: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    """The level within large vessels, NaN far from any: of a wider place, but where contrast mixes, of a nearer.
 
-    Beside a hilar vessel the mean of both would take the tissue between vessel and lung for half blood, half air.
+    A level taken from near alone follows the scan's noise, and what is taken out then takes the noise along. The
+    nearer mean counts by how much its variance exceeds what is usual, which is noise (adaptive filter; Lee, IEEE
+    Trans. Pattern Anal. Mach. Intell. 2, 1980).
     """
-    tissue = known & ~lung & (hu > LUNG_UPPER_HU)
-    around = local_mean(hu, tissue, spacing, BACKGROUND_MM, WATER_HU)
-    in_lung = local_mean(hu, known & lung, spacing, BACKGROUND_MM, TYPICAL_LUNG_HU)
-    around[lung] = in_lung[lung]
-    return around
+    near, wide = (local_mean(hu, core, spacing, scales, np.nan) for scales in (LEVEL_MM, LEVEL_MM[1:]))
+    known = core & ~np.isnan(wide)
+    if not known.any():
+        return near
+    difference = np.where(known, near - wide, np.float32(0))
+    variance = local_mean(difference**2, known, spacing, LEVEL_MM[1:], 0.0)
+    usual = float(np.percentile(variance[known], 25))
+    share = np.clip(1 - 1.5 * usual / np.maximum(variance, max(usual, 1e-3)), 0, 1)
+    mixed: np.ndarray = np.where(np.isnan(wide), near, wide + share * (near - wide))
+    return mixed
+
+
+def _background(
+    hu: np.ndarray, known: np.ndarray, lung: np.ndarray, spacing: Sequence[float], where: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of what lies around each voxel of ``where``: of lung in the lungs, of tissue elsewhere.
+
+    At the lungs' border it is a mixture of both, and the less certain.
+    """
+    air = hu[lung & (hu < LUNG_UPPER_HU)]
+    parenchyma = float(np.median(air)) if air.size else TYPICAL_LUNG_HU
+    levels = []
+    for mask, typical, least in (
+        (known & ~lung & (hu > LEAST_TISSUE_HU), float(WATER_HU), TISSUE_HU),
+        (known & lung & (hu < parenchyma + ABOVE_PARENCHYMA_HU), parenchyma, 0.0),
+    ):
+        above = hu - np.float32(typical)
+        mean = local_mean(above, mask, spacing, BACKGROUND_MM, 0.0)[where]
+        squares = local_mean(above**2, mask, spacing, BACKGROUND_MM, TISSUE_HU**2)[where]
+        levels.append((mean + typical, np.maximum(squares - mean**2, 0) + least**2))
+    (tissue, tissue_variance), (inner, inner_variance) = levels
+    share, wider = (_blurred(lung, spacing, voxels)[where] for voxels in (BLUR, WIDER_BLUR))
+    variance = wider * inner_variance + (1 - wider) * tissue_variance + wider * (1 - wider) * (tissue - inner) ** 2
+    return share * inner + (1 - share) * tissue, variance

@@ -59,6 +59,7 @@ class Drawn:
 
 # Blood without iodine lies a little below muscle: 50 +- 5 HU at a normal haematocrit, less in anaemia.
 BELOW_MUSCLE_HU, BLOOD_SPREAD_HU = 2.0, 4.0
+MARGIN_HU = 4.0  # what is measured later scatters about what is drawn, and must stay within the bounds
 
 
 def random_of(seed: int, case: str) -> np.random.Generator:
@@ -68,7 +69,10 @@ def random_of(seed: int, case: str) -> np.random.Generator:
 
 def draw(settings: VirtualSettings, random: np.random.Generator, muscle_hu: float) -> Drawn:
     """Draw a case's appearance; its muscle's HU say how the scan is calibrated."""
-    blood = np.clip(muscle_hu - BELOW_MUSCLE_HU + BLOOD_SPREAD_HU * random.standard_normal(), *settings.blood_hu)
+    low, high = settings.blood_hu
+    margin = min(MARGIN_HU, (high - low) / 2)
+    blood = muscle_hu - BELOW_MUSCLE_HU + BLOOD_SPREAD_HU * random.standard_normal()
+    blood = np.clip(blood, low + margin, high - margin)
     drawn = {
         name: float(random.uniform(*getattr(settings, name)))
         for name in ("organs", "noise", "kernel_mm", "thickness_mm")

@@ -10,7 +10,7 @@ import pytest
 from ncct_cta.phantom.cohort import make_case
 from ncct_cta.prepare.limits import flags
 from ncct_cta.prepare.virtual.blood import FoundBlood
-from ncct_cta.prepare.virtual.gates import BONE, LIMITS, NOISE_AUC, auc, measure
+from ncct_cta.prepare.virtual.gates import BONE, LIMITS, NOISE_AUC, WALL, auc, measure
 from ncct_cta.prepare.virtual.local import dilated, eroded, local_mean
 from ncct_cta.prepare.virtual.making import VirtualPair, make_pair
 from ncct_cta.prepare.virtual.noise import measure_noise
@@ -70,7 +70,8 @@ def test_fresh_noise_has_the_strength_and_the_correlation_of_the_scan() -> None:
     random = np.random.default_rng(0)
     white = random.standard_normal((64, 64, 24)).astype(np.float32)
     scan = 10 * (white + np.roll(white, 1, axis=0)) / np.sqrt(2)
-    noise = measure_noise(scan, np.ones(scan.shape, bool), (1.0, 1.0, 1.0))
+    everywhere = np.ones(scan.shape, bool)
+    noise = measure_noise(scan, everywhere, ~everywhere, (1.0, 1.0, 1.0))
     fresh = noise.fresh(random)
     assert abs(fresh.std() - 1) < 0.05
     assert abs(noise.strength_hu.mean() / 10 - 1) < 0.1
@@ -97,10 +98,38 @@ def test_quiet_vessels_betray_themselves(phantom: tuple[np.ndarray, np.ndarray, 
     assert any("local noise" in flag for flag in flags(scores[1], LIMITS))
 
 
-def test_bone_taken_for_blood_is_flagged(phantom: tuple[np.ndarray, np.ndarray, FoundBlood], pair: VirtualPair) -> None:
+def test_bone_that_became_darker_is_flagged_even_if_little_of_it_did(
+    phantom: tuple[np.ndarray, np.ndarray, FoundBlood], pair: VirtualPair
+) -> None:
+    cta, truth, found = phantom
+    below = (truth > 100) & (truth < 400) & (np.arange(SHAPE[2]) < 10)
+    darker = np.where(below, pair.ncct - 150, pair.ncct)
+    # As if that part had been taken for blood.
+    missed = dataclasses.replace(found, bone=found.bone & ~below, blood=found.blood | below)
+    hu = cta.astype(np.float32)
+    assert measure(hu, pair, found, SPACING)[BONE] < 20
+    assert measure(hu, dataclasses.replace(pair, ncct=darker), missed, SPACING)[BONE] > 20
+
+
+@pytest.mark.parametrize("rim_hu", [80.0, -80.0])
+def test_a_bright_or_a_dark_rim_is_flagged(
+    phantom: tuple[np.ndarray, np.ndarray, FoundBlood], pair: VirtualPair, rim_hu: float
+) -> None:
     cta, _, found = phantom
-    darker = dataclasses.replace(pair, ncct=np.where(found.bone, pair.ncct - 100, pair.ncct))
-    assert measure(cta.astype(np.float32), darker, found, SPACING)[BONE] > 20
+    rim = found.blood & ~eroded(found.blood, SPACING, 1.0)
+    scores = [
+        measure(cta.astype(np.float32), dataclasses.replace(pair, ncct=ncct), found, SPACING)
+        for ncct in (pair.ncct, np.where(rim, pair.ncct + np.float32(rim_hu), pair.ncct))
+    ]
+    assert scores[0][WALL] < 25 < scores[1][WALL]
+
+
+def test_the_noise_that_blood_lacks_to_muscle_is_measured() -> None:
+    scan = np.random.default_rng(0).standard_normal((64, 64, 24)).astype(np.float32)
+    muscle = np.zeros(scan.shape, bool)
+    muscle[:32] = True
+    noise = measure_noise(scan * np.where(muscle, 13, 5) + 300 * ~muscle, muscle, ~muscle, (1.0, 1.0, 1.0))
+    assert abs(noise.missing_hu.mean() - 12) < 1.5
 
 
 def test_an_auc_of_equal_values_is_a_half() -> None:
