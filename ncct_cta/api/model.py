@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
@@ -18,7 +19,8 @@ from ..infer.dicom_cases import DerivedSeriesWriter
 from ..infer.input_cases import InputCases
 from ..infer.running import engine_of
 from ..inferers.volume import SynthesisedSlices, VolumeInferer
-from ..runs.names import require_checkpoint
+from ..runs.model_source import ModelSource
+from ..runs.starter import STARTER, is_packed
 from ..runs.trained_model import TrainedModel
 from .images import like, volume_of
 
@@ -49,10 +51,11 @@ class Model:
         batch_size: int = 0,
         trust: bool = False,
     ) -> Model:
-        """Load a run's folder or a checkpoint.
+        """Load a run's folder, a checkpoint or a packed model.
 
         Args:
-            path: the folder, whose best averaged weights are taken, or the checkpoint's file.
+            path: the folder, whose best averaged weights are taken; the checkpoint's file; the packed model's, named
+                .zip; or ``starter``, the model that comes with the package.
             device: ``auto``, or PyTorch's name of a device.
             amp: mixed precision: off, bf16 or fp16; empty: as trained.
             batch_size: slices or patches per forward pass; 0: as trained.
@@ -62,12 +65,15 @@ class Model:
             InputError: if it isn't there, is damaged, or needs ``trust``.
         """
         given = str(path)
-        if Path(given).is_dir():
-            run, checkpoint = given, ""
+        if is_packed(given):
+            source = ModelSource(archive=given)
+        elif Path(given).is_dir():
+            source = ModelSource(run=given)
         else:
-            require_checkpoint(given)
-            run, checkpoint = "", given
-        return cls(TrainedModel(run, checkpoint, device=device, amp=amp, batch_size=batch_size, trust=trust))
+            source = ModelSource(checkpoint=given)
+        source.require()
+        own = dataclasses.astuple(source)
+        return cls(TrainedModel(*own, device=device, amp=amp, batch_size=batch_size, trust=trust))
 
     @property
     def identity(self) -> str:
@@ -132,7 +138,7 @@ class Model:
 
 def synthesize(
     image: ImageT,
-    model: Model | str | PathLike[str],
+    model: Model | str | PathLike[str] = STARTER,
     *,
     affine: Any = None,
     output: str | PathLike[str] = "",
@@ -142,7 +148,8 @@ def synthesize(
 
     Args:
         image: the scan.
-        model: a loaded model, or what ``Model.load`` takes: for several scans, load it once.
+        model: a loaded model, or what ``Model.load`` takes: for several scans, load it once. Without one it is the
+            starter model, for trying the software.
         affine: of an array.
         output: for a path, the folder to write to.
         progress: called with the share that is done.
