@@ -23,7 +23,10 @@ DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 IN_ORDER = [DOCS / name for name in re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), flags=re.MULTILINE)]
 PAGES = (README, *IN_ORDER)
-LINKING = (*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md")))
+LINKING = (*PAGES, *(ROOT / name for name in ("README.zh.md", "CONTRIBUTING.md", "CHANGELOG.md")))
+IN_TWO_LANGUAGES = {README: ROOT / "README.zh.md"} | {
+    DOCS / "tutorials" / path.name: path for path in sorted((DOCS / "zh").glob("*.md"))
+}
 TEXT = "\n".join(page.read_text() for page in PAGES)
 
 # What a test can't run inside itself: .ci/run installs in new virtual environments, and TensorBoard never ends.
@@ -85,6 +88,25 @@ def anchors(page: Path) -> set[str]:
 def test_every_page_is_in_the_navigation() -> None:
     assert set(IN_ORDER) == set(DOCS.rglob("*.md"))
     assert len(IN_ORDER) > 10
+
+
+def commands_of(page: Path) -> list[str]:
+    return re.findall(r"^```bash\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", IN_TWO_LANGUAGES, ids=lambda page: page.name)
+def test_both_languages_have_the_same_commands(page: Path) -> None:
+    chinese = IN_TWO_LANGUAGES[page]
+    assert commands_of(page)
+    assert commands_of(chinese) == commands_of(page)
+    text = chinese.read_text(encoding="utf-8")
+    assert sum("\u4e00" <= letter <= "\u9fff" for letter in text) > 500
+
+
+def test_every_tutorial_is_there_in_chinese_too() -> None:
+    assert {path.name for path in (DOCS / "zh").glob("*.md")} == {
+        path.name for path in (DOCS / "tutorials").glob("*.md")
+    }
 
 
 def test_the_readme_stays_short() -> None:

@@ -58,7 +58,7 @@ def relative(folder: Path, pattern: str) -> set[str]:
 def test_the_wheel_holds_all_of_the_bundle_and_all_presets(installed):
     package = installed / "ncct_cta"
     assert relative(package / "presets", "*.yaml") == relative(CHECKOUT / "configs", "*.yaml")
-    for folder in ("evaluate/report/assets", "prepare/templates"):
+    for folder in ("evaluate/report/assets", "prepare/templates", "runs/assets"):
         files = relative(CHECKOUT / "ncct_cta" / folder, "*")
         assert files
         assert relative(package / folder, "*") == files
@@ -80,3 +80,15 @@ def test_the_wheel_trains_in_an_empty_folder(installed, cohort, tiny_settings, t
         "--train::output_dir", "run", "--data::cache_dir", "cache",
     )  # fmt: skip
     assert (tmp_path / "run" / "checkpoint_best.pt").is_file()
+
+
+def test_the_starter_in_the_wheel_gives_the_same_voxels_by_command_and_from_python(installed, cohort, tmp_path):
+    scan = cohort / "phantom003_ncct.nii.gz"
+    said = run_installed(installed, tmp_path, "-m", "ncct_cta", "infer", "--input", str(scan), "--output", "out")
+    assert "these are the weights of the starter model" in said
+    lines = f"""
+import nibabel as nib, ncct_cta
+made = ncct_cta.synthesize(nib.load({str(scan)!r}))
+print((made.get_fdata() != nib.load("out/phantom003_syncta.nii.gz").get_fdata()).sum(), "voxels differ")
+"""
+    assert "0 voxels differ" in run_installed(installed, tmp_path, "-c", lines).splitlines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
@@ -18,7 +19,8 @@ from ..infer.dicom_cases import DerivedSeriesWriter
 from ..infer.input_cases import InputCases
 from ..infer.running import engine_of
 from ..inferers.volume import SynthesisedSlices, VolumeInferer
-from ..runs.names import require_checkpoint
+from ..runs.model_source import ModelSource
+from ..runs.starter import STARTER, is_packed
 from ..runs.trained_model import TrainedModel
 from .images import like, volume_of
 
@@ -50,10 +52,11 @@ class Model:
         engine: str = "auto",
         trust: bool = False,
     ) -> Model:
-        """Load a run's folder or a checkpoint.
+        """Load a run's folder, a checkpoint or a packed model.
 
         Args:
-            path: the folder, whose best averaged weights are taken, or the checkpoint's file.
+            path: the folder, whose best averaged weights are taken; the checkpoint's file; the packed model's, named
+                .zip; or ``starter``, the model that comes with the package.
             device: ``auto``, or PyTorch's name of a device.
             amp: mixed precision: off, bf16 or fp16; empty: as trained.
             batch_size: slices or patches per forward pass; 0: as trained.
@@ -64,13 +67,15 @@ class Model:
             InputError: if it isn't there, is damaged, or needs ``trust``.
         """
         given = str(path)
-        if Path(given).is_dir():
-            run, checkpoint = given, ""
+        if is_packed(given):
+            source = ModelSource(archive=given)
+        elif Path(given).is_dir():
+            source = ModelSource(run=given)
         else:
-            require_checkpoint(given)
-            run, checkpoint = "", given
+            source = ModelSource(checkpoint=given)
+        source.require()
         choices: dict[str, Any] = {"device": device, "amp": amp, "batch_size": batch_size}
-        return cls(TrainedModel(run, checkpoint, engine=engine, trust=trust, **choices))
+        return cls(TrainedModel(*dataclasses.astuple(source), engine=engine, trust=trust, **choices))
 
     @property
     def identity(self) -> str:
@@ -135,7 +140,7 @@ class Model:
 
 def synthesize(
     image: ImageT,
-    model: Model | str | PathLike[str],
+    model: Model | str | PathLike[str] = STARTER,
     *,
     affine: Any = None,
     output: str | PathLike[str] = "",
@@ -145,7 +150,8 @@ def synthesize(
 
     Args:
         image: the scan.
-        model: a loaded model, or what ``Model.load`` takes: for several scans, load it once.
+        model: a loaded model, or what ``Model.load`` takes: for several scans, load it once. Without one it is the
+            starter model, for trying the software.
         affine: of an array.
         output: for a path, the folder to write to.
         progress: called with the share that is done.

@@ -19,7 +19,8 @@ from collections.abc import Sequence
 
 from ..common.command_line import command_parser, require_path
 from ..common.errors import one_line_errors
-from .models import model_sources
+from ..common.progress import console_level
+from .models import model_sources, or_starter
 from .options import InferenceOptions, add_options, parse_options
 
 
@@ -33,12 +34,12 @@ def build_parser() -> argparse.ArgumentParser:
 @one_line_errors()
 def main(argv: Sequence[str] | None = None) -> None:
     """Synthesise."""
-    options = parse_options(InferenceOptions, build_parser().parse_args(argv))
+    options = or_starter(parse_options(InferenceOptions, build_parser().parse_args(argv)))
     model_sources(options)
     require_path(options.input)
     from . import running  # PyTorch and MONAI take seconds, which a usage error or --help needn't wait for
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    logging.getLogger("ncct_cta").setLevel(logging.INFO)
+    logging.getLogger("ncct_cta").setLevel(console_level())
     model = running.load_model(options)
     running.run_inference(running.build_engine(options, model, running.input_cases(options)), model)

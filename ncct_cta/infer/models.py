@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from ..common.errors import InputError
 from ..runs.model_source import ModelSource
+from ..runs.starter import STARTER
 from .options import InferenceOptions
+
+
+def or_starter(options: InferenceOptions) -> InferenceOptions:
+    """The options, of which the starter model is the model where they name none."""
+    named = options.run_dir or options.checkpoint or options.model_file
+    return options if named else dataclasses.replace(options, model_file=(STARTER,))
 
 
 def model_sources(options: InferenceOptions) -> list[ModelSource]:

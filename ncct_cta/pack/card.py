@@ -6,12 +6,13 @@ After Mitchell et al., Model Cards for Model Reporting, FAT* 2019.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
 from ..common.limits import INTENDED_USE, LIMITS
 from ..engines.output_record import NOTICE, SOFTWARE
+from ..evaluate.results import HU_REMAP, IDENTITY
 from ..settings import Settings
 
 NOT_SAID = "Not described by who packed the model."
@@ -25,18 +26,21 @@ SHOWN_SCORES = (
     "enhancement_recovery",
     "vessel_dice",
     "vessel_cldice",
+    "false_vessel_ml",
+    "missed_vessel_ml",
 )
 
 
 def card_of(
-    settings: Settings, parameters: int, *, scores: Mapping[str, Any] | None, training: str, licence: str
+    settings: Settings, parameters: int, *, half: bool, scores: Sequence[Mapping[str, Any]], training: str, licence: str
 ) -> dict[str, Any]:
     """The card as plain data.
 
     Args:
         settings: of the training.
         parameters: how many the network has.
-        scores: as ``scores_of`` gives them; None: there are none.
+        half: whether the weights are stored in half precision.
+        scores: as ``scores_of`` gives them, of one evaluation each.
         training: the training data in the user's words.
         licence: in the user's words.
     """
@@ -46,12 +50,13 @@ def card_of(
         "limits": list(LIMITS),
         "licence": licence.strip() or NO_LICENCE,
         "training_data": training.strip() or NOT_SAID,
-        "scores": scores,
+        "scores": list(scores),
         "network": {
             "architecture": settings.model.architecture,
             "spatial_dims": settings.model.spatial_dims,
             "refined": settings.refine.enabled,
             "parameters": parameters,
+            "half_precision": half,
             "window_hu": list(settings.data.window),
             "spacing_mm": None if settings.data.spacing is None else list(settings.data.spacing),
         },
@@ -74,7 +79,8 @@ def words_of(card: Mapping[str, Any]) -> str:
         "## Scores\n\n" + "\n".join(_scores(card["scores"])),
         f"## Licence\n\n{_quoted(card['licence'])}",
         f"## Network\n\n{network['architecture']} in {network['spatial_dims']}-D"
-        f"{' with a refinement net' if network['refined'] else ''}, {network['parameters']:,} parameters; it sees "
+        f"{' with a refinement net' if network['refined'] else ''}, {network['parameters']:,} parameters"
+        f"{', stored in half precision' if network['half_precision'] else ''}; it sees "
         f"{low:g} to {high:g} HU, in {grid}. `settings.json` holds the rest.",
         "## How to use it\n\n`ncct-cta infer --model THIS_FILE --input SCANS --output FOLDER` checks the file first. "
         "Compare its SHA-256 with the one that its maker published: `SHA256SUMS` tells damage, but not a file that "
@@ -92,20 +98,32 @@ def _literal(text: str) -> str:
     return MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
 
 
-def _scores(scores: Mapping[str, Any] | None) -> Iterator[str]:
-    if scores is None:
+def _scores(scores: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if not scores:
         yield "None given: nothing is known of its errors."
         return
+    yield (
+        "Means with their bootstrap 95 % interval; beside them those of the scan as it is (identity) and "
+        "of each HU's mean in the training pairs (HU remap)."
+    )
+    for found in scores:
+        yield from _table(found)
+    yield "\n`card.json` holds all of them."
+
+
+def _table(scores: Mapping[str, Any]) -> Iterator[str]:
+    """The scores of one evaluation."""
     count = scores["cases"]
-    yield f"Means over {count} case{'s' * (count != 1)} with their bootstrap 95 % interval; doing nothing beside them."
-    yield "\n| score | mean | interval | identity |\n|---|---|---|---|"
+    cases = f"{count} case{'s' * (count != 1)}"
+    yield f"\n{_quoted(scores['title'])} ({cases})" if scores["title"] else f"\n{cases}"
+    yield "\n| score | mean | interval | identity | HU remap |\n|---|---|---|---|---|"
     for name in SHOWN_SCORES:
         found = scores["columns"].get(name)
         if found is not None:
             title, unit = _literal(found["title"]), f" [{_literal(found['unit'])}]" if found["unit"] else ""
             interval = "n/a" if found["low"] is None else f"{_figure(found['low'])} to {_figure(found['high'])}"
-            yield f"| {title}{unit} | {_figure(found['mean'])} | {interval} | {_figure(found['identity'])} |"
-    yield "\n`card.json` holds all of them."
+            baselines = " | ".join(_figure(found[baseline]) for baseline in (IDENTITY, HU_REMAP))
+            yield f"| {title}{unit} | {_figure(found['mean'])} | {interval} | {baselines} |"
 
 
 def _figure(value: Any) -> str:

@@ -28,9 +28,10 @@ def build_parser() -> argparse.ArgumentParser:
     add("run", metavar="RUN", help="the run's folder")
     add("--output", required=True, metavar="FILE", help="the file to write, named .zip")
     add("--checkpoint", default="", metavar="FILE", help="of the run (default: its best)")
-    add("--scores", default="", metavar="DIR", help="the folder of an evaluation of this run, for the card")
+    add("--scores", nargs="+", default=[], metavar="[TITLE=]DIR", help="evaluations of this run, for the card")
+    add("--half", action="store_true", help="store weights in half precision: half the size, nearly the same images")
     add("--method", default="", metavar="NAME",
-        help="what that evaluation calls it (default: as the run's folder, or its only trained method)")  # fmt: skip
+        help="what those evaluations call it (default: as the run's folder, or its only trained method)")  # fmt: skip
     add(
         "--training",
         default="",
@@ -40,6 +41,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--licence", default="", metavar="TEXT", help="what others may do with the model")
     add("--overwrite", action="store_true", help="replace a file that is there")
     return parser
+
+
+def titled(word: str) -> tuple[str, str]:
+    """``TITLE=DIR``, or ``DIR``, which has no title: what a table of scores is called, and where it is from."""
+    title, given, folder = word.partition("=")
+    return (title, folder) if given and not os.path.exists(word) else ("", word)
 
 
 @one_line_errors()
@@ -52,15 +59,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise InputError(f"{options.output}: expected a file's name that ends in .zip")
     if os.path.exists(options.output) and not options.overwrite:
         raise InputError(f"{options.output}: is there already; --overwrite replaces it, or choose another --output")
-    if options.scores:
-        require_path(options.scores)
+    scores = [titled(word) for word in options.scores]
+    for _, folder in scores:
+        require_path(folder)
     from .packing import pack  # PyTorch and MONAI: what is wrong by now is said by now
 
     digest = pack(
         options.run,
         options.output,
         checkpoint=options.checkpoint,
-        scores=options.scores,
+        scores=scores,
+        half=options.half,
         method=options.method,
         training=options.training,
         licence=options.licence,

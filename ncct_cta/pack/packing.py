@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ def pack(
     output: str,
     *,
     checkpoint: str = "",
-    scores: str = "",
+    scores: Sequence[tuple[str, str]] = (),
+    half: bool = False,
     method: str = "",
     training: str = "",
     licence: str = "",
@@ -37,8 +39,11 @@ def pack(
         run: the run's folder.
         output: the archive.
         checkpoint: of the run; empty: its best, or its last.
-        scores: an evaluation's folder; empty: the card says that there is none.
-        method: what the evaluation calls the run; see ``scores_of``.
+        scores: a title in the user's words, or an empty one, and an evaluation's folder each; empty: the card says
+            that there are none.
+        half: store the weights in half precision, which halves the file; the images are then not the run's, bit for
+            bit.
+        method: what the evaluations call the run; see ``scores_of``.
         training: the training data in the user's words.
         licence: in the user's words.
 
@@ -51,10 +56,14 @@ def pack(
     _require_no_code(Path(run))
     model = TrainedModel(run, checkpoint, device="cpu")
     settings = without_texts(Settings.parse(settings_of(read_config(Path(run)))))
-    found = scores_of(Path(scores), method or Path(run).resolve().name, named=bool(method)) if scores else None
+    name = method or Path(run).resolve().name
+    found = [scores_of(Path(folder), name, named=bool(method), title=title) for title, folder in scores]
     parameters = sum(weights.numel() for weights in model.cascade.parameters())
-    card = card_of(settings, parameters, scores=found, training=training, licence=licence)
-    packed = PackedModel(settings, model.cascade.state_dict(), card, words_of(card))
+    card = card_of(settings, parameters, half=half, scores=found, training=training, licence=licence)
+    weights = model.cascade.state_dict()
+    if half:
+        weights = {name: _halved(value, f"{run}: {name}") for name, value in weights.items()}
+    packed = PackedModel(settings, weights, card, words_of(card))
     write_archive(Path(output), packed)
     again = read_archive(output).weights
     if any(not torch.equal(again[name], value) for name, value in packed.weights.items()):
@@ -62,6 +71,14 @@ def pack(
             f"{output}: reads back other than it was written; is the disk damaged? Choose another --output"
         )
     return sha256_of(Path(output))
+
+
+def _halved(weights: torch.Tensor, name: str) -> torch.Tensor:
+    """Weights in half precision, which holds values up to 65504."""
+    halved = weights.half() if weights.is_floating_point() else weights
+    if not bool(torch.isfinite(halved).all()):
+        raise InputError(f"{name} holds values that half precision can't, expected up to 65504; leave --half out")
+    return halved
 
 
 def _require_no_code(run: Path) -> None:

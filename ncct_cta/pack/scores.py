@@ -1,4 +1,4 @@
-"""The scores of a model's card, from an evaluation's ``summary.json``: figures and the number of cases, no names."""
+"""The scores of a model's card, from evaluations' ``summary.json``: figures and the number of cases, no names."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from ..common.errors import InputError
-from ..evaluate.results import BASELINES, IDENTITY
+from ..evaluate.results import BASELINES, HU_REMAP, IDENTITY
 from ..evaluate.score_files import SUMMARY_JSON
 
 FIGURES = ("mean", "low", "high", "cases")
 
 
-def scores_of(folder: Path, method: str, *, named: bool) -> dict[str, Any]:
-    """The scores of one method, with the identity's beside them.
+def scores_of(folder: Path, method: str, *, named: bool, title: str = "") -> dict[str, Any]:
+    """The scores of one method, with the identity's and the HU remap's beside them.
 
     Args:
         folder: an evaluation's folder, or its ``summary.json``.
         method: as the evaluation calls it; where there is none of this name, the only trained one.
         named: whether the user gave that name, so that there must be one.
+        title: what the cases are, in the user's words.
 
     Returns:
-        ``cases``, their number, and ``columns``: title, unit, and the ``mean``, bootstrap 95 % interval (``low``,
-        ``high``) and number of ``cases`` of each score, and the ``identity`` 's mean.
+        ``title``; ``cases``, their number; and ``columns``: title, unit, and the ``mean``, bootstrap 95 % interval
+        (``low``, ``high``) and number of ``cases`` of each score, and the means of the baselines, ``identity`` and
+        ``hu_remap``; None where there is none.
 
     Raises:
         InputError: if it can't be read, or it isn't clear whose scores are meant.
@@ -38,18 +40,17 @@ def scores_of(folder: Path, method: str, *, named: bool) -> dict[str, Any]:
             listed = ", ".join(trained) or "none"
             raise InputError(f"{path}: there is no method {method!r} in it (trained: {listed}); choose one by --method")
         method = trained[0]
-    identity = methods.get(IDENTITY, {})
     columns = {
         name: {
             "title": summary["columns"][name]["title"],
             "unit": summary["columns"][name]["unit"],
             **{figure: statistic[figure] for figure in FIGURES},
-            "identity": identity.get(name, {}).get("mean"),
+            **{baseline: methods.get(baseline, {}).get(name, {}).get("mean") for baseline in (IDENTITY, HU_REMAP)},
         }
         for name, statistic in methods[method].items()
         if name in summary["columns"] and statistic["cases"]
     }
-    return {"cases": len(summary["cases"]), "columns": columns}
+    return {"title": title, "cases": len(summary["cases"]), "columns": columns}
 
 
 def _read(path: Path) -> Mapping[str, Any]:

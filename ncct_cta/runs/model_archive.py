@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 import stat
 import zipfile
 from collections.abc import Mapping
@@ -24,7 +25,10 @@ from ..common.files import to_json, written_whole
 from ..networks.architectures import is_own_class
 from ..settings import Settings
 from .names import require_model
+from .starter import WHOSE, is_starter, packed_model_of
 from .tensor_file import tensors_from_bytes, tensors_to_bytes
+
+logger = logging.getLogger(__name__)
 
 CARD, WORDS, SETTINGS, WEIGHTS, SUMS = "card.json", "README.md", "settings.json", "weights.safetensors", "SHA256SUMS"
 MEMBERS = (CARD, WORDS, SETTINGS, WEIGHTS)
@@ -85,6 +89,25 @@ def read_archive(path: str | Path) -> PackedModel:
     except (ValueError, OSError, RuntimeError, NotImplementedError, MemoryError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"{path}: not a packed model that can be used: {reason}; ask for another copy") from error
+
+
+def read_named(name: str) -> tuple[Path, PackedModel]:
+    """Read the packed model that a user names, and of the starter model say whose weights these are.
+
+    Args:
+        name: a path, or ``starter``.
+
+    Returns:
+        its file, and what it holds.
+
+    Raises:
+        InputError: as ``read_archive`` does.
+    """
+    file = Path(packed_model_of(name))
+    packed = read_archive(file)
+    if is_starter(file):
+        logger.warning("%s", WHOSE)
+    return file, packed
 
 
 def _members(path: Path) -> dict[str, bytes]:

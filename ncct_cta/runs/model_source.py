@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .names import checkpoint_of, require_checkpoint, require_model
+from .starter import packed_model_of
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class ModelSource:
     Args:
         run: a run's folder, or empty.
         checkpoint: a checkpoint, with a run's folder or alone, or empty.
-        archive: a packed model, which stands alone, or empty.
+        archive: a packed model, which stands alone, ``starter`` for the one in the package, or empty.
     """
 
     run: str = ""
@@ -28,7 +29,7 @@ class ModelSource:
             InputError: naming the file.
         """
         if self.archive:
-            require_model(self.archive)
+            require_model(packed_model_of(self.archive))
         else:
             require_checkpoint(checkpoint_of(self.run, self.checkpoint) or "")
 

@@ -22,7 +22,7 @@ from ..networks.builders import build_cascade, build_generator, build_refine_net
 from ..settings import ModelConfig, RefineConfig, Settings, settings_of
 from ..settings.declaration import Section, in_one_line
 from .checkpoints import check_settings, load_checkpoint, load_weights, network_weights
-from .model_archive import read_archive
+from .model_archive import read_named
 from .names import CONFIG, SETTINGS, checkpoint_of
 from .record import read_config
 from .recorded_preprocessing import PREPROCESSING, has_own_preprocessing, recorded_preprocessing
@@ -40,7 +40,8 @@ class TrainedModel:
     Args:
         run: a run's folder: settings from its ``config.yaml``, the averaged weights of ``checkpoint_best.pt``.
         checkpoint: a checkpoint; without ``run``, its own settings or the ``config.yaml`` next to it are used.
-        archive: a packed model (``model_archive``), which comes with all that it needs.
+        archive: a packed model (``model_archive``), which comes with all that it needs; ``starter``: the one in the
+            package, of which a line is logged.
         device: ``auto``, or PyTorch's name of a device.
         amp: mixed precision: off, bf16 or fp16; empty: as trained.
         batch_size: slices or patches per forward pass; 0: as trained.
@@ -147,8 +148,8 @@ def _loaded(run: str, checkpoint: str, *, trust: bool) -> _Given:
 
 def _unpacked(archive: str) -> _Given:
     """From a packed model, whose preprocessing is the shipped one."""
-    packed = read_archive(archive)
-    return _Given(Path(archive), packed.settings, None, packed.weights)
+    file, packed = read_named(archive)
+    return _Given(file, packed.settings, None, packed.weights)
 
 
 def require_trusted(settings: Settings, source: str, *, trust: bool) -> None:

@@ -9,17 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from ..common.errors import InputError
+from ..common.keys import NETWORK
 from ..networks import SynthesisCascade
 from ..settings import ModelConfig, Settings, TrainConfig
+from ..settings.declaration import shown
 from .checkpoints import check_settings, load_checkpoint, load_weights, part_weights
+from .model_archive import read_named
 from .names import SETTINGS
 from .recorded_preprocessing import PREPROCESSING
+from .starter import is_packed
 
 logger = logging.getLogger(__name__)
 
 # Settings that weights depend on: with other values they might load anyway and silently give wrong images.
 WINDOW = ("data.window",)
 G_SETTINGS = (*WINDOW, *(f"model.{field.name}" for field in dataclasses.fields(ModelConfig)))
+OF_A_CALL = ("train.resume", "train.debug")  # they say nothing of the run
 REFINE_SETTINGS = ("refine.enabled", "refine.hidden_dim", "refine.num_blocks", "refine.fusion", "refine.base")
 
 
@@ -42,6 +47,21 @@ def own_checkpoint(path: Path, settings: Settings, recorded: Mapping[str, Any] |
             "(its own config.yaml with --trust)"
         )
     return checkpoint
+
+
+def changed_settings(before: Mapping[str, Mapping[str, Any]], now: Mapping[str, Mapping[str, Any]]) -> str:
+    """What a run goes on with in another way, in a line: ``train.lr 0.001 -> 0.0001``; empty if nothing.
+
+    Args:
+        before: a checkpoint's settings by section, as plain data; what an older version lacked isn't compared.
+        now: the settings by section.
+    """
+    return ", ".join(
+        f"{section}.{name} {shown(before[section][name])} -> {shown(value)}"
+        for section, values in now.items()
+        for name, value in values.items()
+        if f"{section}.{name}" not in OF_A_CALL and name in before.get(section, {}) and before[section][name] != value
+    )
 
 
 def start_from_other_runs(
@@ -79,9 +99,15 @@ def start_from_other_runs(
 
 def _checkpoint(path: str | Path, settings: Settings, names: Sequence[str]) -> dict[str, Any]:
     """Read a checkpoint; if it records how it was trained, the settings ``names`` must be the same."""
-    checkpoint = load_checkpoint(path)
+    checkpoint = _unpacked(str(path)) if is_packed(str(path)) else load_checkpoint(path)
     check_settings(checkpoint.get(SETTINGS, {}), settings.as_plain(), names, path)
     return checkpoint
+
+
+def _unpacked(path: str) -> dict[str, Any]:
+    """A packed model as the checkpoint that it was made from."""
+    _, packed = read_named(path)
+    return {NETWORK: dict(packed.weights), SETTINGS: packed.settings.as_plain()}
 
 
 def _same_preprocessing(checkpoint: Mapping[str, Any], recorded: Mapping[str, Any] | None) -> bool:

@@ -178,8 +178,8 @@ class TrainConfig(Section):
         10, "epochs between kept checkpoints (last and best are always kept)", low=1, high=1000000
     )
     output_dir: str = setting("./outputs", "the run's folder")
-    pretrained_G: str = setting("", "checkpoint or state dict that G starts from")
-    pretrained_G2: str = setting("", "checkpoint or state dict that G2 starts from")
+    pretrained_G: str = setting("", "checkpoint or packed model that G starts from; starter: the one in the package")
+    pretrained_G2: str = setting("", "checkpoint or packed model that G2 starts from")
     skip_warmup: bool = setting(False, "let D join in the first epoch")
     resume: bool = setting(False, "go on from output_dir/checkpoint_last.pt if it is there")
     debug: bool = setting(False, "log shapes, ranges, timings and memory of every stage")

@@ -11,7 +11,8 @@ import yaml
 
 from ..common.command_line import require_path
 from ..common.errors import InputError
-from ..runs.names import LAST, require_checkpoint
+from ..runs.names import LAST, require_checkpoint, require_model
+from ..runs.starter import is_packed, packed_model_of
 from ..settings.plain import settings_of
 from ..settings.quoting import WORKFLOW_ARGUMENTS
 from ..settings.sections import DataConfig, TrainConfig
@@ -105,5 +106,5 @@ def check_at_once(bundle: Mapping[str, Any], overrides: Mapping[str, Any]) -> Se
     goes_on = train.resume and os.path.isfile(os.path.join(train.output_dir, LAST))
     for path in (train.pretrained_G, train.pretrained_G2):
         if path and not goes_on:
-            require_checkpoint(path)
+            require_model(packed_model_of(path)) if is_packed(path) else require_checkpoint(path)
     return settings

@@ -8,6 +8,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import nibabel as nib
 import pytest
 import torch
 import yaml
@@ -33,7 +34,8 @@ def evaluation(tmp_path: Path) -> Path:
     summary = {
         "cases": [f"{PATIENT}_{number}" for number in range(3)],
         "methods": {
-            name: {"vessel_mae_hu": statistic(mean)} for name, mean in (("identity", 280.0), ("g", 90.0), ("h", 80.0))
+            name: {"vessel_mae_hu": statistic(mean)}
+            for name, mean in (("identity", 280.0), ("hu_remap", 235.0), ("g", 90.0), ("h", 80.0))
         },
         "columns": {"vessel_mae_hu": {"title": "MAE, vessels", "unit": "HU", "better": "lower"}},
         "remarks": [f"{PATIENT}_1 is odd"],
@@ -108,13 +110,49 @@ def test_the_card_says_what_the_user_said_and_how_many_cases_were_scored(
     found = members(tmp_path / "m.zip")
     card = json.loads(found["card.json"])
     assert (card["training_data"], card["licence"]) == ("40 pairs\nof two scanners", "CC BY 4.0")
-    assert card["scores"]["cases"] == 3
-    assert card["scores"]["columns"]["vessel_mae_hu"] | {"title": "", "unit": ""} == {
+    (scores,) = card["scores"]
+    assert (scores["title"], scores["cases"]) == ("", 3)
+    assert scores["columns"]["vessel_mae_hu"] | {"title": "", "unit": ""} == {
         "title": "", "unit": "", "mean": 90.0, "low": 89.0, "high": 91.0, "cases": 3, "identity": 280.0,
+        "hu_remap": 235.0,
     }  # fmt: skip
     text = found["README.md"].decode()
-    for part in ("> 40 pairs\n> of two scanners", "> CC BY 4.0", "| MAE, vessels [HU] | 90 | 89 to 91 | 280 |", UNSEEN):
+    for part in (
+        "> 40 pairs\n> of two scanners",
+        "> CC BY 4.0",
+        "| MAE, vessels [HU] | 90 | 89 to 91 | 280 | 235 |",
+        UNSEEN,
+    ):
         assert part in text
+
+
+def test_a_card_holds_a_table_of_every_evaluation_by_its_title(
+    trained_run: Path, evaluation: Path, tmp_path: Path
+) -> None:
+    scores = [f"held-out *phantoms*={evaluation}", f"a real pair={evaluation}"]
+    pack([str(trained_run), "--output", str(tmp_path / "m.zip"), "--method", "g", "--scores", *scores])
+    text = members(tmp_path / "m.zip")["README.md"].decode()
+    assert text.count("| MAE, vessels [HU] | 90 |") == 2
+    assert text.index("> held-out *phantoms* (3 cases)") < text.index("> a real pair (3 cases)")
+
+
+def test_half_precision_halves_the_weights_and_hardly_changes_the_image(
+    trained_run: Path, packed: Path, cohort: Path, tmp_path: Path
+) -> None:
+    half = tmp_path / "half.zip"
+    pack([str(trained_run), "--output", str(half), "--half"])
+    whole, halved = (read_archive(path) for path in (packed, half))
+    assert {value.dtype for value in halved.weights.values() if value.is_floating_point()} == {torch.float16}
+    sizes = [sum(value.nbytes for value in model.weights.values()) for model in (whole, halved)]
+    assert sizes[1] <= 0.51 * sizes[0]
+    assert "stored in half precision" in halved.words
+    assert "half precision" not in whole.words
+    scan = cohort / "phantom003_ncct.nii.gz"
+    images = [
+        nib.load(next(iter(synthesise(scan, tmp_path / path.stem, "--model", path).values()))).get_fdata()
+        for path in (packed, half)
+    ]
+    assert abs(images[0] - images[1]).max() <= 5
 
 
 def test_without_words_and_scores_the_card_says_that_nothing_is_known(packed: Path) -> None:
