@@ -26,6 +26,7 @@ FEAT_MATCH = "feat_match"
 D_LOSS = "d_loss"
 D_REAL = "D_real"
 D_FAKE = "D_fake"
+R1 = "r1"
 SMOOTHNESS = "smoothness"
 GNORM_G = "gnorm_G"
 GNORM_G2 = "gnorm_G2"
@@ -58,6 +59,7 @@ TRAINING_TERMS = (
     D_LOSS,
     D_REAL,
     D_FAKE,
+    R1,
     GNORM_G,
     GNORM_G2,
     GNORM_R,

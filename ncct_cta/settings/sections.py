@@ -132,6 +132,11 @@ class DiscriminatorConfig(Section):
     num_scales: int = setting(3, "scales, each on a 2x average-pooled input of the one before", low=1, high=8)
     num_layers: int = setting(3, "layers of each scale that halve the grid", low=1, high=8)
     hidden_dim: int = setting(64, "features of each scale's first layer", low=1, high=8192)
+    spectral_norm: bool = setting(True, "keep every layer of D from amplifying")
+    r1_weight: float = setting(
+        0.0, "weight of the R1 penalty on D's gradient at real pairs; 0: none", low=0.0, high=1.0e6
+    )
+    r1_every: int = setting(16, "D steps from one R1 penalty to the next, which weighs as much more", low=1, high=1000)
     steps: int = setting(1, "steps of D a generator step", low=1, high=1000)
     warmup_epochs: int = setting(
         5, "epochs of reconstruction alone before D joins (train.skip_warmup: none)", low=0, high=1000000

@@ -19,6 +19,7 @@ from ncct_cta.engines import AdversarialSynthesisTrainer, Adversary, NetworkUpda
 from ncct_cta.handlers import AveragedNetwork, DiagnosticsHandler, EMAHandler
 from ncct_cta.losses.adversarial import AdversarialLoss
 from ncct_cta.losses.aligned import Aligned, AlignedReconstruction
+from ncct_cta.losses.gradient_penalty import r1_penalty
 from ncct_cta.losses.reconstruction import ReconstructionLoss
 from ncct_cta.networks import (
     Generator,
@@ -459,3 +460,31 @@ def test_g_below_g2_is_kept_bit_for_bit_or_trains(frozen):
     assert same_weights(after, before) is frozen
     assert same_weights(averaged, before) is frozen
     assert no_gradients(network.generator)
+
+
+# ---- R1
+
+
+def test_r1_makes_d_flatter_at_real_pairs():
+    batch = tiny_batch(size=32)
+    steepness = {}
+    for weight in (0.0, 10.0):
+        discriminator = tiny_discriminator()
+        make_trainer([batch] * 20, discriminator=discriminator, r1_weight=weight).run()
+        steepness[weight] = r1_penalty(discriminator.eval(), batch[keys.NCCT], batch[keys.CTA]).item()
+    assert steepness[10.0] < 0.5 * steepness[0.0]
+
+
+def test_r1_is_due_every_so_many_steps_and_weighs_as_much_more():
+    batches, seen = [tiny_batch(seed, size=32) for seed in range(4)], []
+    trainer = make_trainer(batches, r1_weight=0.5, r1_every=3)
+    trainer.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda engine: seen.append(keys.R1 in engine.state.output[keys.TERMS])
+    )
+    trainer.run()
+    assert seen == [True, False, False, True]
+    lazy, eager = tiny_discriminator(), tiny_discriminator()
+    for discriminator, weights in ((lazy, (0.5, 3)), (eager, (1.5, 1))):
+        made = make_trainer(batches[:1], discriminator=discriminator, r1_weight=weights[0], r1_every=weights[1])
+        made.run()
+    assert same_weights(weights_of(lazy), weights_of(eager))
