@@ -178,6 +178,7 @@ BEHAVIOUR: list[tuple[dict[str, Any], str, Callable[[Any], Any], Any]] = [
     ({"train::val_every": 3}, "train::handlers", handler(ValidationHandler, "interval"), 3),
     ({"train::output_dir": "there"}, "train::handlers", handler(CheckpointHandler, "folder.name"), "there"),
     ({"train::output_dir": "there"}, "validate::handlers", handler(PreviewHandler, "folder.parent.name"), "there"),
+    ({"train::best": "last"}, "train::handlers", handler(CheckpointHandler, "best"), "last"),
     ({"train::debug": True}, "train::handlers", handler(DebugHandler, "enabled"), True),
     (VOLUMES, "generator", attrgetter("spatial_dims"), 3),
     (VOLUMES, "refine_net", lambda net: net.conv_in.weight.ndim, 5),

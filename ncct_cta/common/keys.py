@@ -32,6 +32,9 @@ GNORM_G = "gnorm_G"
 GNORM_G2 = "gnorm_G2"
 GNORM_R = "gnorm_R"
 GNORM_D = "gnorm_D"
+PULL_RECONSTRUCTION = "pull_reconstruction"
+PULL_GAN_G = "pull_gan_g"
+PULL_FEAT_MATCH = "pull_feat_match"
 RESIDUAL_MAG = "residual_mag"
 L1_VS_CTA = "l1_vs_cta"
 INTER_L1 = "inter_l1"
@@ -64,6 +67,9 @@ TRAINING_TERMS = (
     GNORM_G2,
     GNORM_R,
     GNORM_D,
+    PULL_RECONSTRUCTION,
+    PULL_GAN_G,
+    PULL_FEAT_MATCH,
     RESIDUAL_MAG,
     L1_VS_CTA,
     INTER_L1,

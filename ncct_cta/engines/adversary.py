@@ -125,6 +125,29 @@ class Adversary:
             keys.FEAT_MATCH: self.feature_matching(real.features, fake.features),
         }
 
+    def pulls(
+        self, synthesis: torch.Tensor, loss: torch.Tensor, judged: Mapping[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        """``||d(weight * term) / d synthesis||`` of each term of the generator's loss, as it counts there.
+
+        Beside each other they say which term the generator follows, which the terms' values don't (GradNorm: Chen et
+        al., ICML 2018, balances them by it; here they are only shown).
+
+        Args:
+            synthesis: the generator's output, (B, 1, *spatial), that the terms were computed from.
+            loss: the reconstruction loss.
+            judged: what ``judge`` returned.
+        """
+        terms = {
+            keys.PULL_RECONSTRUCTION: loss,
+            keys.PULL_GAN_G: self.gan_weight * judged[keys.GAN_G],
+            keys.PULL_FEAT_MATCH: self.feat_match_weight * judged[keys.FEAT_MATCH],
+        }
+        return {
+            name: torch.autograd.grad(term, synthesis, retain_graph=True)[0].float().norm()
+            for name, term in terms.items()
+        }
+
     def added_to(self, loss: torch.Tensor, judged: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """``loss + gan_weight * gan_g + feat_match_weight * feat_match``: what the generator minimises."""
         return loss + self.gan_weight * judged[keys.GAN_G] + self.feat_match_weight * judged[keys.FEAT_MATCH]

@@ -182,6 +182,11 @@ class TrainConfig(Section):
     checkpoint_every: int = setting(
         10, "epochs between kept checkpoints (last and best are always kept)", low=1, high=1000000
     )
+    best: str = setting(
+        "val_loss",
+        "what checkpoint_best.pt is chosen by: the lowest val_loss, the lowest error in vessels, or the last epoch",
+        choices=("val_loss", "val_vessel_mae_hu", "last"),
+    )
     output_dir: str = setting("./outputs", "the run's folder")
     pretrained_G: str = setting("", "checkpoint or state dict that G starts from")
     pretrained_G2: str = setting("", "checkpoint or state dict that G2 starts from")

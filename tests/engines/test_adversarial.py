@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 from ncct_cta.common import keys
-from ncct_cta.engines import AdversarialSynthesisTrainer, Adversary, NetworkUpdate
+from ncct_cta.engines import AdversarialSynthesisTrainer, Adversary, NetworkUpdate, adversarial_trainer
 from ncct_cta.handlers import AveragedNetwork, DiagnosticsHandler, EMAHandler
 from ncct_cta.losses.adversarial import AdversarialLoss
 from ncct_cta.losses.aligned import Aligned, AlignedReconstruction
@@ -488,3 +488,29 @@ def test_r1_is_due_every_so_many_steps_and_weighs_as_much_more():
         made = make_trainer(batches[:1], discriminator=discriminator, r1_weight=weights[0], r1_every=weights[1])
         made.run()
     assert same_weights(weights_of(lazy), weights_of(eager))
+
+
+# ---- which term the generator follows
+
+
+def test_the_pulls_add_up_to_the_gradient_at_the_generators_output():
+    trainer = make_trainer([tiny_batch(size=32)], gan_weight=0.3, feat_match_weight=0.7)
+    loss, aligned = aligned_images(trainer, tiny_batch(size=32))
+    judged = trainer.adversary.judge(aligned)
+    pulls = trainer.adversary.pulls(aligned.prediction, loss, judged)
+    for name, weight in ((keys.GAN_G, 0.3), (keys.FEAT_MATCH, 0.7)):
+        (gradient,) = torch.autograd.grad(judged[name], aligned.prediction, retain_graph=True)
+        assert pulls[f"pull_{name}"] == pytest.approx(weight * float(gradient.norm()), rel=1e-5)
+    assert pulls[keys.PULL_RECONSTRUCTION] > 0
+
+
+def test_looking_at_the_pulls_changes_no_weight(monkeypatch):
+    after = []
+    for every in (1, 10**9):
+        monkeypatch.setattr(adversarial_trainer, "PULLS_EVERY", every)
+        network = tiny_cascade()
+        trainer = make_trainer([tiny_batch(size=32)] * 2, network=network)
+        trainer.run()
+        assert (keys.PULL_GAN_G in trainer.state.output[keys.TERMS]) is (every == 1)
+        after.append(weights_of(network))
+    assert same_weights(*after)
