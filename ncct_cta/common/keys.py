@@ -26,11 +26,15 @@ FEAT_MATCH = "feat_match"
 D_LOSS = "d_loss"
 D_REAL = "D_real"
 D_FAKE = "D_fake"
+R1 = "r1"
 SMOOTHNESS = "smoothness"
 GNORM_G = "gnorm_G"
 GNORM_G2 = "gnorm_G2"
 GNORM_R = "gnorm_R"
 GNORM_D = "gnorm_D"
+PULL_RECONSTRUCTION = "pull_reconstruction"
+PULL_GAN_G = "pull_gan_g"
+PULL_FEAT_MATCH = "pull_feat_match"
 RESIDUAL_MAG = "residual_mag"
 L1_VS_CTA = "l1_vs_cta"
 INTER_L1 = "inter_l1"
@@ -62,10 +66,14 @@ TRAINING_TERMS = (
     D_LOSS,
     D_REAL,
     D_FAKE,
+    R1,
     GNORM_G,
     GNORM_G2,
     GNORM_R,
     GNORM_D,
+    PULL_RECONSTRUCTION,
+    PULL_GAN_G,
+    PULL_FEAT_MATCH,
     RESIDUAL_MAG,
     L1_VS_CTA,
     INTER_L1,

@@ -17,6 +17,8 @@ from .adversary import Adversary
 from .generator_step import GeneratorStep, to_device
 from .updates import NetworkUpdate
 
+PULLS_EVERY = 25  # steps: they cost as many backward passes through D as there are terms
+
 
 class AdversarialSynthesisTrainer(GeneratorStep, GanTrainer):
     """Train the cascade with D: least squares or hinge, and feature matching; see ``Adversary``.
@@ -82,5 +84,7 @@ class AdversarialSynthesisTrainer(GeneratorStep, GanTrainer):
             made.terms.update(self.adversary.step(made.aligned))
             judged = self.adversary.judge(made.aligned)
             made.terms.update(judged)
+            if self.state.iteration % PULLS_EVERY == 1 % PULLS_EVERY:
+                made.terms.update(self.adversary.pulls(made.stages.refined, made.terms[keys.LOSS], judged))
             made.terms[keys.LOSS] = self.adversary.added_to(made.terms[keys.LOSS], judged)
         return self.descend(made)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,6 +13,7 @@ from ..common import keys
 from ..common.precision import autocast
 from ..losses import Aligned
 from ..losses.adversarial import AdversarialLoss, FeatureMatchingLoss, mean_score
+from ..losses.gradient_penalty import r1_penalty
 from ..networks import Judgement, frozen
 from .updates import NetworkUpdate
 
@@ -31,6 +33,9 @@ class Adversary:
         steps: D's steps per generator step.
         warmup_epochs: epochs of reconstruction only before D joins.
         amp: mixed precision: off, bf16 or fp16.
+        r1_weight: weight of ``r1_penalty`` in what D minimises; 0: it isn't computed.
+        r1_every: D's steps from one penalty to the next, which then weighs as much more (StyleGAN2's lazy
+            regularisation: Karras et al., CVPR 2020).
     """
 
     def __init__(
@@ -44,6 +49,8 @@ class Adversary:
         steps: int = 1,
         warmup_epochs: int = 0,
         amp: str = "off",
+        r1_weight: float = 0.0,
+        r1_every: int = 1,
     ) -> None:
         self.network = network
         self.update = update
@@ -54,6 +61,8 @@ class Adversary:
         self.steps = steps
         self.warmup_epochs = warmup_epochs
         self.amp = amp
+        self.r1_weight = r1_weight
+        self.r1_every = r1_every
 
     def has_joined(self, epoch: int) -> bool:
         """Say whether D takes part in ``epoch``, counted from 1."""
@@ -63,7 +72,8 @@ class Adversary:
         """D's steps on one batch: no gradient reaches the generator.
 
         Returns:
-            scalars of the last step: ``d_loss``, ``D_real``, ``D_fake``, ``gnorm_D``.
+            scalars of the last step: ``d_loss``, ``D_real``, ``D_fake``, ``gnorm_D``; and where it was due ``r1``, the
+            unweighted penalty, which ``d_loss`` leaves out.
         """
         self.network.train()
         condition, fake = aligned.ncct.detach(), aligned.prediction.detach()
@@ -74,13 +84,30 @@ class Adversary:
                 both = self.network(torch.cat((condition, condition)), torch.cat((aligned.cta, fake)))
             real_logits, fake_logits = zip(*(scale.chunk(2) for scale in both.logits), strict=True)
             d_loss = self.loss.discriminator_loss(real_logits, fake_logits)
-            terms = {
+            steepness = self._r1(condition, aligned.cta)
+            minimised = d_loss
+            for penalty in steepness.values():
+                minimised = minimised + self.r1_weight * self.r1_every * penalty
+            terms |= {
                 keys.D_LOSS: d_loss.detach(),
                 keys.D_REAL: mean_score(real_logits),
                 keys.D_FAKE: mean_score(fake_logits),
-                **self.update(d_loss),
+                **{name: value.detach() for name, value in steepness.items()},
+                **self.update(minimised),
             }
         return terms
+
+    def _r1(self, condition: torch.Tensor, cta: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The penalty, at the steps where it is due."""
+        # The schedule counts D's steps, in a resumed run too.
+        if self.r1_weight == 0 or self.update.lr_scheduler.last_epoch % self.r1_every:
+            return {}
+        return {keys.R1: r1_penalty(self._plain, condition, cta)}
+
+    @property
+    def _plain(self) -> Any:
+        """D itself: what synchronises several processes waits for D's gradients and writes D's buffers."""
+        return self.network.module if isinstance(self.network, DistributedDataParallel) else self.network
 
     def judge(self, aligned: Aligned) -> dict[str, torch.Tensor]:
         """Return the generator's adversarial and feature-matching terms; D is frozen, so nothing in it changes.
@@ -88,8 +115,7 @@ class Adversary:
         Returns:
             scalars with a gradient: ``gan_g`` and ``feat_match``, both unweighted.
         """
-        # Not through DistributedDataParallel: it would wait for D's gradients and write D's buffers.
-        plain = self.network.module if isinstance(self.network, DistributedDataParallel) else self.network
+        plain = self._plain
         with frozen(plain), autocast(aligned.ncct.device, self.amp):
             with torch.no_grad():
                 real: Judgement = plain(aligned.ncct, aligned.cta)
@@ -97,6 +123,29 @@ class Adversary:
         return {
             keys.GAN_G: self.loss.generator_loss(fake.logits),
             keys.FEAT_MATCH: self.feature_matching(real.features, fake.features),
+        }
+
+    def pulls(
+        self, synthesis: torch.Tensor, loss: torch.Tensor, judged: Mapping[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        """``||d(weight * term) / d synthesis||`` of each term of the generator's loss, as it counts there.
+
+        Beside each other they say which term the generator follows, which the terms' values don't (GradNorm: Chen et
+        al., ICML 2018, balances them by it; here they are only shown).
+
+        Args:
+            synthesis: the generator's output, (B, 1, *spatial), that the terms were computed from.
+            loss: the reconstruction loss.
+            judged: what ``judge`` returned.
+        """
+        terms = {
+            keys.PULL_RECONSTRUCTION: loss,
+            keys.PULL_GAN_G: self.gan_weight * judged[keys.GAN_G],
+            keys.PULL_FEAT_MATCH: self.feat_match_weight * judged[keys.FEAT_MATCH],
+        }
+        return {
+            name: torch.autograd.grad(term, synthesis, retain_graph=True)[0].float().norm()
+            for name, term in terms.items()
         }
 
     def added_to(self, loss: torch.Tensor, judged: Mapping[str, torch.Tensor]) -> torch.Tensor:

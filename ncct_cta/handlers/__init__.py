@@ -1,5 +1,6 @@
 """Ignite handlers: what happens around the iterations."""
 
+from .balance import BalanceHandler
 from .checkpoint import CheckpointHandler
 from .debug import DebugHandler
 from .diagnostics import DiagnosticsHandler
@@ -12,6 +13,7 @@ from .validation import ValidationHandler
 
 __all__ = [
     "AveragedNetwork",
+    "BalanceHandler",
     "CheckpointHandler",
     "DebugHandler",
     "DiagnosticsHandler",

@@ -27,6 +27,8 @@ from ..runs.names import BEST, BEST_VAL_LOSS, LAST, PROGRESS, RANDOM, SETTINGS
 
 logger = logging.getLogger(__name__)
 
+NEWEST = "last"  # the choice of the best checkpoint that looks at no metric
+
 
 class CheckpointHandler:
     """Write ``checkpoint_last.pt`` after every epoch, and keep it as ``_best`` and ``_epochNNNN`` when due.
@@ -40,6 +42,7 @@ class CheckpointHandler:
             out.
         settings: plain data from which the network can be rebuilt; saved in the checkpoint.
         checkpoint_every: epochs between kept checkpoints.
+        best: the metric whose lowest value chooses the best checkpoint, or ``last``: it is then the last one.
     """
 
     def __init__(
@@ -49,16 +52,18 @@ class CheckpointHandler:
         *,
         settings: Mapping[str, Any] | None = None,
         checkpoint_every: int = 10,
+        best: str = VAL_LOSS,
     ) -> None:
         self.folder = Path(output_dir)
         self.to_save = {name: item for name, item in to_save.items() if item is not None}
         self.settings = dict(settings or {})
         self.checkpoint_every = checkpoint_every
-        self.best_val_loss = float("inf")
+        self.best = best
+        self.best_value = float("inf")
         self.saved_epoch = 0  # the one that a resumed run goes on after
 
     def attach(self, engine: Engine) -> None:
-        """Save after every epoch; attach it after validation, whose ``val_loss`` selects the best checkpoint."""
+        """Save after every epoch; attach it after validation, whose metrics select the best checkpoint."""
         if idist.get_rank() == 0:
             engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
@@ -68,17 +73,17 @@ class CheckpointHandler:
         Raises:
             InputError: if weights aren't finite, or the disk is full; the checkpoint of the epoch before stays.
         """
-        val_loss = engine.state.metrics.get(VAL_LOSS, float("nan"))
-        is_best = val_loss < self.best_val_loss
-        if is_best:
-            self.best_val_loss = float(val_loss)
+        value = float(engine.state.metrics.get(self.best, float("nan")))
+        is_best = value < self.best_value or self.best == NEWEST
+        if value < self.best_value:
+            self.best_value = value
         checkpoint = {name: item.state_dict() for name, item in self.to_save.items()}
         for name, item in self.to_save.items():
             if isinstance(item, nn.Module):
                 require_finite(checkpoint[name], f"the {name} after epoch {engine.state.epoch}")
         checkpoint[PROGRESS] = {"epoch": engine.state.epoch, "iteration": engine.state.iteration}
         checkpoint[RANDOM] = random_state()
-        checkpoint[BEST_VAL_LOSS] = self.best_val_loss
+        checkpoint[BEST_VAL_LOSS] = self.best_value
         checkpoint[SETTINGS] = self.settings
         kept = [BEST] if is_best else []
         if engine.state.epoch % self.checkpoint_every == 0:
@@ -95,8 +100,8 @@ class CheckpointHandler:
                 "free some space and go on with --resume"
             ) from error
         self.saved_epoch = engine.state.epoch
-        if is_best:
-            logger.info("epoch %d is the best so far: val_loss %.4g", engine.state.epoch, val_loss)
+        if is_best and self.best != NEWEST:
+            logger.info("epoch %d is the best so far: %s %.4g", engine.state.epoch, self.best, value)
 
     def _write(self, checkpoint: Mapping[str, Any], kept: Sequence[str]) -> None:
         # Not Ignite's DiskSaver: a killed run would leave a new temporary file each time.
@@ -153,7 +158,9 @@ class CheckpointHandler:
         try:
             engine.state.epoch = self.saved_epoch = int(checkpoint[PROGRESS]["epoch"])
             engine.state.iteration = int(checkpoint[PROGRESS]["iteration"])
-            self.best_val_loss = float(checkpoint[BEST_VAL_LOSS])
+            recorded = checkpoint.get(SETTINGS, {}).get("train", {}).get("best", VAL_LOSS)
+            # The lowest value of another metric says nothing about this one's.
+            self.best_value = float(checkpoint[BEST_VAL_LOSS]) if recorded == self.best else float("inf")
             set_random_state(checkpoint[RANDOM])
         except Exception as error:
             raise InputError(

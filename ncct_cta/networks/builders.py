@@ -72,4 +72,5 @@ def build_discriminator(
         num_layers=discriminator.num_layers,
         num_scales=discriminator.num_scales,
         contrast_gain=HUWindow(*data.window).contrast_gain,
+        normed=discriminator.spectral_norm,
     ).to(device)

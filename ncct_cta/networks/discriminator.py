@@ -38,10 +38,14 @@ class PatchDiscriminator(nn.Module):
         in_channels: channels of the condition and the image together.
         hidden_dim: features of the first layer; each layer doubles them, up to 8-fold.
         num_layers: number of layers that halve the grid; one more layer and the logits keep it.
+        normed: with spectral norm.
     """
 
-    def __init__(self, spatial_dims: int, in_channels: int, hidden_dim: int, num_layers: int) -> None:
+    def __init__(
+        self, spatial_dims: int, in_channels: int, hidden_dim: int, num_layers: int, normed: bool = True
+    ) -> None:
         super().__init__()
+        norm = spectral_norm if normed else nn.Identity()
         conv = Conv[Conv.CONV, spatial_dims]
         self.layers = nn.ModuleList()
         channels = in_channels
@@ -50,9 +54,9 @@ class PatchDiscriminator(nn.Module):
             width = hidden_dim * min(2**index, MAX_WIDENING)
             # Half a kernel of padding: n becomes n // 2 + 1 or n + 1, which is never 0.
             layer = conv(channels, width, kernel_size=KERNEL_SIZE, stride=stride, padding=KERNEL_SIZE // 2)
-            self.layers.append(nn.Sequential(spectral_norm(layer), nn.LeakyReLU(0.2)))
+            self.layers.append(nn.Sequential(norm(layer), nn.LeakyReLU(0.2)))
             channels = width
-        self.to_logits = spectral_norm(conv(channels, 1, kernel_size=KERNEL_SIZE, padding=KERNEL_SIZE // 2))
+        self.to_logits = norm(conv(channels, 1, kernel_size=KERNEL_SIZE, padding=KERNEL_SIZE // 2))
 
     def forward(self, pair: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Logits and every layer's features for ``pair`` (B, in_channels, *spatial)."""
@@ -80,6 +84,7 @@ class MultiScaleDiscriminator(nn.Module):
         num_layers: layers of each scale that halve the grid.
         num_scales: number of scales.
         contrast_gain: factor for the difference to the NCCT; use ``HUWindow.contrast_gain`` of the window.
+        normed: with spectral norm on every convolution; without it D needs another bound, such as R1.
     """
 
     def __init__(
@@ -89,12 +94,13 @@ class MultiScaleDiscriminator(nn.Module):
         num_layers: int = 3,
         num_scales: int = 3,
         contrast_gain: float = 1.0,
+        normed: bool = True,
     ) -> None:
         super().__init__()
         self.contrast_gain = contrast_gain
         self.minimum_size = smallest_side(num_scales)
         self.scales = nn.ModuleList(
-            PatchDiscriminator(spatial_dims, 2, hidden_dim, num_layers) for _ in range(num_scales)
+            PatchDiscriminator(spatial_dims, 2, hidden_dim, num_layers, normed) for _ in range(num_scales)
         )
         self.pool = Pool[Pool.AVG, spatial_dims](kernel_size=2)
 
@@ -113,7 +119,14 @@ class MultiScaleDiscriminator(nn.Module):
                 f"the discriminator was given images of {tuple(image.shape[2:])} voxels, expected at least "
                 f"{self.minimum_size} a side for {len(self.scales)} scales; use larger patches or fewer scales"
             )
-        pair = torch.cat((condition, self.contrast_gain * (image - condition)), dim=1)
+        return self.judge(self.pair(condition, image))
+
+    def pair(self, condition: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+        """What the scales see, (B, 2, *spatial): the condition, and the image's contrast to it times the gain."""
+        return torch.cat((condition, self.contrast_gain * (image - condition)), dim=1)
+
+    def judge(self, pair: torch.Tensor) -> Judgement:
+        """Judge a ``pair``."""
         judgement = Judgement([], [])
         for index, scale in enumerate(self.scales):
             if index > 0:

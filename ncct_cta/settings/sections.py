@@ -132,6 +132,11 @@ class DiscriminatorConfig(Section):
     num_scales: int = setting(3, "scales, each on a 2x average-pooled input of the one before", low=1, high=8)
     num_layers: int = setting(3, "layers of each scale that halve the grid", low=1, high=8)
     hidden_dim: int = setting(64, "features of each scale's first layer", low=1, high=8192)
+    spectral_norm: bool = setting(True, "keep every layer of D from amplifying")
+    r1_weight: float = setting(
+        0.0, "weight of the R1 penalty on D's gradient at real pairs; 0: none", low=0.0, high=1.0e6
+    )
+    r1_every: int = setting(16, "D steps from one R1 penalty to the next, which weighs as much more", low=1, high=1000)
     steps: int = setting(1, "steps of D a generator step", low=1, high=1000)
     warmup_epochs: int = setting(
         5, "epochs of reconstruction alone before D joins (train.skip_warmup: none)", low=0, high=1000000
@@ -176,6 +181,11 @@ class TrainConfig(Section):
     val_every: int = setting(1, "epochs between validations", low=1, high=1000000)
     checkpoint_every: int = setting(
         10, "epochs between kept checkpoints (last and best are always kept)", low=1, high=1000000
+    )
+    best: str = setting(
+        "val_loss",
+        "what checkpoint_best.pt is chosen by: the lowest val_loss, the lowest error in vessels, or the last epoch",
+        choices=("val_loss", "val_vessel_mae_hu", "last"),
     )
     output_dir: str = setting("./outputs", "the run's folder")
     pretrained_G: str = setting("", "checkpoint or packed model that G starts from; starter: the one in the package")

@@ -150,6 +150,8 @@ def build_adversary(
         steps=discriminator.steps,
         warmup_epochs=warmup_epochs,
         amp=train.amp,
+        r1_weight=discriminator.r1_weight,
+        r1_every=discriminator.r1_every,
     )
 
 

@@ -19,14 +19,16 @@ from ..common.terminal import threads_keep_quiet
 from ..data import PatchDataset
 from ..engines import AdversarialSynthesisTrainer, SynthesisTrainer
 from ..handlers import CheckpointHandler
+from ..handlers.checkpoint import NEWEST
 from ..networks import SynthesisCascade
 from ..networks.architectures import architecture_problems
-from ..runs.names import BEST, LAST, LOG, PREVIEWS, SETTINGS, TENSORBOARD
+from ..runs.names import BEST, LAST, LOG, METRICS, PREVIEWS, SETTINGS, TENSORBOARD
 from ..runs.record import require_no_others_files, write_record
 from ..runs.recorded_preprocessing import checked_wiring, own_preprocessing
 from ..runs.warm_start import changed_settings, own_checkpoint, start_from_other_runs
 from ..settings import Section, Settings, TrainConfig
 from ..settings.combinations import check_combinations
+from .best_epochs import choices_of_best
 from .loading_processes import deaths_in_one_line, end_workers
 from .log_file import log_file_to_come
 from .tracking import complete_tracking
@@ -107,9 +109,11 @@ class TrainingRun:
 
     def _say_what_came_of_it(self) -> None:
         """Log which epoch is the best and why, where its weights lie, and what to do with them."""
-        best = self.checkpoints.best_val_loss
-        if (self.folder / BEST).is_file() and math.isfinite(best):
-            logger.info("the best epoch is the one with the lowest val_loss, %.4g: %s", best, self.folder / BEST)
+        best, value = self.checkpoints.best, self.checkpoints.best_value
+        logger.info("the best epoch by each of its choices: %s", ", ".join(choices_of_best(self.folder / METRICS)))
+        if (self.folder / BEST).is_file() and (math.isfinite(value) or best == NEWEST):
+            reason = "last one" if best == NEWEST else f"one with the lowest {best}, {value:.4g}"
+            logger.info("the best epoch is the %s: %s", reason, self.folder / BEST)
             logger.info("use it with: ncct-cta infer --run %s --input SCAN --output DIR", self.folder)
 
     def _how_to_go_on(self) -> str:

@@ -15,10 +15,11 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 from ncct_cta.common import keys
-from ncct_cta.engines import AdversarialSynthesisTrainer, Adversary, NetworkUpdate
+from ncct_cta.engines import AdversarialSynthesisTrainer, Adversary, NetworkUpdate, adversarial_trainer
 from ncct_cta.handlers import AveragedNetwork, DiagnosticsHandler, EMAHandler
 from ncct_cta.losses.adversarial import AdversarialLoss
 from ncct_cta.losses.aligned import Aligned, AlignedReconstruction
+from ncct_cta.losses.gradient_penalty import r1_penalty
 from ncct_cta.losses.reconstruction import ReconstructionLoss
 from ncct_cta.networks import (
     Generator,
@@ -459,3 +460,57 @@ def test_g_below_g2_is_kept_bit_for_bit_or_trains(frozen):
     assert same_weights(after, before) is frozen
     assert same_weights(averaged, before) is frozen
     assert no_gradients(network.generator)
+
+
+# ---- R1
+
+
+def test_r1_makes_d_flatter_at_real_pairs():
+    batch = tiny_batch(size=32)
+    steepness = {}
+    for weight in (0.0, 10.0):
+        discriminator = tiny_discriminator()
+        make_trainer([batch] * 20, discriminator=discriminator, r1_weight=weight).run()
+        steepness[weight] = r1_penalty(discriminator.eval(), batch[keys.NCCT], batch[keys.CTA]).item()
+    assert steepness[10.0] < 0.5 * steepness[0.0]
+
+
+def test_r1_is_due_every_so_many_steps_and_weighs_as_much_more():
+    batches, seen = [tiny_batch(seed, size=32) for seed in range(4)], []
+    trainer = make_trainer(batches, r1_weight=0.5, r1_every=3)
+    trainer.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda engine: seen.append(keys.R1 in engine.state.output[keys.TERMS])
+    )
+    trainer.run()
+    assert seen == [True, False, False, True]
+    lazy, eager = tiny_discriminator(), tiny_discriminator()
+    for discriminator, weights in ((lazy, (0.5, 3)), (eager, (1.5, 1))):
+        made = make_trainer(batches[:1], discriminator=discriminator, r1_weight=weights[0], r1_every=weights[1])
+        made.run()
+    assert same_weights(weights_of(lazy), weights_of(eager))
+
+
+# ---- which term the generator follows
+
+
+def test_the_pulls_add_up_to_the_gradient_at_the_generators_output():
+    trainer = make_trainer([tiny_batch(size=32)], gan_weight=0.3, feat_match_weight=0.7)
+    loss, aligned = aligned_images(trainer, tiny_batch(size=32))
+    judged = trainer.adversary.judge(aligned)
+    pulls = trainer.adversary.pulls(aligned.prediction, loss, judged)
+    for name, weight in ((keys.GAN_G, 0.3), (keys.FEAT_MATCH, 0.7)):
+        (gradient,) = torch.autograd.grad(judged[name], aligned.prediction, retain_graph=True)
+        assert pulls[f"pull_{name}"] == pytest.approx(weight * float(gradient.norm()), rel=1e-5)
+    assert pulls[keys.PULL_RECONSTRUCTION] > 0
+
+
+def test_looking_at_the_pulls_changes_no_weight(monkeypatch):
+    after = []
+    for every in (1, 10**9):
+        monkeypatch.setattr(adversarial_trainer, "PULLS_EVERY", every)
+        network = tiny_cascade()
+        trainer = make_trainer([tiny_batch(size=32)] * 2, network=network)
+        trainer.run()
+        assert (keys.PULL_GAN_G in trainer.state.output[keys.TERMS]) is (every == 1)
+        after.append(weights_of(network))
+    assert same_weights(*after)

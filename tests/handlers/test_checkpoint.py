@@ -14,7 +14,7 @@ from ignite.engine import Events
 from tiny_engine import make_trainer, same_weights, tiny_batch, tiny_cascade, weights_of
 
 from ncct_cta.common.errors import InputError
-from ncct_cta.common.keys import EMA, NETWORK, VAL_LOSS
+from ncct_cta.common.keys import EMA, NETWORK, VAL_LOSS, VAL_VESSEL_MAE_HU
 from ncct_cta.handlers import CheckpointHandler
 from ncct_cta.handlers.checkpoint import load_progress, random_state, set_random_state
 from ncct_cta.runs.names import BEST, BEST_VAL_LOSS, LAST, PROGRESS, RANDOM, SETTINGS
@@ -40,16 +40,19 @@ class Validations:
 
     def __call__(self, engine) -> None:
         engine.state.metrics[VAL_LOSS] = self.losses[engine.state.epoch - 1]
+        engine.state.metrics[VAL_VESSEL_MAE_HU] = -self.losses[engine.state.epoch - 1]
         self.weights.append(weights_of(self.network))
 
 
-def run(folder: Path, losses: list[float], *, every: int = 10, resume_from: Path | None = None):
+def run(folder: Path, losses: list[float], *, every: int = 10, resume_from: Path | None = None, best: str = VAL_LOSS):
     """Train an epoch for each val_loss; give the handlers that saved and validated."""
     network = tiny_cascade()
     trainer = make_trainer(network, [tiny_batch()], epochs=len(losses))
     validations = Validations(network, losses)
     saved = {"network": network, "ema": network, "optimizer": trainer.optimizer}
-    handler = CheckpointHandler(folder, saved, settings=SETTINGS_PLAIN, checkpoint_every=every)
+    handler = CheckpointHandler(
+        folder, saved, settings={**SETTINGS_PLAIN, "train": {"best": best}}, checkpoint_every=every, best=best
+    )
     if resume_from is not None:
         handler.restore(trainer, load(resume_from))
     validations.attach(trainer)
@@ -83,14 +86,26 @@ def test_a_checkpoint_is_plain_data_with_everything_in_it(tmp_path):
     handler, _ = run(tmp_path, [0.5])
     checkpoint = load(tmp_path / LAST)  # weights_only
     assert checkpoint.keys() == {"network", "ema", "optimizer", PROGRESS, RANDOM, BEST_VAL_LOSS, SETTINGS}
-    assert checkpoint[SETTINGS] == SETTINGS_PLAIN
+    assert checkpoint[SETTINGS] == {**SETTINGS_PLAIN, "train": {"best": VAL_LOSS}}
     assert checkpoint["optimizer"]["state"], "the optimiser's moments are missing"
-    assert handler.best_val_loss == 0.5
+    assert handler.best_value == 0.5
 
 
 def test_a_nan_val_loss_is_never_the_best(tmp_path):
     run(tmp_path, [float("nan"), 0.7, float("nan")])
     assert load(tmp_path / BEST)[PROGRESS]["epoch"] == 2
+
+
+@pytest.mark.parametrize(("best", "epoch"), [(VAL_LOSS, 2), (VAL_VESSEL_MAE_HU, 3), ("last", 4)])
+def test_the_best_is_chosen_by_what_was_asked_for(tmp_path, best, epoch):
+    run(tmp_path, [0.5, 0.2, 0.7, 0.3], best=best)
+    assert load(tmp_path / BEST)[PROGRESS]["epoch"] == epoch
+
+
+def test_the_lowest_value_of_another_metric_is_not_compared_with(tmp_path):
+    run(tmp_path, [0.5, 0.2], best=VAL_VESSEL_MAE_HU)  # the lowest was -0.5
+    run(tmp_path, [0.5, 0.2, 0.4], best=VAL_LOSS, resume_from=tmp_path / LAST)
+    assert load(tmp_path / BEST)[PROGRESS]["epoch"] == 3
 
 
 def test_a_resumed_run_remembers_what_was_best(tmp_path):

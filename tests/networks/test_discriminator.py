@@ -181,3 +181,9 @@ def test_frozen_restores_after_an_error():
         raise RuntimeError
     assert module.training
     assert module.weight.requires_grad
+
+
+@pytest.mark.parametrize("normed", [True, False])
+def test_spectral_norm_can_be_left_out(normed):
+    discriminator = small_discriminator(normed=normed)
+    assert {is_parametrized(conv, "weight") for conv in convolutions(discriminator)} == {normed}
