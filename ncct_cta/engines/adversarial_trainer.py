@@ -40,6 +40,8 @@ class AdversarialSynthesisTrainer(GeneratorStep, GanTrainer):
         amp: mixed precision of the generator: off, bf16 or fp16.
     """
 
+    for_adversary = True
+
     def __init__(
         self,
         *,
@@ -67,6 +69,7 @@ class AdversarialSynthesisTrainer(GeneratorStep, GanTrainer):
             d_loss_function=adversary.loss.discriminator_loss,
             d_train_steps=adversary.steps,
             d_prepare_batch=to_device,
+            non_blocking=device.type == "cuda",  # from pinned memory
             decollate=False,
         )
         self.logger.addFilter(is_news)
@@ -81,6 +84,7 @@ class AdversarialSynthesisTrainer(GeneratorStep, GanTrainer):
     def _iteration(self, engine: Any, batchdata: Any) -> dict[str, Any]:
         made = self.reconstruct(batchdata, self.g_network, self.g_inferer)
         if self.adversary.has_joined(self.state.epoch):
+            assert made.aligned is not None
             made.terms.update(self.adversary.step(made.aligned))
             judged = self.adversary.judge(made.aligned)
             made.terms.update(judged)

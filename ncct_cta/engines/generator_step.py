@@ -18,12 +18,12 @@ from .updates import NetworkUpdate
 
 
 class Reconstruction(NamedTuple):
-    """What the generator made of a batch: the batch on the device, the stages, the loss' terms, the aligned images."""
+    """What the generator made of a batch: it on the device, the stages, the loss' terms, the images that D sees."""
 
     batch: dict[str, Any]
     stages: Stages
     terms: dict[str, torch.Tensor]
-    aligned: Aligned
+    aligned: Aligned | None
 
 
 class GeneratorStep:
@@ -40,6 +40,7 @@ class GeneratorStep:
     objective: AlignedReconstruction
     update: NetworkUpdate
     precision: str
+    for_adversary = False  # whether a step has a D, which looks at the aligned images
 
     def reconstruct(self, batchdata: Any, network: nn.Module, inferer: Inferer) -> Reconstruction:
         """Run the cascade on a batch, and compare its prediction to the CTA."""
@@ -50,7 +51,8 @@ class GeneratorStep:
         batch[keys.NCCT] = middle_slice(batch[keys.NCCT])  # G alone sees its neighbours
         self.objective.epoch = self.state.epoch
         images = batch[keys.NCCT], stages.refined, batch[keys.CTA]
-        terms, aligned = self.objective(*images, batch[keys.LUNG], batch.get(keys.BODY))
+        masks = batch[keys.LUNG], batch.get(keys.BODY)
+        terms, aligned = self.objective(*images, *masks, align=self.for_adversary)
         return Reconstruction(batch, stages, terms, aligned)
 
     def descend(self, made: Reconstruction) -> dict[str, Any]:

@@ -56,6 +56,7 @@ class SynthesisTrainer(GeneratorStep, SupervisedTrainer):
             loss_function=objective,
             inferer=inferer,
             prepare_batch=to_device,
+            non_blocking=device.type == "cuda",  # from pinned memory
             decollate=False,
         )
         self.logger.addFilter(is_news)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from ignite.engine import Engine, Events
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
-
-Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]
 
 
 class AveragedNetwork:
@@ -15,7 +14,7 @@ class AveragedNetwork:
 
     The decay warms up as ``min(decay, (1 + n) / (10 + n))`` after n updates (as TensorFlow's ExponentialMovingAverage
     does), otherwise the random initial weights would linger. Buffers are copied, never averaged. PyTorch's
-    ``AveragedModel`` keeps the copy.
+    ``AveragedModel`` counts its updates on the GPU, which waits at each of them to be asked.
 
     Args:
         network: the trained module.
@@ -26,28 +25,33 @@ class AveragedNetwork:
     def __init__(self, network: nn.Module, decay: float = 0.999, enabled: bool = True) -> None:
         self.network = network
         self.decay = decay
-        self.average = AveragedModel(network, multi_avg_fn=self._blend).requires_grad_(False) if enabled else None
+        self.updates = 0
+        self.average = copy.deepcopy(network).requires_grad_(False) if enabled else None
 
     @property
     def averaged(self) -> nn.Module:
         """The network with the averaged weights."""
-        return self.network if self.average is None else self.average.module
+        return self.network if self.average is None else self.average
 
+    @torch.no_grad()
     def update(self) -> None:
         """Update the average with the current weights."""
-        if self.average is not None:
-            self.average.update_parameters(self.network)
+        if self.average is None:
+            return
+        averages: list[torch.Tensor] = list(self.average.parameters())
+        weights: list[torch.Tensor] = list(self.network.parameters())
+        if self.updates == 0:
+            torch._foreach_copy_(averages, weights)
+        else:
+            decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+            torch._foreach_lerp_(averages, weights, 1 - decay)
+        for kept, current in zip(self.average.buffers(), self.network.buffers(), strict=True):
+            kept.copy_(current)
+        self.updates += 1
 
     def set_updates(self, count: int) -> None:
         """Set the number of updates so far; after 0, the next update copies the weights."""
-        if self.average is not None:
-            self.average.n_averaged.fill_(count)
-
-    @torch.no_grad()
-    def _blend(self, averages: Tensors, weights: Tensors, updates: torch.Tensor | int) -> None:
-        count = float(updates)
-        decay = min(self.decay, (1 + count) / (10 + count))
-        torch._foreach_lerp_(list(averages), list(weights), 1 - decay)
+        self.updates = count
 
 
 class EMAHandler:

@@ -66,7 +66,9 @@ class AlignedReconstruction(nn.Module):
         cta: torch.Tensor,
         lung: torch.Tensor,
         body: torch.Tensor | None = None,
-    ) -> tuple[dict[str, torch.Tensor], Aligned]:
+        *,
+        align: bool = True,
+    ) -> tuple[dict[str, torch.Tensor], Aligned | None]:
         """Compute the loss and its parts, and the aligned images.
 
         Args:
@@ -75,6 +77,8 @@ class AlignedReconstruction(nn.Module):
             cta: the real CTA.
             lung: lung mask on the NCCT's anatomy, 0 or 1.
             body: the body's mask, likewise, where the loss needs it.
+            align: whether the aligned images are wanted, which only D looks at; else they are None where R would have
+                to warp them.
         """
         prediction = prediction.float()
         if self.epoch <= self.lung_weight_epochs:
@@ -86,9 +90,10 @@ class AlignedReconstruction(nn.Module):
         fixed = displacement.detach()
         # One field for all: D would take a difference in alignment for a sign of synthesis. And detached: D's
         # judgement must not train R, which could please D by displacing less, because warping blurs.
-        aligned = Aligned(warp(ncct, fixed), warp(prediction, fixed), cta)
+        ncct = warp(ncct, fixed) if align or self.reconstruction.enhancement_weight > 0 else ncct
+        aligned = Aligned(ncct, warp(prediction, fixed), cta) if align else None
         body = None if body is None else warp(body, fixed)
-        terms = self.reconstruction(warp(prediction, displacement), cta, warp(lung, fixed), aligned.ncct, body)
+        terms = self.reconstruction(warp(prediction, displacement), cta, warp(lung, fixed), ncct, body)
         smoothness = self.smoothness(displacement)
         terms[LOSS] = terms[LOSS] + self.smoothness_weight * smoothness
         return {**terms, SMOOTHNESS: smoothness.detach()}, aligned

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -35,6 +36,11 @@ class TermMean(Metric):
     def update(self, output: Any) -> None:
         """Add an iteration; tensors are summed on their own device, so that the GPU isn't stalled."""
         if output is None:
+            return
+        if isinstance(output, float):  # a learning rate: as a tensor it would have to be copied to the GPU
+            if math.isfinite(output):
+                self._sum += output
+                self._count += 1
             return
         value = torch.as_tensor(output, dtype=torch.float64, device=self._device)
         self._sum += torch.nan_to_num(value, nan=0.0, posinf=0.0, neginf=0.0)

@@ -6,6 +6,8 @@ the reconstruction loss (RegGAN: Kong et al., NeurIPS 2021), so that the loss se
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from monai.losses import BendingEnergyLoss, DiffusionLoss
 from monai.networks.blocks import Warp
@@ -99,10 +101,15 @@ def warp(image: torch.Tensor, displacement: torch.Tensor) -> torch.Tensor:
         the same shape and type as ``image``; gradients flow to both arguments.
     """
     # MONAI scales positions to [-1, 1] and back. In float32 that misses voxel centres and changes values by up to 1e-5
-    # of the grey range. A Warp of its own per call, because it keeps its grid for the next call on whatever device and
-    # type that has.
-    warped: torch.Tensor = Warp(mode="bilinear", padding_mode="border")(image.double(), displacement.double())
+    # of the grey range.
+    warped: torch.Tensor = _warper(displacement.shape, displacement.device)(image.double(), displacement.double())
     return warped.to(image.dtype)
+
+
+@functools.lru_cache(maxsize=2)
+def _warper(shape: torch.Size, device: torch.device) -> Warp:
+    """MONAI's Warp for fields of one shape on one device: it keeps its grid, which is made on the CPU and copied."""
+    return Warp(mode="bilinear", padding_mode="border")
 
 
 class SmoothnessLoss(nn.Module):

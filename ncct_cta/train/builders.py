@@ -119,7 +119,7 @@ def build_update(
         for name, net, net_lr in nets
         if net is not None and (parameters := [p for p in net.parameters() if p.requires_grad])
     ]
-    optimizer = torch.optim.AdamW(groups, weight_decay=train.weight_decay)
+    optimizer = torch.optim.AdamW(groups, weight_decay=train.weight_decay, fused=_is_fused(cascade))
     leading = refine if refine.enabled else train
     total_steps = train.num_epochs * train.steps_per_epoch
     late = (registration.start_epoch - 1) * train.steps_per_epoch
@@ -138,7 +138,7 @@ def build_adversary(
     if discriminator.start_epoch == 0:
         warmup_epochs = 0 if train.skip_warmup else discriminator.warmup_epochs
     group = {"name": "D", "params": list(network.parameters())}
-    optimizer = torch.optim.Adam([group], lr=discriminator.lr, betas=(0.5, 0.999))
+    optimizer = torch.optim.Adam([group], lr=discriminator.lr, betas=(0.5, 0.999), fused=_is_fused(network))
     steps = (train.num_epochs - warmup_epochs) * train.steps_per_epoch * discriminator.steps
     schedule = build_schedule(optimizer, discriminator.lr_scheduler, discriminator.warmup_steps, steps)
     return Adversary(
@@ -153,6 +153,11 @@ def build_adversary(
         r1_weight=discriminator.r1_weight,
         r1_every=discriminator.r1_every,
     )
+
+
+def _is_fused(network: nn.Module) -> bool | None:
+    """One kernel for all weights on a GPU, which can also leave a step out without being asked; else the default."""
+    return next(network.parameters()).device.type == "cuda" or None
 
 
 def _scaler(network: nn.Module, amp: str) -> torch.amp.GradScaler:
