@@ -30,7 +30,7 @@ def writer_of(folder: Path, last_step: int) -> SummaryWriter:
     for point in points:
         writer.add_scalar(point.name, point.value, point.step, walltime=point.seconds)
     if points:
-        writer.flush()  # before what they were read from is removed
+        writer.flush()  # a full disk ends it here, before what they were read from is removed
     for path in earlier:
         path.unlink(missing_ok=True)
     return writer

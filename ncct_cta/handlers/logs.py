@@ -7,7 +7,8 @@ import io
 import logging
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import ignite.distributed as idist
@@ -61,7 +62,8 @@ class MetricsLogHandler:
             rows = [row for row in csv.DictReader(io.StringIO(whole)) if int(row["epoch"]) <= engine.state.epoch]
         columns_of_now = [{name: row.get(name, "") for name in self.columns} for row in rows]
         write_table(self.path, columns_of_now, self.columns)
-        self.writer = writer_of(self.path.parent / "tensorboard", engine.state.iteration)
+        with self._full_disk_named(f"up to epoch {engine.state.epoch}"):
+            self.writer = writer_of(self.path.parent / "tensorboard", engine.state.iteration)
 
     def __call__(self, engine: Workflow) -> None:
         """Write the epoch just completed; other loggers, which come later, see nothing that wasn't measured either."""
@@ -71,18 +73,23 @@ class MetricsLogHandler:
         for name in known.keys() - values.keys():
             del state.metrics[name]
         row = {"epoch": state.epoch, "iteration": state.iteration} | {k: f"{v:.6g}" for k, v in values.items()}
-        try:
+        with self._full_disk_named(f"of epoch {state.epoch}"):
             self._append(row)
             for name, value in (values | self.pace.figures).items():
                 self.writer.add_scalar(name, value, state.iteration)
             self.writer.flush()
-        except OSError as error:
-            raise InputError(
-                f"{self.path.parent}: the figures of epoch {state.epoch} can't be written ({reason_of(error)}); free "
-                "some space and go on with --resume"
-            ) from error
         shown = "  ".join(f"{name} {value:.4g}" for name, value in (values | self.pace.figures).items())
         logger.info("epoch %d/%d  %s", state.epoch, state.max_epochs, shown)
+
+    @contextmanager
+    def _full_disk_named(self, which: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InputError(
+                f"{self.path.parent}: the figures {which} can't be written ({reason_of(error)}); free some space and "
+                "go on with --resume"
+            ) from error
 
     def _append(self, row: Mapping[str, object]) -> None:
         """Add a whole line or nothing."""

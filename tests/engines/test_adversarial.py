@@ -163,7 +163,7 @@ class Watch:
             self.after_d = weights_of(trainer.d_network)
             return norms
 
-        watched.check = trainer.adversary.update.check
+        watched.check, watched.lrs = trainer.adversary.update.check, {}
         trainer.adversary.update = watched  # type: ignore[assignment]
 
 

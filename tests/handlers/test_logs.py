@@ -6,6 +6,8 @@ import csv
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -193,20 +195,40 @@ def test_the_progress_bar_hands_an_error_on():
         trainer.run()
 
 
-@pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
-def test_a_full_disk_is_named_and_leaves_whole_rows(tmp_path):
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """As a disk that is full once a file has this many bytes."""
     import resource
 
-    run(tmp_path, epochs=1)
-    before = (tmp_path / "metrics.csv").read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 20, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
     try:
-        with threads_keep_quiet(OSError), pytest.raises(InputError, match=r"figures of epoch 2 can't .* \(File too la"):
-            run(tmp_path, epochs=2, start=1)
+        with threads_keep_quiet(OSError):
+            yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert (tmp_path / "metrics.csv").read_bytes() == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
+def test_a_full_disk_is_named_and_leaves_whole_rows(tmp_path):
+    run(tmp_path / "whole", epochs=1)
+    header = (tmp_path / "whole" / "metrics.csv").read_bytes().splitlines(keepends=True)[0]
+    with (
+        files_of_at_most(len(header) + 20),
+        pytest.raises(InputError, match=r"figures of epoch 1 can't .* \(File too la"),
+    ):
+        run(tmp_path / "full", epochs=1)
+    assert (tmp_path / "full" / "metrics.csv").read_bytes() == header
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
+def test_a_disk_that_is_full_at_the_start_leaves_what_was_there(tmp_path):
+    run(tmp_path, epochs=1)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    size = len((tmp_path / "metrics.csv").read_bytes())
+    with files_of_at_most(size + 20), pytest.raises(InputError, match=r"figures up to epoch 1 can't .* \(File too la"):
+        run(tmp_path, epochs=2, start=1)
+    assert all(path.read_bytes() == content for path, content in before.items())
 
 
 def test_a_row_that_a_kill_cut_within_its_epoch_is_no_row(tmp_path):

@@ -133,7 +133,7 @@ def test_a_card_holds_a_table_of_every_evaluation_by_its_title(
     pack([str(trained_run), "--output", str(tmp_path / "m.zip"), "--method", "g", "--scores", *scores])
     text = members(tmp_path / "m.zip")["README.md"].decode()
     assert text.count("| MAE, vessels [HU] | 90 |") == 2
-    assert text.index("> held-out *phantoms* (3 cases)") < text.index("> a real pair (3 cases)")
+    assert text.index(r"> held-out \*phantoms\* (3 cases)") < text.index("> a real pair (3 cases)")
 
 
 def test_half_precision_halves_the_weights_and_hardly_changes_the_image(
