@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import EllipsisType
 
 import numpy as np
 from scipy import ndimage
@@ -63,9 +64,9 @@ class Surroundings:
     allowed: np.ndarray
     spacing: Sequence[float]
 
-    def cut(self, part: slice) -> Surroundings:
-        """The same of a slab."""
-        tissue, lung, allowed = (each[..., part] for each in (self.tissue_hu, self.lung, self.allowed))
+    def cut(self, part: tuple[slice | EllipsisType, ...]) -> Surroundings:
+        """The same of a slab or a box."""
+        tissue, lung, allowed = (each[part] for each in (self.tissue_hu, self.lung, self.allowed))
         return Surroundings(tissue, self.parenchyma_hu, lung, allowed, self.spacing)
 
 
@@ -83,7 +84,7 @@ def surroundings(
     """
 
     def tissue(part: slice) -> np.ndarray:
-        wide, inner = with_halo(part, _halo(spacing), ncct_hu.shape[2])
+        wide, inner = with_halo(part, _halo(spacing[2]), ncct_hu.shape[2])
         smooth = _smoothed(ncct_hu[..., wide], spacing, SMOOTHING_MM)
         return np.rint(ndimage.maximum_filter(smooth, _near(spacing), mode="nearest")[..., inner]).astype(np.int16)
 
@@ -107,8 +108,8 @@ def find_vessels(image_hu: np.ndarray, around: Surroundings) -> FoundVessels:
     """
 
     def of_slab(part: slice) -> list[np.ndarray]:
-        wide, inner = with_halo(part, _halo(around.spacing), image_hu.shape[2])
-        return [found[..., inner] for found in _in_slab(image_hu[..., wide], around.cut(wide))]
+        wide, inner = with_halo(part, _halo(around.spacing[2]), image_hu.shape[2])
+        return [found[..., inner] for found in _in_slab(image_hu[..., wide], around.cut((..., wide)))]
 
     slabs = of_slabs(of_slab, image_hu.shape[2])
     core, percent, faint = (np.concatenate(parts, axis=2) for parts in zip(*slabs, strict=True))
@@ -122,8 +123,15 @@ def _in_slab(image: np.ndarray, around: Surroundings) -> tuple[np.ndarray, np.nd
     floor = np.where(around.lung, np.float32(LUNG_UPPER_HU), np.float32(CONTRAST_LOWER_HU))
     lack = np.maximum(around.tissue_hu + np.float32(ENHANCEMENT_HU), floor) - smooth
     core, faint = (around.allowed & (lack < doubt) for doubt in (-_margin_hu(around.spacing), DOUBT_HU))
-    if not core.any():
-        return core, np.zeros(core.shape, np.uint8), faint
+    percent = np.zeros(core.shape, np.uint8)
+    if core.any():
+        box = _box_around(core, around.spacing)  # elsewhere there is nothing to look for
+        percent[box] = _percent(image[box], core[box], around.cut(box))
+    return core, percent, faint | (percent >= HALF)
+
+
+def _percent(image: np.ndarray, core: np.ndarray, around: Surroundings) -> np.ndarray:
+    """How much of each voxel near the core is vessel, uint8."""
     brightest = _with_a_neighbour(np.where(around.allowed, _smoothed(image, around.spacing, LIGHTLY_MM), AIR_HU))
     brightest = ndimage.maximum_filter(brightest, _near(around.spacing), mode="nearest")
     dark = np.where(around.lung, np.float32(around.parenchyma_hu), around.tissue_hu)
@@ -131,8 +139,14 @@ def _in_slab(image: np.ndarray, around: Surroundings) -> tuple[np.ndarray, np.nd
     # Noise at both ends of the ramp must not add up: what is nearly all of a vessel is all, and nearly none is none.
     ramp = np.clip((share - 0.5) / (1 - 2 * NEARLY) + 0.5, 0, 1)
     near = ndimage.maximum_filter(core, _near(around.spacing), mode="constant") & around.allowed
-    percent = np.where(near, np.rint(100 * ramp), 0).astype(np.uint8)
-    return core, percent, faint | (percent >= HALF)
+    return np.where(near, np.rint(100 * ramp), 0).astype(np.uint8)
+
+
+def _box_around(core: np.ndarray, spacing: Sequence[float]) -> tuple[slice, ...]:
+    """The core's bounding box and all that the percentages near it depend on."""
+    reach = [_radius(EDGE_MM, edge) + _halo(edge) for edge in spacing]
+    found = ndimage.find_objects(core.view(np.uint8))[0]
+    return tuple(slice(max(0, side.start - n), side.stop + n) for side, n in zip(found, reach, strict=True))
 
 
 def _margin_hu(spacing: Sequence[float]) -> float:
@@ -157,9 +171,9 @@ def _near(spacing: Sequence[float]) -> list[int]:
     return [2 * _radius(EDGE_MM, edge) + 1 for edge in spacing]
 
 
-def _halo(spacing: Sequence[float]) -> int:
-    """The slices that a filter's box, the neighbours and the smoothing before it reach into."""
-    return _radius(EDGE_MM, spacing[2]) + 1 + _radius(TRUNCATE * SMOOTHING_MM, spacing[2])
+def _halo(edge: float) -> int:
+    """How many voxels of this length a filter's box, the neighbours and the smoothing before it reach into."""
+    return _radius(EDGE_MM, edge) + 1 + _radius(TRUNCATE * SMOOTHING_MM, edge)
 
 
 def _radius(distance_mm: float, edge: float) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from ..common.hu import BONE_LOWER_HU, CONTRAST_LOWER_HU, ENHANCEMENT_HU, LUNG_UPPER_HU, SOFT_TISSUE_HU
 from ..common.keys import BODY, LUNG, VESSEL
+from .slabs import of_slabs
 
 NONVESSEL = "nonvessel"
 
@@ -56,16 +57,31 @@ def body_mask(ncct_hu: np.ndarray, spacing: Sequence[float] = UNKNOWN_SPACING) -
     # No opening on coarse voxels: one is thicker than a table, and three are thicker than a chest wall.
     iterations = round(TABLE_OPENING_MM / float(np.mean(spacing[:2])))
     if iterations:
-        in_plane = ndimage.generate_binary_structure(2, 1)[..., None]  # a slice at a time: thin slices must not matter
-        tissue = ndimage.binary_opening(tissue, in_plane, iterations=iterations)
+        tissue = _in_slabs(lambda part: _opened(part, iterations), tissue)
     labels, count = ndimage.label(tissue)
     if count == 0:
         return np.zeros(ncct_hu.shape, bool)
     body = labels == np.argmax(np.bincount(labels[tissue]))
-    inside = body[ndimage.find_objects(body.view(np.uint8))[0]]
-    for z in range(inside.shape[-1]):
-        inside[..., z] = ndimage.binary_fill_holes(inside[..., z])
+    box = ndimage.find_objects(body.view(np.uint8))[0]
+    body[box] = _in_slabs(_without_holes, body[box])
     return body
+
+
+def _in_slabs(work: Callable[[np.ndarray], np.ndarray], mask: np.ndarray) -> np.ndarray:
+    """What treats each axial slice for itself, in parallel."""
+    return np.concatenate(of_slabs(lambda part: work(mask[..., part]), mask.shape[2]), axis=2)
+
+
+def _opened(mask: np.ndarray, iterations: int) -> np.ndarray:
+    in_plane = ndimage.generate_binary_structure(2, 1)[..., None]  # a slice at a time: thin slices must not matter
+    return ndimage.binary_opening(mask, in_plane, iterations=iterations)
+
+
+def _without_holes(mask: np.ndarray) -> np.ndarray:
+    filled = np.empty_like(mask)
+    for z in range(mask.shape[2]):
+        filled[..., z] = ndimage.binary_fill_holes(mask[..., z])
+    return filled
 
 
 def vessel_mask_from_pair(

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import torch
 
-SLAB_SLICES, MOST_THREADS = 16, 8
+SLAB_SLICES, MOST_THREADS = 32, 8  # thinner slabs filter more slices twice, thicker ones take more memory
 
 T = TypeVar("T")
 
