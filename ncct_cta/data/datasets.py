@@ -34,6 +34,8 @@ class PatchDataset(Dataset):
         masks: the stored masks that a sample has beside NCCT and CTA.
         vessel_share: share of the patches that are centred on a vessel's voxel, as far as the volume's edges let them;
             the others lie anywhere. A third of those hold no vessel at all.
+        virtual_share: share of the patches that come from virtual cases, if there are real ones too; None: each case
+            is drawn as often as any other.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class PatchDataset(Dataset):
         seed: int = 0,
         masks: Sequence[str] = (LUNG,),
         vessel_share: float = 0.0,
+        virtual_share: float | None = None,
     ) -> None:
         self.cases = cases
         self.transform = Compose(transforms)
@@ -54,6 +57,7 @@ class PatchDataset(Dataset):
         self.margin = tuple(map(sum, zip(*reaching, strict=True))) or (0,) * len(self.patch_size)
         self.sampled = (NCCT, CTA, *masks)
         self.vessel_share = vessel_share
+        self.virtual_share = virtual_share
 
     def prepare(self) -> None:
         """Open every case, those of the validation too.
@@ -70,8 +74,8 @@ class PatchDataset(Dataset):
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
         """Draw the sample of (epoch, position): images (1, *patch_size), masks 0 or 1; see ``transforms``."""
-        cases = self.cases.opened(TRAINING)
         random = np.random.default_rng((self.seed, *key))
+        cases = self._drawn_from(random)
         case = cases[random.integers(len(cases))]
         z, *corner = self._random_corner(case, random)
         images = {name: self._cut(case.images[name], z, corner) for name in self.sampled}
@@ -81,6 +85,14 @@ class PatchDataset(Dataset):
         # Plain tensors: MONAI's MetaTensors carry a history that would slow down every operation of the network.
         patches = {name: moved[name].as_subclass(torch.Tensor)[patch].contiguous() for name in self.sampled}
         return {**patches, CASE: case.name}
+
+    def _drawn_from(self, random: np.random.Generator) -> list[StoredCase]:
+        """The cases that a patch may come from: all, or by ``virtual_share`` the virtual or the real ones."""
+        cases = self.cases.opened(TRAINING)
+        if self.virtual_share is None:
+            return cases
+        virtual = random.random() < self.virtual_share
+        return [case for case in cases if case.virtual == virtual] or cases
 
     def _cut(self, volume: np.ndarray, z: int, corner: Sequence[int]) -> torch.Tensor:
         """A patch and its margin, (1, X, Y) or (1, X, Y, Z), of an image (Z, X, Y) whose edges are repeated beyond."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -74,7 +75,7 @@ class PairedCases:
             cases = self._cases(split)
             # Log lines stand above the bar; it is closed before an error's line, which would else stand behind it.
             with logging_redirect_tqdm(), tqdm(cases, desc=f"open {split} cases", unit="case", leave=False) as bar:
-                self._opened[split] = [self.store.open(case) for case in bar]
+                self._opened[split] = [replace(self.store.open(case), virtual=case.virtual) for case in bar]
             self.store.digests.save()
         return self._opened[split]
 

@@ -73,6 +73,7 @@ def build_patch_dataset(
         seed=sections["train"].seed,
         masks=sections["loss"].masks,
         vessel_share=data.vessel_share,
+        virtual_share=data.virtual_share,
     )
 
 
