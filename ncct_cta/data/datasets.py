@@ -36,6 +36,8 @@ class PatchDataset(Dataset):
         vessel_share: share of the patches that are centred on a vessel's voxel, as far as the volume's edges let them;
             the others lie anywhere. A third of those hold no vessel at all.
         in_slices: in 2-D, how many slices of the NCCT a sample has as channels: its own in the middle.
+        virtual_share: share of the patches that come from virtual cases, if there are real ones too; None: each case
+            is drawn as often as any other.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class PatchDataset(Dataset):
         masks: Sequence[str] = (LUNG,),
         vessel_share: float = 0.0,
         in_slices: int = 1,
+        virtual_share: float | None = None,
     ) -> None:
         self.cases = cases
         self.transform = Compose(transforms)
@@ -58,6 +61,7 @@ class PatchDataset(Dataset):
         self.sampled = (NCCT, CTA, *masks)
         self.vessel_share = vessel_share
         self.in_slices = in_slices
+        self.virtual_share = virtual_share
 
     def prepare(self) -> None:
         """Open every case, those of the validation too.
@@ -77,8 +81,8 @@ class PatchDataset(Dataset):
 
         The NCCT is (in_slices, *patch_size).
         """
-        cases = self.cases.opened(TRAINING)
         random = np.random.default_rng((self.seed, *key))
+        cases = self._drawn_from(random)
         case = cases[random.integers(len(cases))]
         z, *corner = self._random_corner(case, random)
         images = {name: self._cut(case.images[name], z, corner) for name in self.sampled}
@@ -91,6 +95,14 @@ class PatchDataset(Dataset):
         # Plain tensors: MONAI's MetaTensors carry a history that would slow down every operation of the network.
         patches = {name: moved[name].as_subclass(torch.Tensor)[patch].contiguous() for name in self.sampled}
         return {**patches, CASE: case.name}
+
+    def _drawn_from(self, random: np.random.Generator) -> list[StoredCase]:
+        """The cases that a patch may come from: all, or by ``virtual_share`` the virtual or the real ones."""
+        cases = self.cases.opened(TRAINING)
+        if self.virtual_share is None:
+            return cases
+        virtual = random.random() < self.virtual_share
+        return [case for case in cases if case.virtual == virtual] or cases
 
     def _cut(self, volume: np.ndarray, z: int, corner: Sequence[int]) -> torch.Tensor:
         """A patch and its margin, (1, X, Y) or (1, X, Y, Z), of an image (Z, X, Y) whose edges are repeated beyond."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -77,7 +78,7 @@ class PairedCases:
                 logging_redirect_tqdm(),
                 progress_bar(cases, desc=f"open {split} cases", unit="case", leave=False) as bar,
             ):
-                self._opened[split] = [self.store.open(case) for case in bar]
+                self._opened[split] = [replace(self.store.open(case), virtual=case.virtual) for case in bar]
             self.store.digests.save()
         return self._opened[split]
 

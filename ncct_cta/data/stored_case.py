@@ -34,12 +34,14 @@ class StoredCase:
         images: by batch key, each (Z, X, Y); images are int16 HU, masks uint8. Z runs from foot to head.
         affine: (4, 4) in mm, of the (X, Y, Z) grid.
         shape: (X, Y, Z) in voxels.
+        virtual: whether the NCCT was made from the CTA, as the case list has it; nothing in the store says so.
     """
 
     name: str
     images: Mapping[str, np.ndarray]
     affine: np.ndarray
     shape: tuple[int, int, int]
+    virtual: bool = False
 
 
 @dataclass(frozen=True)

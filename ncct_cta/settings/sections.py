@@ -36,6 +36,12 @@ class DataConfig(Section):
     vessel_share: float = setting(
         0.0, "share of the patches centred on a vessel; the others lie anywhere", low=0.0, high=1.0
     )
+    virtual_share: float | None = setting(
+        None,
+        "share of the patches from virtual cases, if the list holds both kinds; null: all cases alike",
+        low=0.0,
+        high=1.0,
+    )
     val_fraction: float = setting(0.15, "share of a folder's cases kept for validation", low=0.0, high=0.9)
     cache_dir: str = setting("", "where decompressed volumes are kept; empty: .ncct_cta_cache beside the data")
     num_workers: int = setting(0, "processes that load training data beside the main one", low=0, high=256)

@@ -74,6 +74,7 @@ def build_patch_dataset(
         masks=sections["loss"].masks,
         vessel_share=data.vessel_share,
         in_slices=sections["model"].in_slices,
+        virtual_share=data.virtual_share,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -361,3 +362,41 @@ def test_the_slices_around_are_moved_with_their_own(cases):
         own, shown = one[1, position], three[1, position]
         assert torch.equal(shown[NCCT][1:2], own[NCCT])
         assert torch.equal(shown[CTA], own[CTA])
+
+
+class ThreeCases(OneCase):
+    """Two virtual cases and a real one."""
+
+    def opened(self, split: str) -> list[StoredCase]:
+        kinds = (True, True, False)
+        return [replace(self.case, name=f"case{number}", virtual=kind) for number, kind in enumerate(kinds)]
+
+
+@pytest.mark.parametrize(("share", "least", "most"), [(None, 0.2, 0.5), (0.0, 1, 1), (0.2, 0.7, 0.9), (1.0, 0, 0)])
+def test_virtual_cases_have_their_share_of_the_patches(share, least, most):
+    dataset = PatchDataset(ThreeCases(), transforms=[], patch_size=(8, 8), virtual_share=share)
+    drawn = [dataset[0, n][CASE] for n in range(150)]
+    assert least <= drawn.count("case2") / len(drawn) <= most
+
+
+def test_a_list_of_one_kind_is_drawn_from_whatever_the_share():
+    dataset = PatchDataset(OneCase(), transforms=[], patch_size=(8, 8), virtual_share=1.0)
+    assert dataset[0, 0][CASE] == "numbered"
+
+
+def test_an_opened_case_says_that_it_is_virtual(cohort, tmp_path):
+    listed = json.loads((cohort / "datalist.json").read_text())
+    entries = {
+        split: [
+            {
+                key: value if key in ("case", "virtual") else str(cohort / value)
+                for key, value in {**entry, "virtual": split == TRAINING}.items()
+            }
+            for entry in listed[split]
+        ]
+        for split in (TRAINING, VALIDATION)
+    }
+    (tmp_path / "datalist.json").write_text(json.dumps(entries))
+    cases = PairedCases(str(tmp_path / "datalist.json"))
+    assert all(case.virtual for case in cases.opened(TRAINING))
+    assert not any(case.virtual for case in cases.opened(VALIDATION))

@@ -111,9 +111,7 @@ def _wall(ncct: np.ndarray, found: FoundBlood, spacing: Sequence[float], blood_h
     return max((abs(_mean((ncct - expected)[rim])) for rim in rims if rim.any()), default=math.nan)
 
 
-def _darkening(
-    cta_hu: np.ndarray, ncct: np.ndarray, pair: VirtualPair, found: FoundBlood, mm: Sequence[float]
-) -> float:
+def _darkening(cta_hu: np.ndarray, pair: VirtualPair, found: FoundBlood, mm: Sequence[float]) -> float:
     """How much darker the darkest hundredth of bone has become, in HU, smoothed so that noise doesn't count.
 
     Bone is what was found as bone and, since bone that was taken for blood isn't among it, what lies within a shell
