@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -17,11 +16,13 @@ from ..common.hu import AIR_HU, HUWindow, to_int16_hu
 from ..common.precision import autocast
 from ..networks import Stages, intermediate_image
 from ..networks.ensemble import members_of
+from .cores import batches_on_cores, whole_batches
 from .estimate import SD, Estimate, averaged
 from .movements import STILL, Movement
 from .region import Box, body_box, body_boxes, cut, paste, widened, within
 
 REFINED = "refined"  # the stage that is the synthetic CTA
+WINDOWS_APART = 8  # voxels that windows move by from slice to slice: larger steps make more of them necessary
 
 
 class SynthesisedSlices(NamedTuple):
@@ -134,7 +135,7 @@ class VolumeInferer(Inferer):
         network.eval()
         device = next(network.parameters()).device
         boxes = body_boxes(ncct_hu)
-        # Windows have the patch's size; slices in one piece have one that the network can halve on every level.
+        # Windows have the patch's size; slices in one piece one that the network can halve on every level.
         seen = widened(body_box(boxes), self.patch_size, multiple=1 if self.windowed else self.multiple)
         air = float(self.window.normalise(torch.tensor(float(AIR_HU))))
         if len(self.patch_size) == 3:
@@ -142,8 +143,9 @@ class VolumeInferer(Inferer):
             made = self._made(cut(ncct, seen, air), network, device)
             yield SynthesisedSlices(slice(0, ncct.shape[-1]), ncct, _pasted(made, seen, ncct))
             return
-        places = [box and within(seen[:2], box, self.patch_size, self.multiple) for box in boxes]
-        with _batches_on_cores(self.batch_size) if device.type == "cpu" else nullcontext(_whole_batches) as apply:
+        apart = WINDOWS_APART if self.windowed else self.multiple
+        places = [box and within(seen[:2], box, self.patch_size, apart) for box in boxes]
+        with batches_on_cores(self.batch_size) if device.type == "cpu" else nullcontext(whole_batches) as apply:
             for place, span in _spans(places, self.batch_size):
                 ncct = self.window.normalise(ncct_hu[..., span].permute(2, 0, 1)[:, None].float().contiguous())
                 slices: Stages | Estimate | None = None
@@ -219,32 +221,3 @@ def _pasted(made: Stages | Estimate | None, box: Box | None, ncct: torch.Tensor)
         assert box is not None
         paste(part, box, image)
     return stages
-
-
-Run = Callable[[torch.Tensor], Stages | Estimate]
-
-
-def _whole_batches(run: Run, ncct: torch.Tensor) -> Stages | Estimate:
-    return run(ncct)
-
-
-@contextmanager
-def _batches_on_cores(batch_size: int) -> Iterator[Callable[[Run, torch.Tensor], Stages | Estimate]]:
-    """Run the slices of a batch side by side on a CPU, each on its own core, instead of each layer on all cores.
-
-    The cores needn't synchronise after every layer, and a slice's activations fit into their caches: on two cores
-    this takes 0.6 of the time, and much less when other programs use the cores too.
-    """
-    threads = torch.get_num_threads()
-    workers = min(threads, batch_size)
-    # PyTorch stores the number of threads per layer for each calling thread.
-    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads // workers,)) as pool:
-
-        def apply(run: Run, ncct: torch.Tensor) -> Stages | Estimate:
-            parts = list(pool.map(run, ncct.split(1)))
-            return type(parts[0])(*(torch.cat(images) for images in zip(*parts, strict=True)))
-
-        try:
-            yield apply
-        finally:
-            torch.set_num_threads(threads)  # new threads inherit the last value set
