@@ -23,6 +23,7 @@ from .movements import STILL, Movement
 from .region import Box, body_box, body_boxes, cut, paste, widened, within
 
 REFINED = "refined"  # the stage that is the synthetic CTA
+WINDOWS_APART = 8  # voxels that windows move by from slice to slice: larger steps make more of them necessary
 
 
 class SynthesisedSlices(NamedTuple):
@@ -138,7 +139,7 @@ class VolumeInferer(Inferer):
         network.eval()
         device = next(network.parameters()).device
         boxes = body_boxes(ncct_hu)
-        # Windows have the patch's size; slices in one piece have one that the network can halve on every level.
+        # Windows have the patch's size; slices in one piece one that the network can halve on every level.
         seen = widened(body_box(boxes), self.patch_size, multiple=1 if self.windowed else self.multiple)
         air = float(self.window.normalise(torch.tensor(float(AIR_HU))))
         if len(self.patch_size) == 3:
@@ -146,7 +147,8 @@ class VolumeInferer(Inferer):
             made = self._made(cut(ncct, seen, air), network, device)
             yield SynthesisedSlices(slice(0, ncct.shape[-1]), ncct, _pasted(made, seen, ncct))
             return
-        places = [box and within(seen[:2], box, self.patch_size, self.multiple) for box in boxes]
+        apart = WINDOWS_APART if self.windowed else self.multiple
+        places = [box and within(seen[:2], box, self.patch_size, apart) for box in boxes]
         with batches_on_cores(self.batch_size) if device.type == "cpu" else nullcontext(whole_batches) as apply:
             for place, span in _spans(places, self.batch_size):
                 ncct = self.window.normalise(ncct_hu[..., span].permute(2, 0, 1)[:, None].float().contiguous())

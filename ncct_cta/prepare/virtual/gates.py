@@ -73,7 +73,7 @@ def measure(cta_hu: np.ndarray, pair: VirtualPair, found: FoundBlood, spacing: S
         MEAN_AUC: auc(mean[inside], mean[outside]),
         CORRELATION: abs(correlations[0] - correlations[1]),
         WALL: _wall(ncct, found, spacing, _mean(blood)),
-        BONE: _darkening(cta_hu, ncct, pair, found, spacing),
+        BONE: _darkening(cta_hu, pair, found, spacing),
     }
 
 
