@@ -12,8 +12,8 @@ For PyTorch, and for OpenVINO where it is installed, it prints:
   below 1: inference computes the body alone.
 * what the networks saw of each slice, in pixels: the least that the ratio can be, times what an engine needs for one.
 * the largest difference between the two engines, in HU.
-* the peak memory above the weights: of a process of its own, its highest resident memory over the whole run (ru_maxrss)
-  less its resident memory once the model is loaded.
+* the peak memory above the weights: of a process of its own, its highest resident memory over the whole run less
+  its resident memory once the model is loaded.
 
 Targets: the small network at most 1.25 times the bare forward passes; the full-size G at most 0.75 with PyTorch and
 0.55 with OpenVINO; 1.5 GB above the weights for 512 x 512 x 300 voxels; the engines equal within 1 HU. The weights are
@@ -240,6 +240,9 @@ def resident_gb() -> float:
 
 def peak_gb() -> float:
     """The most memory that this process ever held; ru_maxrss is in kilobytes on Linux, in bytes on macOS."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux's ru_maxrss begins with that of the process that started this one
+        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) / 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
 
 
