@@ -63,7 +63,7 @@ def strings_of(content: Any) -> list[str]:
 
 
 def test_presets_are_found():
-    assert {"g", "g_small", "g_3d"} <= {preset.stem for preset in PRESETS}
+    assert {"g", "g_small", "g_3d", "pix2pix"} <= {preset.stem for preset in PRESETS}
 
 
 @EVERY_PRESET
@@ -106,6 +106,9 @@ def run_preset(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Callab
     def run(preset: Path, *more: str, name: str = "", **settings: Any) -> Path:
         dims, output = spatial_dims(preset), folder / (name or preset.stem)
         tiny = {key: dict(values) for key, values in TINY.items()}
+        # These take no other number of levels, or no fewer.
+        levels = {"basic_unet": 5, "dynunet": 3}.get(section(preset, "model").get("architecture", ""), 0)
+        tiny["model"]["channels"] = [4] * levels or tiny["model"]["channels"]
         tiny["data"] |= {"patch_size": [32, 32, 16][:dims], "datalist": str(cohort)}
         tiny["train"] |= {"output_dir": str(output), **settings}
         if section(preset, "train").get("amp") == "fp16":

@@ -12,6 +12,7 @@ from ..common.errors import InputError
 logger = logging.getLogger(__name__)
 
 
+RECIPES = "recipes"  # the folder of those presets that follow others' papers
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -33,7 +34,8 @@ def bundle_config(name: str) -> str:
 def find_config(path: str) -> str:
     """Find a settings file: a path, a shipped file by its name, or the ``config.yaml`` of a run's folder.
 
-    A shipped one is ``g``, ``g.yaml``, ``configs/g.yaml`` or ``bundles/ncct_cta/configs/train.yaml``, from any folder.
+    A shipped one is ``g``, ``g.yaml``, ``configs/g.yaml``, ``recipes/pix2pix``, ``configs/recipes/pix2pix.yaml`` or
+    ``bundles/ncct_cta/configs/train.yaml``, from any folder.
     No other path falls back to a shipped file: a mistyped path would train something else.
 
     Raises:
@@ -43,7 +45,9 @@ def find_config(path: str) -> str:
     name = given.name if given.suffix in (".yaml", ".yml", ".json") else f"{given.name}.yaml"
     bundled = Path(bundle_config(name))
     presets_first = (Path(presets_root()) / name, bundled)
+    recipe = (Path(presets_root()) / RECIPES / name,)
     folders = {"": presets_first, "configs": presets_first, "bundles/ncct_cta/configs": (bundled,)}
+    folders |= {RECIPES: recipe, f"configs/{RECIPES}": recipe}
     # os.path keeps what Path drops: `./g` and `g/` aren't bare names.
     shipped = folders.get(os.path.dirname(path), ())
     for candidate in (given, *shipped, given / "config.yaml"):
@@ -56,11 +60,13 @@ def find_config(path: str) -> str:
 
 
 def presets() -> dict[str, str]:
-    """Return the presets by name, in its order, each with what its comment says below its launch command."""
+    """The presets by name, in its order and recipes last, each with what its comment says below its launch command."""
     described = {}
-    for path in sorted(Path(presets_root()).glob("*.yaml")):
+    root = Path(presets_root())
+    for path in (*sorted(root.glob("*.yaml")), *sorted(root.glob(f"{RECIPES}/*.yaml"))):
         lines = itertools.takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
-        described[path.stem] = " ".join(line.lstrip("# ") for line in lines if not line.startswith("# python"))
+        name = path.relative_to(root).with_suffix("").as_posix()
+        described[name] = " ".join(line.lstrip("# ") for line in lines if not line.startswith("# python"))
     return described
 
 

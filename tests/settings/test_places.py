@@ -16,6 +16,12 @@ def test_a_preset_is_found_by_its_name_from_any_folder(word, tmp_path, monkeypat
     assert find_config(word) == str(Path(presets_root()) / "g.yaml")
 
 
+@pytest.mark.parametrize("word", ["recipes/pix2pix", "configs/recipes/pix2pix.yaml"])
+def test_a_recipe_is_found_by_its_folder_and_name(word, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_config(word) == str(Path(presets_root()) / "recipes" / "pix2pix.yaml")
+
+
 @pytest.mark.parametrize("word", ["train.yaml", "bundles/ncct_cta/configs/train.yaml"])
 def test_the_bundles_wiring_is_found_from_any_folder(word, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
