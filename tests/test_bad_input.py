@@ -189,14 +189,17 @@ def test_infer_keeps_an_older_output_when_the_new_scan_is_bad(
         (["--input", "empty"], "empty: holds no scan, expected"),
         (
             ["--input", "notes.txt"],
-            r"notes.txt: expected a NIfTI file \(.nii or .nii.gz\), a folder of them, a datalist",
+            r"notes.txt: expected a file with a whole scan \(.nii, .nii.gz, .nrrd, .mha\), a folder of them,",
         ),
         (["--input", "list.json"], "list.json: expected a folder or a datalist, but this is no valid JSON"),
         (["--input", "scan.nii.gz", "--run", ""], "the name of a model is empty, expected a path"),
         (["--input", "scan.nii.gz", "--run", "nowhere"], "nowhere: there is no such run folder"),
         (["--input", "scan.nii.gz", "--run", "empty"], "empty: there is neither checkpoint_best.pt nor .* train first"),
         (["--input", "scan.nii.gz", "--checkpoint", "no.pt"], "no.pt: there is no such checkpoint"),
-        (["--input", "scan.nii.gz", "--device", "abacus"], "device is 'abacus', expected auto, cpu or a CUDA device"),
+        (
+            ["--input", "scan.nii.gz", "--device", "abacus"],
+            "device is 'abacus', expected auto, cpu, mps or a CUDA device",
+        ),
         (["--input", "scan.nii.gz", "--device", "cpu", "--amp", "fp16"], "amp is fp16 on cpu.*use bf16 or off"),
         (["--input", "scan.nii.gz", "--batch-size", "-3"], "--batch-size is '-3', expected at least 0"),
         (["--input", "scan.nii.gz", "--keys", "no.csv"], "--keys no.csv: there is no such file; check the path"),
@@ -223,13 +226,23 @@ def test_infer_names_what_is_wrong_with_its_words(
     assert not files_in(Path("out"))
 
 
+def with_model(run: Path, folder: Path, settings: dict) -> Path:
+    """A copy of a run whose record and whose best checkpoint say that its model has other settings."""
+    shutil.copytree(run, folder)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["model"] |= settings
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    content = torch.load(folder / "checkpoint_best.pt", weights_only=True)
+    content["settings"]["model"] |= settings
+    (folder / "checkpoint_best.pt").unlink()  # it may share its bytes with checkpoint_last.pt
+    torch.save(content, folder / "checkpoint_best.pt")
+    return folder
+
+
 def test_infer_names_a_checkpoint_of_another_architecture(
     scan: Path, trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = Path(shutil.copytree(trained_run, tmp_path / "run"))
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    config["model"]["channels"] = [4, 16]
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    run = with_model(trained_run, tmp_path / "run", {"channels": [4, 16]})
     line = error_of(infer, ["--input", scan, "--output", tmp_path / "out", "--run", run], capsys)
     assert f"{run / 'checkpoint_best.pt'}: the weights are of another architecture than the model settings" in line
     assert re.search(r"\d+ of another shape: \S+ is \(.*\), expected \(", line)
@@ -246,10 +259,7 @@ def test_infer_names_a_checkpoint_of_another_architecture(
 def test_infer_names_a_record_of_a_network_that_cant_be_built(
     setting: dict, message: str, scan: Path, trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = Path(shutil.copytree(trained_run, tmp_path / "run"))
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    config["model"] |= setting
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    run = with_model(trained_run, tmp_path / "run", setting)
     line = error_of(infer, ["--input", scan, "--output", tmp_path / "out", "--run", run], capsys)
     assert re.search(message, line), line
     assert not files_in(tmp_path / "out")
@@ -379,7 +389,7 @@ def test_train_names_a_ct_in_the_place_of_a_mask(data: Path, train_error: Callab
         (["--train::num_epochs", "three"], "train.num_epochs is 'three', expected a whole number"),
         (["--train::lr", "-1"], "train.lr is -1, expected at least 0"),
         (["--train::amp", "fp16"], "amp is fp16 on cpu, which needs a CUDA device; use bf16 or off"),
-        (["--train::device", "abacus"], "device is 'abacus', expected auto, cpu or a CUDA device"),
+        (["--train::device", "abacus"], "device is 'abacus', expected auto, cpu, mps or a CUDA device"),
         (["--data::patch_size", "[33, 32]"], "data.patch_size is [33, 32], expected multiples of 2"),
         (["--data::patch_size", "[32, 32"], "--data::patch_size is '[32, 32', which is no YAML"),
         (["lr", "1"], "unexpected argument 'lr'; settings are given as --section::key value"),

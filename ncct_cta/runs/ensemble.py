@@ -68,9 +68,9 @@ def _require_alike(first: TrainedModel, other: TrainedModel) -> None:
 
 def _require_no_copy(model: TrainedModel, others: Sequence[TrainedModel]) -> None:
     """Refuse the same weights twice: copies agree everywhere, and their spread would say that all is certain."""
-    own = model.cascade.state_dict()
+    own = model.network.state_dict()  # the cascade may be another engine's, which has none
     for other in others:
-        weights = other.cascade.state_dict()
+        weights = other.network.state_dict()
         if own.keys() == weights.keys() and all(torch.equal(own[name], weights[name]) for name in own):
             raise InputError(
                 f"{model.checkpoint}: holds the same weights as {other.checkpoint}, expected another training; leave "

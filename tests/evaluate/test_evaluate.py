@@ -57,11 +57,11 @@ def evaluate(cohort: Path, output: Path, *words: object) -> dict[tuple[str, str]
     return rows(output)
 
 
-def refused(capsys: pytest.CaptureFixture[str], cohort: Path, tmp_path: Path, *words: object) -> str:
+def refused(capsys: pytest.CaptureFixture[str], cohort: Path, tmp_path: Path, *words: object, status: int = 2) -> str:
     """The one line that the command ends with."""
     with pytest.raises(SystemExit) as stopped:
         evaluate(cohort, tmp_path / "out", *words)
-    assert stopped.value.code == 2
+    assert stopped.value.code == status
     error = capsys.readouterr().err
     (line,) = [line for line in error.splitlines() if line.startswith("error: ")]
     assert "Traceback" not in error
@@ -218,7 +218,7 @@ def test_one_prediction_for_two_cases_is_refused(cohort, tmp_path, capsys, caplo
     for name in ("phantom000", "phantom001", "phantom002", "phantom003"):
         predict(cohort, folder, shifted, name)
     shutil.copy(folder / "phantom000_syncta.nii.gz", folder / "phantom002_syncta.nii.gz")
-    line = refused(capsys, cohort, tmp_path, "--pred", folder, "--split", "all")
+    line = refused(capsys, cohort, tmp_path, "--pred", folder, "--split", "all", status=3)
     assert "2 of 4 cases can't be scored, for the reasons above: phantom000, phantom002" in line
     assert "the predictions of phantom000 and phantom002 are the same voxel for voxel" in caplog.text
 
@@ -232,7 +232,7 @@ def test_all_bad_cases_are_named_in_one_line_after_their_reasons(cohort, tmp_pat
     folder = tmp_path / "p"
     for name in ("phantom000", "phantom001", "phantom002", "phantom003"):
         predict(cohort, folder, normalised if name in ("phantom000", "phantom002") else shifted, name)
-    line = refused(capsys, cohort, tmp_path, "--pred", folder, "--split", "all")
+    line = refused(capsys, cohort, tmp_path, "--pred", folder, "--split", "all", status=3)
     for number, expected in enumerate((True, False, True, False)):
         assert (f"phantom00{number}" in line) == expected
         assert (f"phantom00{number}_syncta.nii.gz: the values lie in" in caplog.text) == expected

@@ -106,7 +106,8 @@ def test_the_cta_of_another_patient_is_left_out_and_shown_first(prepared: Path) 
         page.index(f"<h2>{row['case']}") for row in rows
     )
     assert page.count("data:image/png;base64,") == 3
-    assert "http" not in page
+    assert "http://" not in page
+    assert "https://" not in page
 
 
 def test_a_swapped_pair_is_left_out_with_its_reason(
