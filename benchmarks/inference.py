@@ -188,7 +188,7 @@ def in_openvino(model: TrainedModel) -> TrainedModel:
     """The same model, run by OpenVINO."""
     twin = copy.copy(model)
     twin.engine = "openvino"
-    twin._run_in_openvino(named=True)
+    twin._run_in_openvino()
     return twin
 
 

@@ -49,7 +49,7 @@ class Model:
         device: str = "auto",
         amp: str = "",
         batch_size: int = 0,
-        engine: str = "auto",
+        engine: str = "torch",
         trust: bool = False,
     ) -> Model:
         """Load a run's folder, a checkpoint or a packed model.

@@ -17,7 +17,7 @@ from ..settings.declaration import Section
 
 DICOM = "DICOM input"
 TTA = 8
-ENGINES = ("auto", "torch", "openvino")
+ENGINES = ("torch", "openvino")
 MODELS = ("run_dir", "checkpoint", "model_file")
 
 
@@ -59,7 +59,7 @@ class RunningOptions(Section):
     device_name: str = option("auto", "cpu, cuda, cuda:1; auto: cuda if there is one", flag="--device")
     amp: str = option("", "off, bf16 or fp16; empty: as trained", choices=("", "off", "bf16", "fp16"))
     batch_size: int = option(0, "slices or patches a forward pass; 0: as trained", metavar="N", low=0)
-    engine: str = option("auto", "torch or openvino; auto: openvino on a CPU where it is installed", choices=ENGINES)
+    engine: str = option("torch", "torch, or openvino on a CPU that has it", choices=ENGINES)
     trust: bool = option(False, "also run a network or preprocessing that isn't this package's, which is code")
 
     @classmethod

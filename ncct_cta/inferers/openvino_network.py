@@ -21,14 +21,12 @@ PRECISION = {"off": "f32", "bf16": "bf16"}
 
 
 def chosen_engine(name: str, device: torch.device) -> str:
-    """``torch`` or ``openvino``: the engine that a name means on a device; ``auto``: OpenVINO on a CPU that has it.
+    """``torch`` or ``openvino``, if it can run on a device.
 
     Raises:
         InputError: if OpenVINO is asked for and isn't installed, or the device is no CPU.
     """
     installed = importlib.util.find_spec("openvino") is not None
-    if name == "auto":
-        return "openvino" if installed and device.type == "cpu" else "torch"
     if name == "openvino" and not installed:
         raise InputError(f"--engine openvino: OpenVINO isn't installed; {EXTRA}, or give --engine torch")
     if name == "openvino" and device.type != "cpu":

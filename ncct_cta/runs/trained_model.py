@@ -92,10 +92,10 @@ class TrainedModel:
             load_weights(self.cascade, given.weights, given.file)
         self.cascade.to(self.device).eval()
         if self.engine == "openvino" and not self.untrained:
-            self._run_in_openvino(named=engine == "openvino")
+            self._run_in_openvino()
 
-    def _run_in_openvino(self, *, named: bool) -> None:
-        """Let OpenVINO run the cascade; where it can't, PyTorch does, unless OpenVINO is what was asked for."""
+    def _run_in_openvino(self) -> None:
+        """Let OpenVINO run the cascade."""
         inferer, model = self.inferer, self.settings.model
         side_by_side = min(torch.get_num_threads(), inferer.batch_size) if model.spatial_dims == 2 else 1
         try:
@@ -110,10 +110,7 @@ class TrainedModel:
                 streams=side_by_side,
             )
         except NotConverted as reason:
-            if named:
-                raise InputError(f"--engine openvino can't run this network: {reason}; give --engine torch") from reason
-            self.engine = "torch"
-            logger.debug("PyTorch runs this network, not OpenVINO: %s", reason)
+            raise InputError(f"--engine openvino can't run this network: {reason}; give --engine torch") from reason
 
     @property
     def identity(self) -> str:

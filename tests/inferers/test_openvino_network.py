@@ -137,17 +137,15 @@ def test_nothing_is_reported_to_anyone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @needs_openvino
-def test_auto_is_openvino_on_a_cpu_alone() -> None:
-    assert chosen_engine("auto", CPU) == "openvino"
-    assert chosen_engine("auto", torch.device("cuda")) == "torch"
+def test_openvino_runs_on_a_cpu_alone() -> None:
+    assert chosen_engine("openvino", CPU) == "openvino"
     assert chosen_engine("torch", CPU) == "torch"
     with pytest.raises(InputError, match="the device is cuda; give --device cpu as well"):
         chosen_engine("openvino", torch.device("cuda"))
 
 
-def test_without_the_extra_auto_is_pytorch_and_openvino_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_openvino_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert chosen_engine("auto", CPU) == "torch"
     with pytest.raises(InputError, match=r"OpenVINO isn't installed; pip install 'ncct-cta\[openvino\]'") as raised:
         chosen_engine("openvino", CPU)
     assert "\n" not in str(raised.value)
