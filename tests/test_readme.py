@@ -61,7 +61,7 @@ def shortened(command: str) -> list[str]:
     words = shlex.split(command)
     for part, more in SHORTER.items():
         if part in command:
-            words += shlex.split(more)
+            words += shlex.split(more if "starter" not in command else FEWER_STEPS)  # whose weights fit one net alone
     if words[0] == "python":
         words[0] = sys.executable
     return words

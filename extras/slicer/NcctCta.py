@@ -1,5 +1,6 @@
 """A 3D Slicer module: run ``ncct-cta infer`` on the loaded volume and show both. Research only, not for diagnosis."""
 
+import glob
 import os
 import shutil
 import subprocess
@@ -30,7 +31,12 @@ def synthesise(program, save, load, run=""):
         done = subprocess.run(words, env=environment, stderr=subprocess.PIPE, text=True)
         if done.returncode:
             raise RuntimeError((done.stderr.strip().splitlines() or ["ncct-cta failed"])[-1])
-        return load(os.path.join(folder, "out", "scan_syncta.nii.gz"))
+        made = glob.glob(
+            os.path.join(folder, "out", "*_syncta.nii.gz")
+        )  # "scan" says little: it bears the folder's name
+        if not made:
+            raise FileNotFoundError(f"{program} wrote no CTA; run it by hand to see why")
+        return load(made[0])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

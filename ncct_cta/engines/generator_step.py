@@ -49,7 +49,7 @@ class GeneratorStep:
         with autocast(self.state.device, self.precision):
             stages = inferer(batch[keys.NCCT], network)
         batch[keys.NCCT] = middle_slice(batch[keys.NCCT])  # G alone sees its neighbours
-        self.objective.epoch = self.state.epoch
+        self.objective.epoch = max(1, self.state.epoch)  # a step by hand belongs to the first one
         images = batch[keys.NCCT], stages.refined, batch[keys.CTA]
         masks = batch[keys.LUNG], batch.get(keys.BODY)
         terms, aligned = self.objective(*images, *masks, align=self.for_adversary)
