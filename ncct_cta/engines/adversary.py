@@ -128,7 +128,9 @@ class Adversary:
     def pulls(
         self, synthesis: torch.Tensor, loss: torch.Tensor, judged: Mapping[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        """``||d(weight * term) / d synthesis||`` of each term of the generator's loss, as it counts there.
+        """``sum_i ||d(weight * term) / d synthesis_i||`` over samples i of each term of the generator's loss.
+
+        A term is a mean over the batch, so this is the mean sample's pull, however many samples and processes there are.
 
         Beside each other they say which term the generator follows, which the terms' values don't (GradNorm: Chen et
         al., ICML 2018, balances them by it; here they are only shown).
@@ -144,7 +146,7 @@ class Adversary:
             keys.PULL_FEAT_MATCH: self.feat_match_weight * judged[keys.FEAT_MATCH],
         }
         return {
-            name: torch.autograd.grad(term, synthesis, retain_graph=True)[0].float().norm()
+            name: torch.autograd.grad(term, synthesis, retain_graph=True)[0].float().flatten(1).norm(dim=1).sum()
             for name, term in terms.items()
         }
 
