@@ -130,7 +130,7 @@ class Adversary:
     ) -> dict[str, torch.Tensor]:
         """``sum_i ||d(weight * term) / d synthesis_i||`` over samples i of each term of the generator's loss.
 
-        A term is a mean over the batch, so this is the mean sample's pull, however many samples and processes there are.
+        A term is a mean over the batch, so this is the mean sample's pull, in however many processes.
 
         Beside each other they say which term the generator follows, which the terms' values don't (GradNorm: Chen et
         al., ICML 2018, balances them by it; here they are only shown).
