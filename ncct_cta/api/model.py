@@ -60,7 +60,7 @@ class Model:
             device: ``auto``, or PyTorch's name of a device.
             amp: mixed precision: off, bf16 or fp16; empty: as trained.
             batch_size: slices or patches per forward pass; 0: as trained.
-            engine: torch or openvino; auto: openvino on a CPU where it is installed.
+            engine: torch, or openvino on a CPU.
             trust: also import a network or preprocessing that isn't this package's, which is code.
 
         Raises:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,8 +27,6 @@ from .record import read_config
 from .recorded_preprocessing import PREPROCESSING, has_own_preprocessing, recorded_preprocessing
 from .warm_start import settings_of_weights
 
-logger = logging.getLogger(__name__)
-
 
 class TrainedModel:
     """The cascade with its trained weights and the inferer that fits it.
@@ -45,7 +42,7 @@ class TrainedModel:
         device: ``auto``, or PyTorch's name of a device.
         amp: mixed precision: off, bf16 or fp16; empty: as trained.
         batch_size: slices or patches per forward pass; 0: as trained.
-        engine: what runs the cascade: ``torch``, ``openvino``, or ``auto``: OpenVINO on a CPU where it is installed.
+        engine: what runs the cascade: ``torch``, or ``openvino`` on a CPU.
         trust: also import a network class that isn't this package's, or a preprocessing of the run's own, which runs
             their code.
 
