@@ -24,7 +24,7 @@ class ScanNoise:
 
     Args:
         strength_hu: (X, Y, Z) float32, standard deviation in HU.
-        missing_hu: (X, Y, Z) float32, what blood lacks to muscle's standard deviation: muscle is streaked with fat.
+        missing_hu: (X, Y, Z) float32, what blood lacks to muscle's standard deviation.
         kernel: (2 ``REACH`` + 1,) * 2, what makes white noise the scan's within a slice; of unit energy.
         through: (2 ``Z_REACH`` + 1,), the same from slice to slice.
     """
