@@ -40,6 +40,7 @@ MOST_SECONDS, MOST_GB = 60, 5.0
 COARSER = 2
 FIELD_MM = (336.0, 336.0, 300.0)
 NOISE_HU = 15
+nib.openers.Opener.default_compresslevel = 1  # of noise little can be saved
 T = TypeVar("T")
 
 
@@ -57,13 +58,13 @@ def main() -> None:
         subprocess.run([sys.executable, __file__, "--measure", folder], check=True)
 
 
-def write_files(shape: tuple[int, ...], folder: Path) -> None:
+def write_files(shape: tuple[int, ...], folder: Path, seed: int = 0) -> None:
     """A phantom's NCCT, CTA and masks, and a blurred CTA for the prediction."""
     width, height, depth = (max(24, -(-size // COARSER)) for size in shape)
     spacing = tuple(mm / size for mm, size in zip(FIELD_MM, (width, height, depth), strict=True))
-    case = make_case(0, shape=(width, height, depth), spacing=spacing)
+    case = make_case(seed, shape=(width, height, depth), spacing=spacing)
     affine = np.diag([-FIELD_MM[0] / shape[0], -FIELD_MM[1] / shape[1], FIELD_MM[2] / shape[2], 1])
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
 
     def write(name: str, coarse: np.ndarray, noise: float = 0) -> np.ndarray:
         fine = coarse

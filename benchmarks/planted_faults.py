@@ -21,7 +21,7 @@ from scipy.ndimage import distance_transform_edt
 from ncct_cta.data import Case, read_case_list
 from ncct_cta.evaluate.results import DEFAULT_WINDOW
 from ncct_cta.metrics import CaseImages, columns, scores
-from ncct_cta.metrics.hallucination import vessels_of_cta
+from ncct_cta.metrics.tissues import vessels_of_cta
 from ncct_cta.phantom.cohort import write_cohort
 from ncct_cta.volumes.nifti import read_ct, read_mask
 from ncct_cta.volumes.orientation import spacing_to_ras, to_ras

@@ -20,6 +20,7 @@ TINY = {
     "fusion": "--steps 2 --cases 3 --hidden-dim 4",
     "inference": "--shape 96 96 6 --repeats 1",
     "registration_prepare": "",
+    "report": "--cases 1 --shape 96 96 24",
     "same_weights": f"{shlex.quote(str(BENCHMARKS.parent))} " * 2 + "--presets g_small --steps 2",
     "step": "--steps 1 --blocks 1",
     "uncertainty": "--members 2 --tta 2 --steps 2 --training 1 --validation 1 --testing 1",

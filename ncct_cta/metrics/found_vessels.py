@@ -93,7 +93,7 @@ def surroundings(
     return Surroundings(tissues, parenchyma, lung, body & ~bright, spacing)
 
 
-def find_vessels(image_hu: np.ndarray, around: Surroundings) -> FoundVessels:
+def find_vessels(image_hu: np.ndarray, around: Surroundings, general_hu: float = 0.0) -> FoundVessels:
     """Find the vessels of a CTA.
 
     A voxel is certain where the smoothed image is ``ENHANCEMENT_HU`` above the NCCT's tissue and above 150 HU, or above
@@ -105,11 +105,14 @@ def find_vessels(image_hu: np.ndarray, around: Surroundings) -> FoundVessels:
     Args:
         image_hu: the CTA in HU, (X, Y, Z).
         around: of the same case.
+        general_hu: by how much all of the image's tissue is brighter than it should be; what is faint must be brighter
+            still. At least 0.
     """
 
-    def of_slab(part: slice) -> list[np.ndarray]:
-        wide, inner = with_halo(part, _halo(around.spacing[2]), image_hu.shape[2])
-        return [found[..., inner] for found in _in_slab(image_hu[..., wide], around.cut((..., wide)))]
+    def of_slab(slab: slice) -> list[np.ndarray]:
+        wide, inner = with_halo(slab, _halo(around.spacing[2]), image_hu.shape[2])
+        found = _in_slab(image_hu[..., wide], around.cut((..., wide)), DOUBT_HU - general_hu)
+        return [part[..., inner] for part in found]
 
     slabs = of_slabs(of_slab, image_hu.shape[2])
     core, percent, faint = (np.concatenate(parts, axis=2) for parts in zip(*slabs, strict=True))
@@ -117,17 +120,17 @@ def find_vessels(image_hu: np.ndarray, around: Surroundings) -> FoundVessels:
     return FoundVessels(core & kept, (percent >= HALF) & kept, faint, percent)
 
 
-def _in_slab(image: np.ndarray, around: Surroundings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _in_slab(image: np.ndarray, around: Surroundings, doubt_hu: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Core, percentage and faint voxels of a slab, before small components are dropped."""
     smooth = _smoothed(image, around.spacing, SMOOTHING_MM)
     floor = np.where(around.lung, np.float32(LUNG_UPPER_HU), np.float32(CONTRAST_LOWER_HU))
     lack = np.maximum(around.tissue_hu + np.float32(ENHANCEMENT_HU), floor) - smooth
-    core, faint = (around.allowed & (lack < doubt) for doubt in (-_margin_hu(around.spacing), DOUBT_HU))
+    core, faint = (around.allowed & (lack < doubt) for doubt in (-_margin_hu(around.spacing), doubt_hu))
     percent = np.zeros(core.shape, np.uint8)
     if core.any():
         box = _box_around(core, around.spacing)  # elsewhere there is nothing to look for
         percent[box] = _percent(image[box], core[box], around.cut(box))
-    return core, percent, faint | (percent >= HALF)
+    return core, percent, core | faint | (percent >= HALF)
 
 
 def _percent(image: np.ndarray, core: np.ndarray, around: Surroundings) -> np.ndarray:

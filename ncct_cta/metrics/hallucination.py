@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..common.keys import BODY, LUNG
-from .case_images import CaseImages, ComparedImages, cta_in_air, ncct_in_air, prediction_in_air
+from ..common.keys import BODY
+from .case_images import ComparedImages, prediction_in_air
 from .distances import beyond
-from .found_vessels import EDGE_MM, FoundVessels, Surroundings, find_vessels, surroundings
+from .false_enhancement import false_enhancement_hu
+from .found_vessels import EDGE_MM, FoundVessels, find_vessels
 from .metric import Metric
-from .vessel_overlap import bright_of_case
+from .tissues import MUSCLE, surroundings_of_case, vessels_of_cta
 
 TOLERANCE_MM = 2.0  # the scan's own motion between NCCT and CTA, and the width of a border
 MM3_PER_ML = 1000.0
@@ -118,18 +119,14 @@ def vessel_codes(images: ComparedImages) -> np.ndarray:
     return codes
 
 
-def vessels_of_cta(case: CaseImages) -> FoundVessels:
-    """What the fixed method finds in the CTA."""
-    return find_vessels(case.once(cta_in_air), case.once(_surroundings))
-
-
 def _of_prediction(images: ComparedImages) -> FoundVessels:
-    return find_vessels(images.once(prediction_in_air), images.case.once(_surroundings))
+    """What is found in the prediction.
 
-
-def _surroundings(case: CaseImages) -> Surroundings:
-    bright = case.once(bright_of_case)
-    return surroundings(case.once(ncct_in_air), case.masks[BODY], case.masks[LUNG], bright, case.spacing)
+    What brightens all tissue makes nothing of it faint: it would excuse every vessel that is missed there.
+    """
+    brighter = images.once(false_enhancement_hu, MUSCLE)
+    general_hu = 0.0 if math.isnan(brighter) else max(0.0, brighter)
+    return find_vessels(images.once(prediction_in_air), images.case.once(surroundings_of_case), general_hu)
 
 
 def _false(images: ComparedImages) -> tuple[float, ...]:

@@ -214,3 +214,10 @@ def test_a_speck_is_no_vessel(images: CaseImages, cta: np.ndarray) -> None:
     speck[40:43, 16:19, 14:17] = CONTRAST
     assert LUNG < -400
     assert scored(images, speck)["false_vessel_ml"] == 0
+
+
+def test_what_brightens_all_tissue_excuses_no_missed_vessel(images: CaseImages) -> None:
+    """Otherwise +60 HU on every voxel would hide most of what is missing."""
+    hidden = scored(images, images.ncct)["missed_vessel_ml"]
+    brighter = scored(images, images.ncct + np.where(images.ncct > -200, 70, 0))["missed_vessel_ml"]
+    assert brighter == pytest.approx(hidden, rel=0.1)
