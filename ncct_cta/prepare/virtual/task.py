@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ...common.keys import CTA, LUNG, NCCT, VESSEL
+from ...common.keys import CTA, IGNORE, LUNG, NCCT, VESSEL
 from ..case_task import CaseTask
 from ..scan_source import ScanSource
 from .variety import VirtualSettings
@@ -25,7 +25,7 @@ class VirtualTask(CaseTask):
         mask: the user's own blood mask, on its grid.
     """
 
-    kinds = (NCCT, CTA, LUNG, VESSEL)
+    kinds = (NCCT, CTA, LUNG, VESSEL, IGNORE)
 
     settings: VirtualSettings
     cta: ScanSource
