@@ -73,7 +73,8 @@ def find_blood(
     bone = bone_place & body & ~lung
     local = np.where(territories.blood, coarse, level.weakest)
     local = ndimage.gaussian_filter(ndimage.maximum_filter(local, [2 * round(NEARBY_MM / edge) + 1 for edge in mm]), 1)
-    threshold = level.threshold(local.clip(max=level.densest))
+    # Not beyond the usual level: where dense contrast flows into the heart, blood beside it would count as its wall.
+    threshold = level.threshold(local.clip(max=level.hu))
     smooth = smoothed(cta_hu, np.divide(level.smoothing_mm, spacing))
     blood = blood_place & ~bone & (smooth > _spread(threshold, steps, cta_hu.shape))
     if given is not None:

@@ -12,6 +12,7 @@ from ...common.hu import SOFT_TISSUE_HU, WATER_HU
 from .blood import FoundBlood
 from .local import dilated, eroded, smoothed
 from .noise import ScanNoise, measure_noise
+from .organs import EDGE_MM as ORGANS_EDGE_MM
 from .organs import MOST_MUSCLE_HU, find_organs, muscle_uptake, take_uptake
 from .removal import remove_iodine
 from .variety import Drawn, VirtualSettings, draw
@@ -64,7 +65,8 @@ def make_pair(
     even = tissue & ~dilated(found.blood, spacing, EDGE_MM)
     muscle = eroded(even & (smooth > WATER_HU + 20) & (smooth < SOFT_TISSUE_HU[1]), spacing, EDGE_MM)
     muscle_hu = float(np.median(smooth[muscle])) if muscle.any() else TYPICAL_MUSCLE_HU
-    organs = find_organs(even, smooth, muscle_hu, found.level_hu, spacing)
+    even = tissue & ~dilated(found.blood | found.lung | kept, spacing, ORGANS_EDGE_MM)
+    organs = find_organs(hu, even, muscle_hu, found.level_hu, spacing)
     muscle &= ~dilated(organs, spacing, EDGE_MM)
     drawn = draw(settings, random, min(muscle_hu, MOST_MUSCLE_HU))
     inside = eroded(found.blood, spacing, EDGE_MM) & ~found.dense

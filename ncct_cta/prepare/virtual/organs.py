@@ -14,25 +14,29 @@ from .removal import remove_iodine
 # Soft tissue brighter than muscle by this much has taken up contrast; without it liver is the brightest, by 10 HU.
 UPTAKE_HU = 20.0
 ORGAN_ML = 5.0
-OPENING_MM = 2.0
+EDGE_MM = 1.5  # what lies as near to blood, lung or bone holds some of it
+LEVEL_MM = (2.0,)
+OPENING_MM = 1.0
 BESIDE_MM = (3.0, 6.0)  # standard deviations: how far around a voxel beside blood its tissue is looked at
 BLUR_MM = 0.7  # of a voxel's blood
 MOST_MUSCLE_HU = 58.0  # without contrast
 
 
 def find_organs(
-    even: np.ndarray, smooth: np.ndarray, muscle_hu: float, blood_hu: float, spacing: Sequence[float]
+    hu: np.ndarray, even: np.ndarray, muscle_hu: float, blood_hu: float, spacing: Sequence[float]
 ) -> np.ndarray:
     """The large pieces of bright soft tissue: myocardium, liver, spleen, kidneys, thyroid.
 
     Args:
-        even: tissue away from blood and bone, (X, Y, Z) bool.
-        smooth: smoothed HU, same shape.
+        hu: (X, Y, Z) HU.
+        even: tissue ``EDGE_MM`` away from all else, bool.
         muscle_hu: muscle's level.
         blood_hu: enhanced blood's.
         spacing: voxel edges in mm.
     """
-    bright = even & (smooth > muscle_hu + UPTAKE_HU) & (smooth < blood_hu)
+    level = local_mean(hu, even, spacing, LEVEL_MM, 0.0, even)
+    bright = np.zeros(hu.shape, bool)
+    bright[even] = (level > muscle_hu + UPTAKE_HU) & (level < blood_hu)
     opened = dilated(eroded(bright, spacing, OPENING_MM), spacing, OPENING_MM) & bright
     return without_specks(opened, spacing, 1000 * ORGAN_ML)
 
