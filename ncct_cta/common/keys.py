@@ -8,6 +8,7 @@ CTA = "cta"
 LUNG = "lung"
 VESSEL = "vessel"
 BODY = "body"
+IGNORE = "ignore"  # only where a case of the case list has such a mask
 CASE = "case"
 
 # An engine's output. Stages: images computed by the cascade. Terms: scalars by their log names.

@@ -19,9 +19,9 @@ CASE_FILE = re.compile(rf"(?:(?P<case>.+)_)?(?P<kind>{'|'.join(KINDS)})\.(?:nii|
 def cases_of_folder(folder: Path) -> list[Case]:
     """The cases of a folder, in the order of their names.
 
-    Their files are called ``{case}_ncct.nii.gz``, ``{case}_cta.nii.gz``, ``{case}_lung.nii.gz`` and
-    ``{case}_vessel.nii.gz``; or each case has a folder in it with such files, or with ``NCCT.nii.gz``, ``CTA.nii.gz``
-    and so on, and then the folder's name.
+    Their files are called ``{case}_ncct.nii.gz``, ``{case}_cta.nii.gz``, ``{case}_lung.nii.gz``,
+    ``{case}_vessel.nii.gz`` and ``{case}_ignore.nii.gz``; or each case has a folder in it with such files, or with
+    ``NCCT.nii.gz``, ``CTA.nii.gz`` and so on, and then the folder's name.
 
     Raises:
         InputError: if it can't be read, holds no case, or a case has no NCCT or two files of one kind.
@@ -40,7 +40,7 @@ def cases_of_folder(folder: Path) -> list[Case]:
             holder = next(iter(files.values())).parent
             raise InputError(f"case {name}: {holder} holds its {', '.join(files)}, but no NCCT; add {name}_ncct.nii.gz")
     return [
-        Case(name, files["ncct"], files.get("cta"), files.get("lung"), files.get("vessel"))
+        Case(name, files["ncct"], **{kind: files.get(kind) for kind in KINDS if kind != "ncct"})  # type: ignore[arg-type]
         for name, files in sorted(found.items())
     ]
 

@@ -13,7 +13,7 @@ from ..dicom.series import Series
 
 ALL_SPLITS = "all"
 DATALIST = "datalist.json"
-KINDS = ("ncct", "cta", "lung", "vessel")
+KINDS = ("ncct", "cta", "lung", "vessel", "ignore")
 # A file system takes names of 255 bytes at most, and outputs are called {case}_syncta_dicom, {case}-{digest} and so on.
 LONGEST_NAME_BYTES = 200
 SHOWN_LETTERS, LONGEST_SHOWN_PATH = 60, 160
@@ -29,6 +29,7 @@ class Case:
         cta: the CTA, which training and evaluation compare with.
         lung: a lung mask.
         vessel: a vessel mask.
+        ignore: a mask of what neither losses nor scores count, such as streaks beside dense contrast.
         virtual: whether ``ncct`` is no scan but made from the CTA, as ``prepare virtual`` does.
         series: where ``ncct`` is a DICOM folder, which series of it.
     """
@@ -38,6 +39,7 @@ class Case:
     cta: Path | None = None
     lung: Path | None = None
     vessel: Path | None = None
+    ignore: Path | None = None
     series: Series | None = None
     virtual: bool = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from monai.transforms import Compose, Transform
 from torch.nn import functional
 from torch.utils.data import Dataset, DistributedSampler, IterableDataset
 
-from ..common.keys import BODY, CASE, CTA, LUNG, NCCT, VESSEL
+from ..common.keys import BODY, CASE, CTA, IGNORE, LUNG, NCCT, VESSEL
 from ..common.slices import neighbours
 from .paired_cases import TRAINING, VALIDATION, PairedCases
 from .stored_case import StoredCase
@@ -79,7 +80,7 @@ class PatchDataset(Dataset):
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
         """Draw the sample of (epoch, position): images (1, *patch_size), masks 0 or 1; see ``transforms``.
 
-        The NCCT is (in_slices, *patch_size).
+        The NCCT is (in_slices, *patch_size). If any training case ignores voxels, every sample has such a mask.
         """
         random = np.random.default_rng((self.seed, *key))
         cases = self._drawn_from(random)
@@ -89,12 +90,27 @@ class PatchDataset(Dataset):
         if self.in_slices > 1:
             near = neighbours(z, self.in_slices, 0, case.shape[2] - 1)
             images[NCCT] = torch.cat([self._cut(case.images[NCCT], at, corner) for at in near])
+        if self._ignores:  # a second channel of the lung mask: whatever moves that one moves it alike
+            images[LUNG] = torch.cat([images[LUNG], self._ignored(case, z, corner)])
         self.transform.set_random_state(seed=int(random.integers(2**31)))
         moved = self.transform(images)
         patch = (..., *(slice(more, more + size) for more, size in zip(self.margin, self.patch_size, strict=True)))
         # Plain tensors: MONAI's MetaTensors carry a history that would slow down every operation of the network.
         patches = {name: moved[name].as_subclass(torch.Tensor)[patch].contiguous() for name in self.sampled}
+        if self._ignores:
+            patches[LUNG], patches[IGNORE] = patches[LUNG].split(1)
         return {**patches, CASE: case.name}
+
+    @functools.cached_property
+    def _ignores(self) -> bool:
+        """Whether any training case ignores voxels."""
+        return any(IGNORE in case.images for case in self.cases.opened(TRAINING))
+
+    def _ignored(self, case: StoredCase, z: int, corner: Sequence[int]) -> torch.Tensor:
+        """A patch of the mask of ignored voxels, empty where the case has none; see ``_cut``."""
+        if IGNORE in case.images:
+            return self._cut(case.images[IGNORE], z, corner)
+        return torch.zeros_like(self._cut(case.images[LUNG], z, corner))
 
     def _drawn_from(self, random: np.random.Generator) -> list[StoredCase]:
         """The cases that a patch may come from: all, or by ``virtual_share`` the virtual or the real ones."""
@@ -188,10 +204,14 @@ class VolumeDataset(IterableDataset):
         self.rank = rank
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Yield each case: its name, NCCT and CTA (1, X, Y, Z) in HU (int16), and masks 0 or 1 (uint8)."""
+        """Yield each case: its name, NCCT and CTA (1, X, Y, Z) in HU (int16), and masks 0 or 1 (uint8).
+
+        ``ignore`` is among these only where the case has such a mask.
+        """
         for case in self.cases.opened(VALIDATION)[self.rank :: self.num_replicas]:
             volumes = {
                 name: torch.from_numpy(np.moveaxis(np.array(case.images[name]), 0, -1)[None])
-                for name in (NCCT, CTA, LUNG, VESSEL, BODY)
+                for name in (NCCT, CTA, LUNG, VESSEL, BODY, IGNORE)
+                if name in case.images
             }
             yield {**volumes, CASE: case.name}

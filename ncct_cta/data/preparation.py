@@ -12,7 +12,7 @@ from monai.transforms import Compose, RandomizableTrait
 
 from ..common.errors import InputError
 from ..common.hu import CT_MUST_REACH_HU, to_int16_hu
-from ..common.keys import BODY, CASE, CTA, LUNG, NCCT, VESSEL
+from ..common.keys import BODY, CASE, CTA, IGNORE, LUNG, NCCT, VESSEL
 from ..transforms import preprocess
 from ..transforms.contrast import blood_hu, is_enhanced
 from .cases import KINDS, Case
@@ -45,7 +45,7 @@ class CasePreprocessing:
     def __call__(self, case: Case) -> tuple[Mapping[str, np.ndarray], np.ndarray]:
         """Return the case's images by batch key, (X, Y, Z) in RAS+ orientation, and their affine.
 
-        Images are int16 HU, masks uint8.
+        Images are int16 HU, masks uint8. ``ignore`` is among them only if the case has such a mask.
 
         Raises:
             InputError: if a file can't be used, the grids differ, there is no CTA or no lung, the NCCT and the CTA are
@@ -54,9 +54,15 @@ class CasePreprocessing:
         if case.cta is None:
             raise InputError(f"case {case.name}: there is no CTA; training and validation need NCCT and CTA")
         files: dict[Hashable, Any] = {kind: path for kind in KINDS if (path := getattr(case, kind)) is not None}
+        ignore = files.pop(IGNORE, None)
         images = preprocess(self.preprocessing, files | {CASE: case.name})
         affine = _checked_affine(images, case)
         arrays = {key: np.asarray(images[key][0]) for key in STORED}
+        if ignore is not None:
+            # In the lung mask's place: any list, a user's own too, brings it to the images' grid as it does that one.
+            moved = preprocess(self.preprocessing, files | {LUNG: ignore, CASE: case.name})
+            _checked_affine(moved, case)
+            arrays[IGNORE] = np.asarray(moved[LUNG][0])
         for key in IMAGES:
             _require_hu(arrays[key], key, case)
         _require_contrast_in_the_cta(arrays, np.linalg.norm(affine[:3, :3], axis=0).tolist(), case)

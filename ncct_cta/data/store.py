@@ -79,6 +79,8 @@ class VolumeStore:
         for role in ("ncct", "cta", "lung", "vessel"):
             path = getattr(case, role)
             digest.update(role.encode() + (b"-" if path is None else self._digest(path)))
+        if case.ignore is not None:  # most cases have none, and keep their folder
+            digest.update(b"ignore" + self._digest(case.ignore))
         return digest.hexdigest()
 
     def _digest(self, path: Path) -> bytes:

@@ -83,15 +83,17 @@ class SynthesisEvaluator(SupervisedEvaluator):
             return cut.permute(2, 0, 1)[:, None] if slices.ncct.ndim == 4 else cut[None, None]
 
         cta = self.inferer.window.normalise(in_layout(case[keys.CTA]))
-        masks = in_layout(case[keys.LUNG]), in_layout(case[keys.BODY])
-        return float(self.loss_function(slices.stages.refined, cta, masks[0], slices.ncct, masks[1])[keys.LOSS])
+        lung, body = in_layout(case[keys.LUNG]), in_layout(case[keys.BODY])
+        ignore = in_layout(case[keys.IGNORE]) if keys.IGNORE in case else None
+        return float(self.loss_function(slices.stages.refined, cta, lung, slices.ncct, body, ignore)[keys.LOSS])
 
 
 def _errors(output: Mapping[str, Any]) -> dict[str, float]:
-    """MAE in HU of the prediction, of G's and of the identity over body, lung and vessels."""
+    """MAE in HU of the prediction, of G's and of the identity over body, lung and vessels, but what is ignored."""
     errors = {}
+    counted = output[keys.IGNORE] == 0 if keys.IGNORE in output else True
     images = {"val": output[keys.PREDICTION], "coarse": output[keys.COARSE], "identity": output[keys.NCCT]}
     for prefix, image in images.items():
         for name, region in REGIONS.items():
-            errors[f"{prefix}_{name}_hu"] = mean_absolute_error(image, output[keys.CTA], output[region] > 0)
+            errors[f"{prefix}_{name}_hu"] = mean_absolute_error(image, output[keys.CTA], (output[region] > 0) & counted)
     return errors

@@ -51,7 +51,7 @@ class GeneratorStep:
         batch[keys.NCCT] = middle_slice(batch[keys.NCCT])  # G alone sees its neighbours
         self.objective.epoch = max(1, self.state.epoch)  # a step by hand belongs to the first one
         images = batch[keys.NCCT], stages.refined, batch[keys.CTA]
-        masks = batch[keys.LUNG], batch.get(keys.BODY)
+        masks = batch[keys.LUNG], batch.get(keys.BODY), batch.get(keys.IGNORE)
         terms, aligned = self.objective(*images, *masks, align=self.for_adversary)
         return Reconstruction(batch, stages, terms, aligned)
 

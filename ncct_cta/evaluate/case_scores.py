@@ -98,12 +98,12 @@ def case_images(case: Case, ncct: Volume) -> CaseImages:
         raise InputError(f"case {case.name}: there is no CTA; an evaluation needs NCCT and CTA")
     cta = read_ct(case.cta)
     require_same_grid(ncct, cta, case=case.name)
-    masks = (None if path is None else read_mask(path, ncct) for path in (case.lung, case.vessel))
-    lung, vessel = (None if mask is None else to_ras(mask, ncct.affine)[0] for mask in masks)
+    masks = (None if path is None else read_mask(path, ncct) for path in (case.lung, case.vessel, case.ignore))
+    lung, vessel, ignore = (None if mask is None else to_ras(mask, ncct.affine)[0] for mask in masks)
     ncct_hu, orientation = to_ras(ncct.array, ncct.affine)
     cta_hu = to_ras(cta.array, cta.affine)[0]
     spacing = spacing_to_ras(ncct.spacing, orientation)
-    images = CaseImages(ncct_hu, cta_hu, lung=lung, vessel=vessel, spacing=spacing)
+    images = CaseImages(ncct_hu, cta_hu, lung=lung, vessel=vessel, ignore=ignore, spacing=spacing)
     _require_enhancement(images, case)
     return images
 

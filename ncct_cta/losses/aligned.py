@@ -66,6 +66,7 @@ class AlignedReconstruction(nn.Module):
         cta: torch.Tensor,
         lung: torch.Tensor,
         body: torch.Tensor | None = None,
+        ignore: torch.Tensor | None = None,
         *,
         align: bool = True,
     ) -> tuple[dict[str, torch.Tensor], Aligned | None]:
@@ -77,6 +78,7 @@ class AlignedReconstruction(nn.Module):
             cta: the real CTA.
             lung: lung mask on the NCCT's anatomy, 0 or 1.
             body: the body's mask, likewise, where the loss needs it.
+            ignore: a mask of what isn't counted, likewise: D sees the CTA there.
             align: whether the aligned images are wanted, which only D looks at; else they are None where R would have
                 to warp them.
         """
@@ -85,15 +87,21 @@ class AlignedReconstruction(nn.Module):
             # The weight is 1 + (lung_weight - 1) * lung.
             lung = lung * ((self.epoch - 1) / self.lung_weight_epochs)
         if self.registration_net is None or self.epoch < self.registration_start:
-            return self.reconstruction(prediction, cta, lung, ncct, body), Aligned(ncct, prediction, cta)
+            terms = self.reconstruction(prediction, cta, lung, ncct, body, ignore)
+            return terms, Aligned(ncct, _seen(prediction, cta, ignore), cta)
         displacement = self.registration_net(prediction.detach(), cta)
         fixed = displacement.detach()
         # One field for all: D would take a difference in alignment for a sign of synthesis. And detached: D's
         # judgement must not train R, which could please D by displacing less, because warping blurs.
         ncct = warp(ncct, fixed) if align or self.reconstruction.enhancement_weight > 0 else ncct
-        aligned = Aligned(ncct, warp(prediction, fixed), cta) if align else None
-        body = None if body is None else warp(body, fixed)
-        terms = self.reconstruction(warp(prediction, displacement), cta, warp(lung, fixed), ncct, body)
+        body, ignore = (None if mask is None else warp(mask, fixed) for mask in (body, ignore))
+        aligned = Aligned(ncct, _seen(warp(prediction, fixed), cta, ignore), cta) if align else None
+        terms = self.reconstruction(warp(prediction, displacement), cta, warp(lung, fixed), ncct, body, ignore)
         smoothness = self.smoothness(displacement)
         terms[LOSS] = terms[LOSS] + self.smoothness_weight * smoothness
         return {**terms, SMOOTHNESS: smoothness.detach()}, aligned
+
+
+def _seen(prediction: torch.Tensor, cta: torch.Tensor, ignore: torch.Tensor | None) -> torch.Tensor:
+    """What D sees of a prediction: the CTA where errors aren't counted, so that nothing there tells the two apart."""
+    return prediction if ignore is None else torch.where(ignore > 0.5, cta, prediction)

@@ -73,6 +73,7 @@ class ReconstructionLoss(nn.Module):
         lung: torch.Tensor,
         ncct: torch.Tensor | None = None,
         body: torch.Tensor | None = None,
+        ignore: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         """Compute the loss and its parts.
 
@@ -82,6 +83,7 @@ class ReconstructionLoss(nn.Module):
             lung: lung mask, same shape, 0 or 1.
             ncct: the input x, same shape and range; needed with an enhancement weight.
             body: the body's mask, likewise; needed with ``body_only``.
+            ignore: a mask of what isn't counted, likewise: there the weights are 0, and the prediction is the CTA.
 
         Returns:
             scalars: ``loss`` (differentiable), and of the images' own resolution ``l1`` (the lung-weighted L1),
@@ -95,8 +97,9 @@ class ReconstructionLoss(nn.Module):
             weight = weight * (1 + self.enhancement_weight * (cta - ncct.float() > self.enhancement))
         if self.body_only:
             assert body is not None
-            inside = body > 0.5  # a mask that R has warped lies between 0 and 1
-            weight, prediction = weight * inside, torch.where(inside, prediction, cta)
+            weight, prediction = _counted(body > 0.5, weight, prediction, cta)
+        if ignore is not None:
+            weight, prediction = _counted(ignore <= 0.5, weight, prediction, cta)
         images = [prediction, cta, weight]
         terms = self._at_one_scale(*images)
         losses = [terms[LOSS]]
@@ -121,6 +124,13 @@ class ReconstructionLoss(nn.Module):
             loss = loss + self.ssim_weight * dissimilarity
             terms[SSIM] = 1 - dissimilarity.detach()
         return {LOSS: loss, **terms}
+
+
+def _counted(
+    place: torch.Tensor, weight: torch.Tensor, prediction: torch.Tensor, cta: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weights and prediction that leave out all but a place; a mask that R has warped lies between 0 and 1."""
+    return weight * place, torch.where(place, prediction, cta)
 
 
 def _mean_over_processes(value: torch.Tensor) -> torch.Tensor:

@@ -47,6 +47,7 @@ class CaseImages(ComputedOnce):
         cta_hu: the truth, same shape.
         lung: lung mask, same shape; None: scores in the lung are n/a (NaN).
         vessel: vessel mask, same shape; None: scores in vessels, and in the body without them, are n/a.
+        ignore: mask of what no region counts, same shape; None: all counts.
         spacing: voxel edges in mm.
 
     Attributes:
@@ -65,6 +66,7 @@ class CaseImages(ComputedOnce):
         *,
         lung: np.ndarray | None,
         vessel: np.ndarray | None,
+        ignore: np.ndarray | None = None,
         spacing: Sequence[float],
     ) -> None:
         super().__init__()
@@ -76,6 +78,9 @@ class CaseImages(ComputedOnce):
         self.masks = named_regions(*(self.cut(mask) for mask in masks))
         if vessel is None:  # without a vessel mask the region without vessels is unknown too
             self.masks[NONVESSEL] = self.masks[VESSEL]
+        if ignore is not None:
+            counted = self.cut(ignore) == 0
+            self.masks = {name: mask & counted for name, mask in self.masks.items()}
         self.empty_regions = frozenset(name for name, mask in self.masks.items() if not mask.any())
 
     def cut(self, image: np.ndarray) -> np.ndarray:

@@ -43,13 +43,13 @@ def finished_record(task: CaseTask) -> tuple[dict[str, Any] | None, str]:
 
 def _is_of(task: CaseTask, record: Mapping[str, Any]) -> bool:
     """Whether a record is of this case and holds what a preparation writes: reports and case lists are made of it."""
-    scores, flags = record["scores"], record["flags"]
+    scores, flags, empty = record["scores"], record["flags"], record.get("empty", [])
     return (
         (record["case"], record["patient"]) == (task.case, task.patient)
         and isinstance(scores, dict)
         and all(score is None or type(score) in (int, float) for score in scores.values())
-        and isinstance(flags, list)
-        and all(isinstance(flag, str) for flag in flags)
+        and all(isinstance(words, list) for words in (flags, empty))
+        and all(isinstance(word, str) for word in (*flags, *empty))
     )
 
 

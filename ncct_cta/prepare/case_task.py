@@ -38,7 +38,7 @@ class CaseTask:
         return self.output / QC_FOLDER / f"{self.case}.png"
 
     def image(self, kind: str) -> Path:
-        """The NIfTI file of ncct, cta, lung or vessel."""
+        """The NIfTI file of ncct, cta, lung, vessel or ignore."""
         return self.output / f"{self.case}_{kind}.nii.gz"
 
     @property

@@ -145,7 +145,7 @@ def datalist(
     entries: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     mark = {"virtual": True} if virtual else {}
     for record in used:
-        files = {kind: f"{record.case}_{kind}.nii.gz" for kind in kinds}
+        files = {kind: f"{record.case}_{kind}.nii.gz" for kind in kinds if kind not in record.empty}
         entries[split_of[record.patient]].append({"case": record.case, "patient": record.patient, **mark, **files})
     return entries
 

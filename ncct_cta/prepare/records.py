@@ -20,6 +20,7 @@ class Record:
         scores: what ``quality.measure`` and ``quality.contrast_scores`` gave; None if there was nothing to measure.
         flags: what is wrong with it.
         accepted: whether the user accepts it although it is flagged.
+        empty: the kinds of its masks that hold no voxel: the case list leaves them out.
     """
 
     case: str
@@ -27,11 +28,13 @@ class Record:
     scores: Mapping[str, float | None]
     flags: tuple[str, ...]
     accepted: bool = False
+    empty: tuple[str, ...] = ()
 
     @classmethod
     def from_file(cls, content: Mapping[str, Any], *, accepted: bool) -> Record:
         """The record of a case from the content of its file."""
-        return cls(content["case"], content["patient"], content["scores"], tuple(content["flags"]), accepted)
+        words = tuple(content["flags"]), accepted, tuple(content.get("empty", ()))
+        return cls(content["case"], content["patient"], content["scores"], *words)
 
     @property
     def state(self) -> str:

@@ -115,6 +115,13 @@ def test_folder_cases_without_a_cta_are_for_testing(tmp_path: Path) -> None:
     assert case == Case("v1.5", folder / "v1.5_ncct.nii", lung=folder / "v1.5_lung.nii.gz")
 
 
+def test_a_mask_of_ignored_voxels_is_read_from_a_list_and_from_a_folder(write_list: WriteList, tmp_path: Path) -> None:
+    (listed,) = read_case_list(write_list({"training": [{**_pair("a"), "ignore": "a_ignore.nii.gz"}]}))["training"]
+    (found,) = read_case_list(_fill(_cohort(tmp_path / "folder", 1), "case00_ignore.nii.gz"))["training"]
+    assert listed.ignore == tmp_path / "a_ignore.nii.gz"
+    assert found.ignore == tmp_path / "folder" / "case00_ignore.nii.gz"
+
+
 BAD_LISTS = {
     "split misspelt": ({"trainning": [_pair("a")]}, r"unknown split 'trainning'; did you mean 'training'\?"),
     "split unknown": ({"fold_7": []}, "unknown split 'fold_7'; expected training, validation or testing"),

@@ -15,7 +15,7 @@ from monai.transforms import MapTransform
 
 from ncct_cta.common.errors import InputError
 from ncct_cta.common.hu import HUWindow
-from ncct_cta.common.keys import BODY, CASE, CTA, LUNG, NCCT, VESSEL
+from ncct_cta.common.keys import BODY, CASE, CTA, IGNORE, LUNG, NCCT, VESSEL
 from ncct_cta.data import EpochSampler, PairedCases, PatchDataset, VolumeDataset
 from ncct_cta.data.paired_cases import CACHE_FOLDER, TRAINING, VALIDATION
 from ncct_cta.data.stored_case import StoredCase
@@ -400,3 +400,37 @@ def test_an_opened_case_says_that_it_is_virtual(cohort, tmp_path):
     cases = PairedCases(str(tmp_path / "datalist.json"))
     assert all(case.virtual for case in cases.opened(TRAINING))
     assert not any(case.virtual for case in cases.opened(VALIDATION))
+
+
+class StreaksInOne(OneCase):
+    """Two cases, of which the second ignores what its lung mask covers."""
+
+    def opened(self, split: str) -> list[StoredCase]:
+        streaks = {**self.case.images, IGNORE: self.case.images[LUNG]}
+        return [self.case, replace(self.case, name="streaks", images=streaks)]
+
+
+@pytest.mark.parametrize("patch_size", [(32, 32), (32, 32, 8)])
+def test_the_mask_of_ignored_voxels_moves_with_the_others(patch_size):
+    dataset = make_patches(StreaksInOne(), patch_size=patch_size)
+    drawn = [dataset[0, n] for n in range(12)]
+    assert {sample[CASE] for sample in drawn} == {"numbered", "streaks"}
+    assert any(sample[IGNORE].any() for sample in drawn)
+    for sample in drawn:
+        expected = sample[LUNG] if sample[CASE] == "streaks" else torch.zeros_like(sample[LUNG])
+        assert torch.equal(sample[IGNORE], expected)
+
+
+def test_cases_without_ignored_voxels_have_no_such_mask():
+    assert IGNORE not in make_patches(ThreeCases())[0, 0]
+
+
+def test_a_whole_case_has_its_ignored_voxels_only_where_it_has_some():
+    class WithMasks(StreaksInOne):
+        def opened(self, split: str) -> list[StoredCase]:
+            lung = self.case.images[LUNG]
+            return [replace(case, images={**case.images, VESSEL: lung, BODY: lung}) for case in super().opened(split)]
+
+    plain, streaks = VolumeDataset(WithMasks())
+    assert IGNORE not in plain
+    assert torch.equal(streaks[IGNORE], streaks[LUNG])

@@ -12,7 +12,7 @@ import pytest
 from monai.transforms import CenterSpatialCropd, Compose, RandFlipd, ScaleIntensityd, ToTensord, Transform
 
 from ncct_cta.common.errors import InputError
-from ncct_cta.common.keys import BODY, CTA, LUNG, NCCT, VESSEL
+from ncct_cta.common.keys import BODY, CTA, IGNORE, LUNG, NCCT, VESSEL
 from ncct_cta.data import Case, read_case_list
 from ncct_cta.data.preparation import CasePreprocessing
 from ncct_cta.settings import DataConfig
@@ -228,3 +228,11 @@ def test_a_pair_without_the_difference_is_said(case, both, message, caplog):
 def test_a_good_pair_is_no_news(case, caplog):
     prepare(case)
     assert not caplog.records
+
+
+@pytest.mark.parametrize("spacing", [None, (3.0, 3.0, 4.0)])
+def test_ignored_voxels_go_the_way_of_the_lung_mask(case, prepared, spacing):
+    masked = dataclasses.replace(case, ignore=case.lung)
+    arrays, _ = prepare(masked, spacing)
+    assert np.array_equal(arrays[IGNORE], arrays[LUNG])
+    assert IGNORE not in prepared[0]

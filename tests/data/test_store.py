@@ -94,10 +94,11 @@ def test_others_may_read_a_shared_cache(tmp_path, case):
         ({"ncct": b"ncct", "cta": b"other"}, {"spacing": None}),
         ({"ncct": b"ncct", "cta": b"cta", "lung": b"mask"}, {"spacing": None}),
         ({"ncct": b"ncct", "cta": b"cta", "vessel": b"mask"}, {"spacing": None}),
+        ({"ncct": b"ncct", "cta": b"cta", "ignore": b"mask"}, {"spacing": None}),
         ({"ncct": b"cta", "cta": b"ncct"}, {"spacing": None}),
         ({"ncct": b"ncct", "cta": b"cta"}, {"spacing": [1.0, 1.0, 1.0]}),
     ],
-    ids=["ncct", "cta", "lung added", "vessel added", "swapped", "spacing"],
+    ids=["ncct", "cta", "lung added", "vessel added", "ignore added", "swapped", "spacing"],
 )
 def test_another_content_or_setting_is_another_entry(tmp_path, case, contents, settings):
     prepare = CountingPreparation()

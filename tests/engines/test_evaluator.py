@@ -135,3 +135,16 @@ def test_a_validation_changes_neither_weights_nor_gradients():
     make_evaluator(network, [make_case(1)]).run()
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_ignored_voxels_count_neither_in_errors_nor_in_val_loss():
+    case, masked = make_case(1), make_case(1)
+    masked[keys.IGNORE] = masked[keys.VESSEL].clone()
+    masked[keys.IGNORE][..., 6:8, :, :] = 0  # else no vessel would be left
+    plain, ignoring = (make_evaluator(Identity(), [each]) for each in (case, masked))
+    for evaluator in (plain, ignoring):
+        evaluator.run()
+    counted = (masked[keys.BODY] > 0) & (masked[keys.IGNORE] == 0)
+    expected = mae(masked[keys.NCCT], masked[keys.CTA], counted)
+    assert ignoring.state.metrics[keys.VAL_MAE_HU] == pytest.approx(expected, abs=0.01)
+    assert ignoring.state.metrics[keys.VAL_LOSS] < plain.state.metrics[keys.VAL_LOSS]

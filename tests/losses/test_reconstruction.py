@@ -203,3 +203,28 @@ def test_r_joins_at_its_epoch(epoch: int, joined: bool) -> None:
     assert ("smoothness" in terms) is joined
     touched = [parameter.grad is not None for parameter in objective.registration_net.parameters()]
     assert any(touched) is joined
+
+
+@pytest.mark.parametrize("registration", [None, RegistrationNet(2)])
+def test_ignored_voxels_cost_nothing_and_weigh_nothing(registration: RegistrationNet | None) -> None:
+    prediction, cta, lung = images(1, 1, 32, 32)
+    ignore = torch.zeros_like(cta)
+    ignore[..., 8:24, 8:24] = 1
+    wrong = torch.where(ignore > 0, prediction, cta).requires_grad_()
+    objective = AlignedReconstruction(ReconstructionLoss(scales=2), registration)
+    terms, aligned = objective(cta, wrong, cta, lung, None, ignore)
+    terms["loss"].backward()
+    assert terms["loss"].item() == pytest.approx(0, abs=1e-6)
+    assert wrong.grad is not None
+    assert wrong.grad[ignore > 0].abs().max() < 1e-12
+    assert aligned is not None
+    assert torch.equal(aligned.prediction, cta)
+
+
+def test_the_mean_is_taken_over_what_counts() -> None:
+    prediction, cta, lung = images(1, 1, 16, 16)
+    ignore = torch.zeros_like(cta)
+    ignore[..., :8] = 1
+    loss = ReconstructionLoss(ssim_weight=0)
+    half = loss(prediction[..., 8:], cta[..., 8:], lung[..., 8:])
+    assert loss(prediction, cta, lung, ignore=ignore)["loss"].item() == pytest.approx(half["loss"].item(), rel=1e-5)

@@ -217,3 +217,14 @@ def test_a_window_that_is_synthrads_range_is_not_scored_twice(case: PhantomCase)
     window = HUWindow(-1024, 3071)
     found = scored(CaseImages(case.ncct, case.cta, lung=None, vessel=None, spacing=SPACING), case.cta, window)
     assert set(found) == {column.name for column in columns(window)}
+
+
+def test_ignored_voxels_count_in_no_region(case: PhantomCase, images: CaseImages) -> None:
+    ignore = np.zeros(case.lung.shape, np.uint8)
+    ignore[: ignore.shape[0] // 2] = 1
+    wrong = np.where(ignore > 0, case.cta + 200, case.cta).astype(np.int16)
+    found = scored(images_of(case, ignore=ignore), wrong)
+    seen = scored(images, wrong)
+    for region in REGIONS:
+        assert found[f"{region}_mae_hu"] == 0
+        assert seen[f"{region}_mae_hu"] > 0

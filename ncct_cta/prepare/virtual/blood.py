@@ -12,10 +12,12 @@ import numpy as np
 from scipy import ndimage
 
 from ...metrics import body_mask
+from ...metrics.regions import without_specks
 from ...transforms.contrast import between_lungs
 from ...transforms.lung_mask import compute_lung_mask
 from .bone import find_territories
 from .level import BloodLevel, measure_level
+from .local import smoothed
 from .lung_vessels import find_lung_vessels
 
 GRID_MM = 2.0
@@ -64,15 +66,16 @@ def find_blood(
     steps = [max(1, round(GRID_MM / edge)) for edge in spacing]
     every_nth = tuple(slice(step // 2, None, step) for step in steps)
     mm = [step * edge for step, edge in zip(steps, spacing, strict=True)]
-    coarse = ndimage.uniform_filter(cta_hu.astype(np.float32), steps)[every_nth]
+    coarse = ndimage.uniform_filter(cta_hu, steps, output=np.float32)[every_nth].copy()
     level = measure_level(coarse, mm, lung[every_nth], between_lungs(lung[every_nth]))
     territories = find_territories(coarse, mm, lung[every_nth], body[every_nth], level)
     blood_place, bone_place = (_refine(place, steps, cta_hu.shape) for place in (territories.blood, territories.bone))
     bone = bone_place & body & ~lung
     local = np.where(territories.blood, coarse, level.weakest)
     local = ndimage.gaussian_filter(ndimage.maximum_filter(local, [2 * round(NEARBY_MM / edge) + 1 for edge in mm]), 1)
-    threshold = level.threshold(local.clip(max=level.densest))
-    smooth = ndimage.gaussian_filter(cta_hu.astype(np.float32), np.divide(level.smoothing_mm, spacing))
+    # Not beyond the usual level: where dense contrast flows into the heart, blood beside it would count as its wall.
+    threshold = level.threshold(local.clip(max=level.hu))
+    smooth = smoothed(cta_hu, np.divide(level.smoothing_mm, spacing))
     blood = blood_place & ~bone & (smooth > _spread(threshold, steps, cta_hu.shape))
     if given is not None:
         blood = given.astype(bool)
@@ -102,10 +105,5 @@ def _too_bright(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Calcium and dense veins: both too bright for mixed blood, the veins in larger pieces and next to blood."""
     bright = place & (hu > level.densest)
-    labels, _ = ndimage.label(bright)
-    sizes = np.bincount(labels.ravel()) * float(np.prod(spacing)) / 1000
-    touches = np.bincount(labels.ravel(), weights=blood.ravel()) > 0
-    vein = (sizes > DENSE_ML) & touches
-    vein[0] = False
-    dense = vein[labels]
+    dense = without_specks(bright, spacing, 1000 * DENSE_ML, certain=blood & bright)
     return bright & ~dense, dense

@@ -13,7 +13,7 @@ from ...common.hu import BONE_LOWER_HU
 from ..limits import Limit
 from .blood import FoundBlood
 from .bone import with_marrow
-from .local import dilated, eroded, local_mean
+from .local import dilated, eroded, local_mean, smoothed
 from .making import VirtualPair
 
 SMOOTH_MM = 2.0
@@ -62,10 +62,12 @@ def measure(cta_hu: np.ndarray, pair: VirtualPair, found: FoundBlood, spacing: S
     muscle = pair.muscle & ~pair.ignore
     mean, spread = _local(ncct)
     inside, outside = (_some(mask, random) for mask in (core, muscle))
-    smooth = ndimage.gaussian_filter(ncct, np.divide(SMOOTH_MM, spacing))
+    sigma = np.divide(SMOOTH_MM, spacing)
+    smooth = smoothed(ncct, sigma)
     blood = smooth[inside]
-    noise = [image - ndimage.gaussian_filter(image, np.divide(SMOOTH_MM, spacing)) for image in (ncct, cta_hu)]
-    correlations = [_correlation(*(image[place] for image in noise)) for place in (inside, outside)]
+    pairs = (ncct, smooth), (cta_hu, smoothed(cta_hu, sigma))
+    noise = [[image[place] - low[place] for place in (inside, outside)] for image, low in pairs]
+    correlations = [_correlation(*both) for both in zip(*noise, strict=True)]
     return {
         BLOOD_MEAN: _mean(blood),
         BLOOD_SPREAD: float(blood.std()) if blood.size else math.nan,
@@ -104,11 +106,12 @@ def _wall(ncct: np.ndarray, found: FoundBlood, spacing: Sequence[float], blood_h
     large = dilated(eroded(found.blood, spacing, 4.0), spacing, 4.0) & found.blood
     others = dilated(found.bone | found.calcium | found.lung | (found.blood & ~large), spacing, 3.0)
     tissue = found.body & ~others & ~dilated(found.blood, spacing, 2.0)
-    around = local_mean(ncct, tissue, spacing, (3.0,), np.nan)
-    alike = ~others & (np.abs(around - blood_hu) < ALIKE_HU)
-    rims = large & ~eroded(large, spacing, 1.0) & alike, dilated(large, spacing, 1.0) & ~large & alike
-    expected = (around + blood_hu) / 2
-    return max((abs(_mean((ncct - expected)[rim])) for rim in rims if rim.any()), default=math.nan)
+    found_rims = []
+    for rim in (large & ~eroded(large, spacing, 1.0) & ~others, dilated(large, spacing, 1.0) & ~large & ~others):
+        around = local_mean(ncct, tissue, spacing, (3.0,), np.nan, rim)
+        alike = np.abs(around - blood_hu) < ALIKE_HU
+        found_rims.append(_mean((ncct[rim] - (around + blood_hu) / 2)[alike]))
+    return float(np.nanmax(np.abs(found_rims))) if not np.isnan(found_rims).all() else math.nan
 
 
 def _darkening(cta_hu: np.ndarray, pair: VirtualPair, found: FoundBlood, mm: Sequence[float]) -> float:
@@ -120,10 +123,10 @@ def _darkening(cta_hu: np.ndarray, pair: VirtualPair, found: FoundBlood, mm: Seq
     steps = [max(1, round(SMOOTH_MM / edge)) for edge in mm]
     nth = tuple(slice(None, None, step) for step in steps)
     coarse = [step * edge for step, edge in zip(steps, mm, strict=True)]
-    smooth = ndimage.gaussian_filter(cta_hu, np.divide(SMOOTH_MM / 2, mm))[nth]
+    smooth = smoothed(cta_hu, np.divide(SMOOTH_MM / 2, mm))[nth]
     core = eroded(found.blood, mm, 4.0)[nth]
     brightest = max(BONE_LOWER_HU, BRIGHTER * float(np.percentile(smooth[core], 99)) if core.any() else 0.0)
     shell = (smooth > brightest) & (found.body & ~pair.ignore)[nth]
     bone = eroded(found.bone[nth] | with_marrow(shell, coarse), coarse, SMOOTH_MM)
-    darker = ndimage.gaussian_filter(cta_hu - pair.ncct, np.divide(SMOOTH_MM, mm))[nth]
+    darker = smoothed(cta_hu - pair.ncct, np.divide(SMOOTH_MM, mm))[nth]
     return float(np.percentile(darker[bone], 99)) if bone.any() else math.nan

@@ -2,57 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from scipy import ndimage
 
+from ...metrics.slabs import of_slabs
+
 # A Gaussian's share of the mask below this says nothing about the voxel: the next wider one is asked.
 LEAST_SHARE = 0.01
 TRUNCATE = 3.0
-STEP_SIGMAS = 2.5  # a Gaussian is sampled at least this often per standard deviation
+STEP_SIGMAS = 1.25  # a Gaussian is sampled at least this often per standard deviation
+CHUNK = 1 << 20  # voxels that are looked up at a time
 
 
-def local_mean(
-    hu: np.ndarray, mask: np.ndarray, spacing: Sequence[float], sigmas_mm: Sequence[float], default: float
-) -> np.ndarray:
-    """``G * (mask hu) / G * mask``, Gaussian weights, the narrowest that see enough of the mask.
+def local_means(
+    images: Sequence[np.ndarray],
+    mask: np.ndarray,
+    spacing: Sequence[float],
+    sigmas_mm: Sequence[float],
+    defaults: Sequence[float],
+    where: np.ndarray | None = None,
+) -> list[np.ndarray]:
+    """``G * (mask image) / G * mask``, Gaussian weights, the narrowest that see enough of the mask.
 
     Knutsson and Westin, "Normalized and differential convolution", CVPR 1993.
 
     Args:
-        hu: (X, Y, Z) HU.
+        images: (X, Y, Z), of one and the same mask.
         mask: the voxels that count, bool.
         spacing: voxel edges in mm.
         sigmas_mm: standard deviations of the Gaussians, ascending.
-        default: HU where even the widest sees too little of the mask.
+        defaults: of each image, where even the widest sees too little of the mask.
+        where: the voxels that are asked for, bool; None: all.
 
     Returns:
-        (X, Y, Z) float32 HU.
+        float32, (X, Y, Z), or (N,) at the N voxels of ``where``.
     """
-    mean = np.full(hu.shape, default, np.float32)
-    unknown = np.ones(hu.shape, bool)
-    weight = mask.astype(np.float32)
-    masked = weight * hu
+    voxels = None if where is None else np.flatnonzero(where)
+    shape = mask.shape if voxels is None else voxels.shape
+    means = [np.full(shape, default, np.float32) for default in defaults]
+    unknown = np.ones(shape, bool)
     for sigma_mm in sigmas_mm:
         sigma = np.divide(sigma_mm, spacing)
         steps = [max(1, int(width / STEP_SIGMAS)) for width in sigma]
-        share, sums = (_smoothed(image, sigma, steps) for image in (weight, masked))
-        place = np.ix_(*(np.arange(n) // step for n, step in zip(hu.shape, steps, strict=True)))
-        found = unknown & (share > LEAST_SHARE)[place]
-        mean[found] = (sums / np.maximum(share, LEAST_SHARE))[place][found]
+
+        def seen(image: np.ndarray, sigma: np.ndarray = sigma, steps: Sequence[int] = steps) -> np.ndarray:
+            coarse = smoothed(_block_mean(image, steps), np.divide(sigma, steps), TRUNCATE, overwrite=True)
+            return _looked_up(coarse, steps, mask.shape, voxels)
+
+        share = seen(mask.astype(np.float32))
+        found = unknown & (share > LEAST_SHARE)
+        for mean, image in zip(means, images, strict=True):
+            mean[found] = seen(np.where(mask, image, np.float32(0)))[found] / share[found]
         unknown &= ~found
         if not unknown.any():
             break
-    return mean
+    return means
 
 
-def _smoothed(image: np.ndarray, sigma: np.ndarray, steps: Sequence[int]) -> np.ndarray:
-    """Sums over blocks of ``steps`` voxels, smoothed: a wide Gaussian on all voxels takes a minute."""
-    for axis, step in enumerate(steps):
-        if step > 1:
-            image = np.add.reduceat(image, np.arange(0, image.shape[axis], step), axis=axis) / np.float32(step)
-    return ndimage.gaussian_filter(image, np.divide(sigma, steps), truncate=TRUNCATE, mode="nearest")
+def local_mean(
+    hu: np.ndarray,
+    mask: np.ndarray,
+    spacing: Sequence[float],
+    sigmas_mm: Sequence[float],
+    default: float,
+    where: np.ndarray | None = None,
+) -> np.ndarray:
+    """``local_means`` of one image."""
+    return local_means([hu], mask, spacing, sigmas_mm, [default], where)[0]
+
+
+def smoothed(
+    image: np.ndarray, sigma: Sequence[float] | np.ndarray, truncate: float = 4.0, *, overwrite: bool = False
+) -> np.ndarray:
+    """``ndimage.gaussian_filter`` in float32 and in parallel threads, if wanted in place; sigma in voxels."""
+    result: np.ndarray = image.astype(np.float32, copy=not overwrite)
+    for axis, width in enumerate(sigma):
+        if width > 0:
+            _along(lambda part, axis=axis, width=width: ndimage.gaussian_filter1d(  # type: ignore[misc]
+                part, width, axis, output=part, mode="nearest", truncate=truncate
+            ), result, axis)  # fmt: skip
+    return result
 
 
 def dilated(mask: np.ndarray, spacing: Sequence[float], mm: float) -> np.ndarray:
@@ -60,11 +91,67 @@ def dilated(mask: np.ndarray, spacing: Sequence[float], mm: float) -> np.ndarray
 
     A box's maximum: a distance transform takes a minute for a whole chest.
     """
-    size = [2 * max(round(mm / edge), 1 if axis < 2 else 0) + 1 for axis, edge in enumerate(spacing)]
-    grown: np.ndarray = ndimage.maximum_filter(mask.view(np.uint8), size, mode="constant") > 0
-    return grown
+    grown: np.ndarray = mask.astype(np.uint8)
+    for axis, edge in enumerate(spacing):
+        size = 2 * max(round(mm / edge), 1 if axis < 2 else 0) + 1
+        if size > 1:
+            _along(lambda part, axis=axis, size=size: ndimage.maximum_filter1d(  # type: ignore[misc]
+                part, size, axis, output=part, mode="constant"
+            ), grown, axis)  # fmt: skip
+    return grown.view(bool)
 
 
 def eroded(mask: np.ndarray, spacing: Sequence[float], mm: float) -> np.ndarray:
     """A mask shrunk by ``mm``, as ``dilated`` grows; the image's edge doesn't shrink it."""
     return ~dilated(~mask, spacing, mm)
+
+
+def _along(work: Callable[[np.ndarray], object], array: np.ndarray, axis: int) -> None:
+    """Filter an array along an axis, in place, slab by slab of another one."""
+    across = 0 if axis == 2 else 2
+    of_slabs(lambda part: work(array[(slice(None),) * across + (part,)]), array.shape[across])
+
+
+def _block_mean(image: np.ndarray, steps: Sequence[int]) -> np.ndarray:
+    """Sums over blocks of ``steps`` voxels by their volume: a wide Gaussian on all voxels takes a minute."""
+    for axis, step in enumerate(steps):
+        if step > 1:
+            every = [(slice(None),) * axis + (slice(offset, None, step),) for offset in range(step)]
+            sums = image[every[0]].copy()
+            for offset in every[1:]:
+                more = image[offset]
+                sums[(slice(None),) * axis + (slice(more.shape[axis]),)] += more
+            image = sums / np.float32(step)
+    return image
+
+
+def _looked_up(coarse: np.ndarray, steps: Sequence[int], shape: Sequence[int], voxels: np.ndarray | None) -> np.ndarray:
+    """A coarse image's values on the fine grid, linearly between its blocks' centres; see ``local_means``."""
+    if voxels is None:
+        for axis, (step, size) in enumerate(zip(steps, shape, strict=True)):
+            coarse = coarse if step == 1 else _stretched(coarse, step, size, axis)
+        return coarse
+    if max(steps) == 1:
+        return coarse.reshape(-1)[voxels]
+    found = np.empty(voxels.shape, np.float32)
+    for part in _chunks(len(voxels)):
+        places = [
+            (index + 0.5) / step - 0.5
+            for index, step in zip(np.unravel_index(voxels[part], tuple(shape)), steps, strict=True)
+        ]
+        ndimage.map_coordinates(coarse, places, found[part], order=1, mode="nearest")
+    return found
+
+
+def _stretched(coarse: np.ndarray, step: int, size: int, axis: int) -> np.ndarray:
+    place = ((np.arange(size) + 0.5) / step - 0.5).clip(0, coarse.shape[axis] - 1)
+    below = place.astype(np.intp)
+    share = np.expand_dims((place - below).astype(np.float32), [other for other in range(3) if other != axis])
+    above = np.minimum(below + 1, coarse.shape[axis] - 1)
+    stretched = np.take(coarse, below, axis)
+    stretched += share * (np.take(coarse, above, axis) - stretched)
+    return stretched
+
+
+def _chunks(count: int) -> Iterator[slice]:
+    return (slice(start, start + CHUNK) for start in range(0, count, CHUNK))

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from ...common.hu import LUNG_UPPER_HU
+from ...metrics.regions import EVERY_NEIGHBOUR, without_specks
 from .level import BloodLevel
 
 MIN_VESSEL_MM3 = 15.0
@@ -35,11 +36,8 @@ def find_lung_vessels(
     weak = lung & (hu > parenchyma + SHARE_OF_BLOOD * (level.hu - parenchyma))
     inner = ndimage.binary_erosion(lung)  # at the border half a voxel of chest wall looks like a vessel
     weak &= inner | blood
-    labels, _ = ndimage.label(weak, np.ones((3, 3, 3)))
-    sizes = np.bincount(labels.ravel()) * float(np.prod(spacing))
-    kept = sizes >= MIN_VESSEL_MM3
-    kept[0] = False
-    return kept[labels] & ~_nodules(hu, spacing, weak, level)
+    vessels = without_specks(weak, spacing, MIN_VESSEL_MM3, EVERY_NEIGHBOUR)
+    return vessels & ~_nodules(hu, spacing, weak, level)
 
 
 def _nodules(hu: np.ndarray, spacing: Sequence[float], bright: np.ndarray, level: BloodLevel) -> np.ndarray:

@@ -23,8 +23,8 @@ class ScanNoise:
     """The noise of a scan.
 
     Args:
-        strength_hu: (X, Y, Z) float32, standard deviation in HU.
-        missing_hu: (X, Y, Z) float32, what blood lacks to muscle's standard deviation.
+        strength_hu: (X, Y, Z) float16, standard deviation in HU.
+        missing_hu: (X, Y, Z) float16, what blood lacks to muscle's standard deviation.
         kernel: (2 ``REACH`` + 1,) * 2, what makes white noise the scan's within a slice; of unit energy.
         through: (2 ``Z_REACH`` + 1,), the same from slice to slice.
     """
@@ -61,16 +61,16 @@ def measure_noise(hu: np.ndarray, muscle: np.ndarray, blood: np.ndarray, spacing
     flat, residual = np.zeros(hu.shape, bool), np.zeros(hu.shape, np.float32)
     variances = []
     for mask in (muscle, blood):  # each from its own mean: beside each other they differ by the contrast
-        deviation = np.where(mask, hu - local_mean(hu, mask, spacing, (TREND_MM,), 0.0), np.float32(0))
-        spread = max(1.4826 * float(np.median(np.abs(deviation[mask]))) if mask.any() else 0.0, 1.0)
-        mask = mask & (np.abs(deviation) < OUTLIER * spread)
-        deviation *= mask
-        variances.append(local_mean(deviation**2, mask, spacing, STRENGTH_MM, spread**2))
-        flat |= mask
-        residual += deviation
+        away = hu[mask] - local_mean(hu, mask, spacing, (TREND_MM,), 0.0, mask)
+        spread = max(1.4826 * float(np.median(np.abs(away))) if away.size else 0.0, 1.0)
+        near = np.abs(away) < OUTLIER * spread
+        inside, squares = np.zeros(hu.shape, bool), np.zeros(hu.shape, np.float32)
+        inside[mask], squares[mask], residual[mask] = near, away**2, away * near
+        variances.append(local_mean(squares, inside, spacing, STRENGTH_MM, spread**2))
+        flat |= inside
     return ScanNoise(
-        np.sqrt(variances[0] if muscle.any() else variances[1]),
-        np.sqrt(np.maximum(variances[0] - variances[1], 0)) * bool(muscle.any() and blood.any()),
+        np.sqrt(variances[0] if muscle.any() else variances[1]).astype(np.float16),
+        (np.sqrt(np.maximum(variances[0] - variances[1], 0)) * bool(muscle.any() and blood.any())).astype(np.float16),
         _filter(_in_plane(residual, flat)),
         _filter(_through(residual, flat)),
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...common.errors import InputError
 from ...common.hu import to_int16_hu
-from ...common.keys import CTA, LUNG, NCCT, VESSEL
+from ...common.keys import CTA, IGNORE, LUNG, NCCT, VESSEL
 from ...volumes.nifti import Volume, read_mask
 from ...volumes.nifti_write import write_like, write_mask_like
 from ...volumes.orientation import from_ras, spacing_to_ras, to_ras
@@ -64,11 +64,12 @@ def _write(
     ncct = to_int16_hu(pair.ncct)
     write_like(from_ras(ncct, orientation), cta, task.image(NCCT), description="virtual NCCT, made from the CTA")
     write_like(from_ras(hu, orientation), cta, task.image(CTA), description="CTA")
-    for kind, mask in ((LUNG, found.lung), (VESSEL, found.blood)):
+    for kind, mask in ((LUNG, found.lung), (VESSEL, found.blood), (IGNORE, pair.ignore)):
         write_mask_like(from_ras(mask, orientation), cta, task.image(kind), description=f"{kind} mask")
     draw_virtual(task.picture, task.case, ncct, hu, found.blood, spacing_to_ras(cta.spacing, orientation))
     return {
         "virtual": True,
+        "empty": [] if pair.ignore.any() else [IGNORE],
         "drawn": asdict(pair.drawn),
         "blood_hu": {"enhanced": found.level_hu, "virtual": pair.drawn.blood_hu},
         "shape": cta.shape,

@@ -19,7 +19,7 @@ import numpy as np
 from scipy import ndimage
 
 from ...common.hu import LUNG_UPPER_HU, WATER_HU
-from .local import dilated, eroded, local_mean
+from .local import dilated, eroded, local_mean, local_means, smoothed
 
 CORE_MM = 0.75  # partial volume reaches this far into a vessel
 CLEAR_MM, REACH_MM = 1.5, 3.0  # and this far out of it: what is certainly background, and what is changed at all
@@ -32,6 +32,7 @@ TYPICAL_LUNG_HU = -850.0
 ABOVE_PARENCHYMA_HU = 150.0  # brighter lung holds vessels
 LEAST_TISSUE_HU = LUNG_UPPER_HU + 200
 LEAST_CONTRAST_HU = 40.0  # blood no brighter than this above its background is read as blood alone
+BOX_MM = 12.0  # around the enhanced tissue; the rest of the scan would only cost time
 UPDATES = 2
 # Standard deviations of what is known before the voxel is looked at, outside the lungs and in them.
 FRACTION = (0.3, 0.4)  # at the mask's border; in the lungs vessels thinner than a voxel are missing from the mask
@@ -62,6 +63,8 @@ def remove_iodine(
     *,
     level_hu: float,
     target_hu: np.ndarray | float,
+    changed: np.ndarray | None = None,
+    overwrite: bool = False,
 ) -> Removal:
     """Bring an enhanced tissue to its unenhanced level, with its walls.
 
@@ -73,27 +76,50 @@ def remove_iodine(
         spacing: voxel edges in mm.
         level_hu: the enhanced tissue's level, where too little of it is near to measure it.
         target_hu: its unenhanced level: one, or one of each voxel.
+        changed: the only voxels of walls that are changed, bool; None: all.
+        overwrite: work in ``hu`` itself, which saves a copy.
     """
+    without, lost = hu.astype(np.float32, copy=not overwrite), np.zeros(hu.shape, np.float32)
+    target = np.broadcast_to(np.asarray(target_hu, np.float32), hu.shape)
+    if enhanced.any():
+        box = _box_around(enhanced, spacing)
+        given = (array[box] for array in (without, lost, enhanced, kept, lung, target))
+        _remove(*given, changed=changed if changed is None else changed[box], spacing=spacing, level_hu=level_hu)
+    return Removal(without, lost)
+
+
+def _remove(
+    hu: np.ndarray,
+    lost: np.ndarray,
+    enhanced: np.ndarray,
+    kept: np.ndarray,
+    lung: np.ndarray,
+    target: np.ndarray,
+    *,
+    changed: np.ndarray | None,
+    spacing: Sequence[float],
+    level_hu: float,
+) -> None:
+    """The same in place."""
     core = eroded(enhanced, spacing, CORE_MM) & ~kept
     wall = dilated(enhanced, spacing, REACH_MM) & ~core & ~kept
-    level = _level(hu, enhanced & ~kept, core, spacing, level_hu)
-    clear = ~dilated(enhanced, spacing, CLEAR_MM) & ~kept
-    target = np.broadcast_to(np.asarray(target_hu, np.float32), hu.shape)
-    without, lost = hu.astype(np.float32, copy=True), np.zeros(hu.shape, np.float32)
-    without[core] += (target - level)[core]
-    filled = _blurred(enhanced, spacing, BLUR)[wall]
-    border = _blurred(enhanced, spacing, WIDER_BLUR)[wall]
-    background, uncertain = _background(hu, clear, lung, spacing, wall)
-    in_lung = lung[wall].astype(np.intp)
-    fraction_variance = np.take(FRACTION, in_lung) ** 2 * border * (1 - border) + THIN_VESSELS**2 * in_lung
-    without[wall], lost[wall] = _walls(
-        hu[wall],
-        (filled, fraction_variance),
-        (background, uncertain),
-        (np.maximum(level[wall], background + LEAST_CONTRAST_HU), np.take(LEVEL_HU, in_lung) ** 2),
-        target[wall],
-    )
-    return Removal(without, lost)
+    if changed is not None:
+        wall &= changed
+    level = np.empty(hu.shape, np.float32)
+    level[core | wall] = _level(hu, enhanced & ~kept, core, core | wall, spacing, level_hu)
+    fraction, in_lung = _fraction(enhanced, lung, wall, spacing)
+    tissue = _background(hu, ~dilated(enhanced, spacing, CLEAR_MM) & ~kept, lung, spacing, wall)
+    blood = np.maximum(level[wall], tissue[0] + LEAST_CONTRAST_HU), np.take(LEVEL_HU, in_lung) ** 2
+    without, lost[wall] = _walls(hu[wall], fraction, tissue, blood, target[wall])
+    hu[core] += (target - level)[core]
+    hu[wall] = without
+
+
+def _box_around(enhanced: np.ndarray, spacing: Sequence[float]) -> tuple[slice, ...]:
+    """The box that holds the enhanced tissue and what its background is measured in."""
+    sides = ndimage.find_objects(enhanced.view(np.uint8))[0]
+    margins = [int(BOX_MM / edge) + 1 for edge in spacing]
+    return tuple(slice(max(0, s.start - m), s.stop + m) for s, m in zip(sides, margins, strict=True))
 
 
 Prior = tuple[np.ndarray, np.ndarray]
@@ -122,45 +148,58 @@ def _walls(v: np.ndarray, fraction: Prior, tissue: Prior, blood: Prior, target: 
     return v - f * (top - target), np.where((f > 0) & (f < 1), np.sqrt(1 - scale**2), 0)
 
 
+def _fraction(
+    enhanced: np.ndarray, lung: np.ndarray, wall: np.ndarray, spacing: Sequence[float]
+) -> tuple[Prior, np.ndarray]:
+    """How much of each wall's voxel is blood by the mask's shape, and its variance; and 1 in the lungs, else 0."""
+    in_lung = lung[wall].astype(np.intp)
+    border = _blurred(enhanced, spacing, WIDER_BLUR)[wall]
+    variance = np.take(FRACTION, in_lung) ** 2 * border * (1 - border) + THIN_VESSELS**2 * in_lung
+    return (_blurred(enhanced, spacing, BLUR)[wall], variance), in_lung
+
+
 def _blurred(mask: np.ndarray, spacing: Sequence[float], voxels: float) -> np.ndarray:
     edge = float(np.prod(spacing)) ** (1 / 3)
-    blurred: np.ndarray = ndimage.gaussian_filter(mask.astype(np.float32), np.divide(voxels * edge, spacing))
-    return blurred
+    return smoothed(mask, np.divide(voxels * edge, spacing))
 
 
 def _level(
-    hu: np.ndarray, enhanced: np.ndarray, core: np.ndarray, spacing: Sequence[float], level_hu: float
+    hu: np.ndarray,
+    enhanced: np.ndarray,
+    core: np.ndarray,
+    where: np.ndarray,
+    spacing: Sequence[float],
+    level_hu: float,
 ) -> np.ndarray:
-    """The enhanced tissue's level around each voxel: of its core, where it has one within reach.
+    """The enhanced tissue's level around each voxel of ``where``: of its core, where it has one within reach.
 
     Small vessels have none. Theirs is their own peak, but not less than the dimmest large vessels': a vessel thinner
     than a voxel never shows its level.
     """
-    level = _mixed(hu, core, spacing)
-    large = level[core & ~np.isnan(level)]
+    level = _mixed(hu, core, where, spacing)
+    large = level[core[where] & ~np.isnan(level)]
     dimmest = float(np.percentile(large, DIMMEST)) if large.size else level_hu
-    peak = np.where(enhanced, ndimage.gaussian_filter(hu, np.divide(PEAK_MM, spacing)), np.float32(dimmest))
+    peak = np.where(enhanced, smoothed(hu, np.divide(PEAK_MM, spacing)), np.float32(dimmest))
     reach = [2 * max(1, round(PEAK_REACH_MM / edge)) + 1 for edge in spacing]
-    peak = np.maximum(ndimage.maximum_filter(peak, reach), dimmest)
-    small = np.isnan(level)
-    level[small] = peak[small]
-    return level
+    peak = ndimage.maximum_filter(peak, reach)[where]
+    return np.where(np.isnan(level), np.maximum(peak, dimmest), level)
 
 
-def _mixed(hu: np.ndarray, core: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+def _mixed(hu: np.ndarray, core: np.ndarray, where: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     """The level within large vessels, NaN far from any: of a wider place, but where contrast mixes, of a nearer.
 
     A level taken from near alone follows the scan's noise, and what is taken out then takes the noise along. The
     nearer mean counts by how much its variance exceeds what is usual, which is noise (adaptive filter; Lee, IEEE
     Trans. Pattern Anal. Mach. Intell. 2, 1980).
     """
-    near, wide = (local_mean(hu, core, spacing, scales, np.nan) for scales in (LEVEL_MM, LEVEL_MM[1:]))
-    known = core & ~np.isnan(wide)
-    if not known.any():
+    near, wide = (local_mean(hu, core, spacing, scales, np.nan, where) for scales in (LEVEL_MM, LEVEL_MM[1:]))
+    in_core = core[where] & ~np.isnan(wide)
+    if not in_core.any():
         return near
-    difference = np.where(known, near - wide, np.float32(0))
-    variance = local_mean(difference**2, known, spacing, LEVEL_MM[1:], 0.0)
-    usual = float(np.percentile(variance[known], 25))
+    known, squares = np.zeros(hu.shape, bool), np.zeros(hu.shape, np.float32)
+    known[where], squares[where] = in_core, np.where(in_core, near - wide, np.float32(0)) ** 2
+    variance = local_mean(squares, known, spacing, LEVEL_MM[1:], 0.0, where)
+    usual = float(np.percentile(variance[in_core], 25))
     share = np.clip(1 - 1.5 * usual / np.maximum(variance, max(usual, 1e-3)), 0, 1)
     mixed: np.ndarray = np.where(np.isnan(wide), near, wide + share * (near - wide))
     return mixed
@@ -168,7 +207,7 @@ def _mixed(hu: np.ndarray, core: np.ndarray, spacing: Sequence[float]) -> np.nda
 
 def _background(
     hu: np.ndarray, known: np.ndarray, lung: np.ndarray, spacing: Sequence[float], where: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+) -> Prior:
     """Mean and variance of what lies around each voxel of ``where``: of lung in the lungs, of tissue elsewhere.
 
     At the lungs' border it is a mixture of both, and the less certain.
@@ -181,8 +220,8 @@ def _background(
         (known & lung & (hu < parenchyma + ABOVE_PARENCHYMA_HU), parenchyma, 0.0),
     ):
         above = hu - np.float32(typical)
-        mean = local_mean(above, mask, spacing, BACKGROUND_MM, 0.0)[where]
-        squares = local_mean(above**2, mask, spacing, BACKGROUND_MM, TISSUE_HU**2)[where]
+        defaults = 0.0, TISSUE_HU**2
+        mean, squares = local_means((above, above**2), mask, spacing, BACKGROUND_MM, defaults, where)
         levels.append((mean + typical, np.maximum(squares - mean**2, 0) + least**2))
     (tissue, tissue_variance), (inner, inner_variance) = levels
     share, wider = (_blurred(lung, spacing, voxels)[where] for voxels in (BLUR, WIDER_BLUR))

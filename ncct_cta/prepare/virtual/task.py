@@ -7,13 +7,13 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ...common.keys import CTA, LUNG, NCCT, VESSEL
+from ...common.keys import CTA, IGNORE, LUNG, NCCT, VESSEL
 from ..case_task import CaseTask
 from ..scan_source import ScanSource
 from .variety import VirtualSettings
 
 # Raise when the same settings give other files or scores: cases are then prepared anew.
-VIRTUAL_VERSION = 2
+VIRTUAL_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class VirtualTask(CaseTask):
         mask: the user's own blood mask, on its grid.
     """
 
-    kinds = (NCCT, CTA, LUNG, VESSEL)
+    kinds = (NCCT, CTA, LUNG, VESSEL, IGNORE)
 
     settings: VirtualSettings
     cta: ScanSource

@@ -43,6 +43,14 @@ def test_the_case_list_marks_its_cases_virtual(prepared: Path) -> None:
     assert cases[0].vessel is not None
 
 
+def test_an_empty_mask_of_ignored_voxels_is_not_listed(prepared: Path) -> None:
+    record = json.loads((prepared / "out" / "qc" / "one.json").read_text())
+    mask = nib.load(prepared / "out" / "one_ignore.nii.gz").get_fdata() > 0
+    case = read_case_list(prepared / "out")["training"][0]
+    assert record["empty"] == ([] if mask.any() else ["ignore"])
+    assert (case.ignore is None) == (not mask.any())
+
+
 def test_the_cta_is_the_scan_and_the_ncct_lies_on_its_grid(prepared: Path) -> None:
     scan, ncct, cta = (read_ct(prepared / name) for name in ("one.nii.gz", "out/one_ncct.nii.gz", "out/one_cta.nii.gz"))
     np.testing.assert_array_equal(cta.array, scan.array)
