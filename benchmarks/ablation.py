@@ -56,6 +56,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "no augmentation": {"data::augment": "false"},
     "model.norm batch": {"model::norm": "batch"},
     "model.norm batch, loss.enhancement_weight 4": {"model::norm": "batch", "loss::enhancement_weight": 4},
+    "model.head gated": {"model::head": "gated"},
     "loss.scales 3": {"loss::scales": 3},
 }
 G2 = {"refine::enabled": "true", "refine::hidden_dim": 16, "refine::num_blocks": 3, "refine::warmup_steps": 50}

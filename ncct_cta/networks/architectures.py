@@ -21,11 +21,11 @@ BASIC_UNET_LEVELS = 5
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network from (B, in_slices, *spatial) to (B, 1, *spatial), unbounded.
+    """A network from (B, in_slices, *spatial) to (B, outputs, *spatial), unbounded.
 
     Args:
-        build: the network, from ``spatial_dims``, ``channels`` per level, ``num_res_units``, ``norm`` and
-            ``in_slices``.
+        build: the network, from ``spatial_dims``, ``channels`` per level, ``num_res_units``, ``norm``, ``in_slices``
+            and ``outputs``, the number of images that it gives.
         multiple: what the sides of its input must divide by, from ``channels``.
         zero_top: sets what the network adds up last to zero: it then returns zeros, with all gradients alive.
         levels: how many ``channels`` it takes; None: any number from 2 on.
@@ -41,19 +41,21 @@ def _halved_between_levels(channels: Sequence[int]) -> int:
     return 2 ** (len(channels) - 1)
 
 
-def _unet(spatial_dims: int, channels: Sequence[int], num_res_units: int, norm: str, in_slices: int = 1) -> nn.Module:
+def _unet(
+    spatial_dims: int, channels: Sequence[int], num_res_units: int, norm: str, in_slices: int = 1, outputs: int = 1
+) -> nn.Module:
     """UNet (Ronneberger et al., MICCAI 2015; residual units: Kerfoot et al., STACOM 2018)."""
     net = UNet(
         spatial_dims=spatial_dims,
         in_channels=in_slices,
-        out_channels=1,
+        out_channels=outputs,
         channels=list(channels),
         strides=[2] * (len(channels) - 1),
         num_res_units=num_res_units,
         norm=norm,
     )
     if num_res_units > 0:
-        # MONAI normalises the single-channel output of the top up-convolution: with instance norm every slice's
+        # MONAI normalises the output of the top up-convolution: with instance norm every slice's
         # change would be forced to the same mean and spread, whether or not it contains vessels.
         _unet_top(net)[0].adn.N = nn.Identity()
     return net
@@ -73,12 +75,12 @@ def _zero_unet(net: UNet) -> None:
 
 
 def _basic_unet(
-    spatial_dims: int, channels: Sequence[int], num_res_units: int, norm: str, in_slices: int = 1
+    spatial_dims: int, channels: Sequence[int], num_res_units: int, norm: str, in_slices: int = 1, outputs: int = 1
 ) -> nn.Module:
     """MONAI's BasicUNet (Falk et al., Nature Methods 2019): two convolutions a level, no residual units."""
     features = (*channels, channels[0])
     affine_norm = (norm, {"affine": True})
-    return BasicUNet(spatial_dims, in_channels=in_slices, out_channels=1, features=features, norm=affine_norm)
+    return BasicUNet(spatial_dims, in_channels=in_slices, out_channels=outputs, features=features, norm=affine_norm)
 
 
 def _zero_basic_unet(net: BasicUNet) -> None:
@@ -86,14 +88,14 @@ def _zero_basic_unet(net: BasicUNet) -> None:
 
 
 def _dynunet(
-    spatial_dims: int, channels: Sequence[int], num_res_units: int, norm: str, in_slices: int = 1
+    spatial_dims: int, channels: Sequence[int], num_res_units: int, norm: str, in_slices: int = 1, outputs: int = 1
 ) -> nn.Module:
     """nnU-Net's network (Isensee et al., Nature Methods 2021); residual blocks if ``num_res_units`` isn't 0."""
     strides = [1] + [2] * (len(channels) - 1)
     return DynUNet(
         spatial_dims,
         in_channels=in_slices,
-        out_channels=1,
+        out_channels=outputs,
         kernel_size=[3] * len(channels),
         strides=strides,
         upsample_kernel_size=strides[1:],

@@ -24,6 +24,7 @@ def build_generator(model: ModelConfig) -> Generator:
         residual_output=model.residual_output,
         arguments=model.arguments,
         in_slices=model.in_slices,
+        head=model.head,
     )
 
 

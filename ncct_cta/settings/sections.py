@@ -60,6 +60,11 @@ class ModelConfig(Section):
     num_res_units: int = setting(2, "residual units per level; 0: plain convolutions", low=0, high=32)
     norm: str = setting("instance", "normalisation layer", choices=("instance", "batch"))
     residual_output: bool = setting(True, "G predicts the change: coarse = clamp(x + net(x), -1, 1)")
+    head: str = setting(
+        "residual",
+        "what the net returns: the change; or a gate and an amount whose product it is (gated)",
+        choices=("residual", "gated"),
+    )
     arguments: Mapping[str, Any] = setting({}, "keyword arguments of a class of your own, which takes no other setting")
 
 
@@ -83,6 +88,9 @@ class LossConfig(Section):
         high=1.0e6,
     )
     body_only: bool = setting(False, "count errors in the body alone, not in the air and the table around it")
+    gate_weight: float = setting(
+        0.1, "with model.head gated: weight of BCE + Dice of the gate on CTA - NCCT > 80 HU", low=0.0, high=1.0e6
+    )
     scales: int = setting(
         1, "resolutions that the loss is the mean over, each average-pooled 2x from the one before", low=1, high=6
     )

@@ -48,6 +48,16 @@ def test_of_several_slices_it_starts_as_the_middle_one_and_sees_them_all(archite
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_with_a_gated_head_it_starts_as_the_identity_and_learns_from_the_first_step(architecture) -> None:
+    generator = generator_of(architecture, head="gated")
+    ncct = torch.rand(2, 1, 3 * generator.multiple, 2 * generator.multiple) * 1.8 - 0.9
+    assert torch.equal(generator(ncct), ncct)
+    assert generator.net(ncct).shape[1] == 2
+    (generator(ncct) - ncct - 0.1).square().sum().backward()
+    assert any(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in generator.parameters())
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_residual_units_are_heeded_where_there_are_any(architecture) -> None:
     sizes = [sum(p.numel() for p in generator_of(architecture, num_res_units=n).parameters()) for n in (0, 1)]
     assert (sizes[0] == sizes[1]) is (architecture == "basic_unet")
