@@ -130,6 +130,18 @@ BEHAVIOUR: list[tuple[dict[str, Any], str, Callable[[Any], Any], Any]] = [
     ({"loss::gate_weight": 0.7}, "objective", attrgetter("gate_weight"), 0.7),
     ({"data::window": [-160.0, 240.0]}, "objective", attrgetter("gate.enhancement"), 80 / 200),
     ({"registration::enabled": False}, "registration_net", bool, False),
+    (
+        {"registration::attention": True},
+        "registration_net",
+        lambda net: "attention" in str(list(net.state_dict())),
+        True,
+    ),
+    (
+        {"registration::attention": False},
+        "registration_net",
+        lambda net: "attention" in str(list(net.state_dict())),
+        False,
+    ),
     ({"registration::lr": 0.7}, "optimizer", lr_of("R"), 0.7),
     ({"registration::start_epoch": 3}, "objective", attrgetter("registration_start"), 3),
     ({"registration::start_epoch": 3}, "lr_scheduler", lambda each: each.lr_lambdas[1](499), 0),

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from monai.networks.nets import BasicUNet, DynUNet, UNet
+import torch
+from monai.networks.nets import BasicUNet, BasicUNetPlusPlus, DynUNet, UNet
 from torch import nn
 
 from ..common.errors import InputError
@@ -87,6 +88,37 @@ def _zero_basic_unet(net: BasicUNet) -> None:
     _zero(net.final_conv)
 
 
+class _Only(nn.Module):
+    """The one output of a network that gives a list."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, ncct: torch.Tensor) -> torch.Tensor:
+        """(B, in_slices, *spatial) to (B, outputs, *spatial)."""
+        image: torch.Tensor = self.net(ncct)[0]
+        return image
+
+
+def _unet_plus_plus(
+    spatial_dims: int, channels: Sequence[int], num_res_units: int, norm: str, in_slices: int = 1, outputs: int = 1
+) -> nn.Module:
+    """MONAI's U-Net++ (Zhou et al., DLMIA 2018): every level's features are upsampled and joined to all above them."""
+    features = (*channels, channels[0])
+    affine_norm = (norm, {"affine": True})
+    net = BasicUNetPlusPlus(
+        spatial_dims, in_channels=in_slices, out_channels=outputs, features=features, norm=affine_norm
+    )
+    for shallow in range(1, 4):  # heads of a deep supervision, without a gradient here
+        setattr(net, f"final_conv_0_{shallow}", nn.Identity())
+    return _Only(net)
+
+
+def _zero_unet_plus_plus(net: _Only) -> None:
+    _zero(net.net.final_conv_0_4)  # type: ignore[arg-type]
+
+
 def _dynunet(
     spatial_dims: int, channels: Sequence[int], num_res_units: int, norm: str, in_slices: int = 1, outputs: int = 1
 ) -> nn.Module:
@@ -117,6 +149,9 @@ def _zero(module: nn.Module) -> None:
 ARCHITECTURES: Mapping[str, Architecture] = {
     "unet": Architecture(_unet, _halved_between_levels, _zero_unet),
     "basic_unet": Architecture(_basic_unet, _halved_between_levels, _zero_basic_unet, levels=BASIC_UNET_LEVELS),
+    "unet_plus_plus": Architecture(
+        _unet_plus_plus, _halved_between_levels, _zero_unet_plus_plus, levels=BASIC_UNET_LEVELS
+    ),
     "dynunet": Architecture(_dynunet, _halved_between_levels, _zero_dynunet),
 }
 

@@ -51,7 +51,9 @@ class DataConfig(Section):
 class ModelConfig(Section):
     """The generator G."""
 
-    architecture: str = setting("unet", "unet, basic_unet, dynunet, or package.module.Class of your own")
+    architecture: str = setting(
+        "unet", "unet, basic_unet, unet_plus_plus, dynunet, or package.module.Class of your own"
+    )
     spatial_dims: int = setting(2, "2: axial slices, 3: patches of the volume", choices=(2, 3))
     in_slices: int = setting(
         1, "2-D: axial slices that G sees as channels, the middle one being the one it predicts", choices=(1, 3, 5)
@@ -110,6 +112,7 @@ class RegistrationConfig(Section):
     smoothness_weight: float = setting(1.0, "weight of the penalty on a rough displacement", low=0.0, high=1.0e6)
     penalty: str = setting("diffusion", "roughness: first or second derivatives", choices=("diffusion", "bending"))
     max_displacement: float = setting(10.0, "largest displacement of R in voxels", low=0.1, high=1000.0)
+    attention: bool = setting(False, "self-attention where R's features are coarsest; it starts without effect")
     lr: float = setting(1.0e-4, "learning rate of R at its peak; scheduled like the net it helps", low=0.0, high=10.0)
 
 
