@@ -16,13 +16,13 @@ import argparse
 import json
 import statistics
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ncct_cta import infer, train
+from ncct_cta import infer
 from ncct_cta.common.hu import HUWindow
+from ncct_cta.compare.equal_time import TimedTraining, steps_within
 from ncct_cta.data import read_case_list
 from ncct_cta.engines.inference import OUTPUT_SUFFIX
 from ncct_cta.evaluate.case_scores import score_case
@@ -56,6 +56,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "no augmentation": {"data::augment": "false"},
     "model.norm batch": {"model::norm": "batch"},
     "model.norm batch, loss.enhancement_weight 4": {"model::norm": "batch", "loss::enhancement_weight": 4},
+    "model.head gated": {"model::head": "gated"},
     "loss.scales 3": {"loss::scales": 3},
 }
 G2 = {"refine::enabled": "true", "refine::hidden_dim": 16, "refine::num_blocks": 3, "refine::warmup_steps": 50}
@@ -63,37 +64,17 @@ REFINEMENTS: dict[str, dict[str, Any]] = {
     base: {**G2, "refine::base": base, "refine::fusion": fusion, "refine::lr": 2e-3}
     for base, fusion in (("product", "product"), ("coarse", "concat"), ("root", "concat"))
 }
-FIRST_STEPS, SOME_STEPS = 2, 12  # of the two trainings that a step's time is the difference of
 Rows = dict[str, list[dict[str, float]]]
-
-
-def train_for(steps: int, run: Path, datalist: Path, change: Mapping[str, Any], preset: str, seed: int) -> float:
-    """Train for so many steps; give the seconds of process time."""
-    given = {
-        "data::datalist": datalist,
-        "train::num_epochs": 1,
-        "train::steps_per_epoch": steps,
-        "train::val_every": 2,  # never: it would count
-        "train::seed": seed,
-        "train::device": "cpu",
-        "train::output_dir": run,
-        **change,
-    }
-    start = time.process_time()
-    train.main([preset, *[str(word) for name, value in given.items() for word in (f"--{name}", value)]])
-    return time.process_time() - start
 
 
 def train_seconds(
     seconds: float, place: Path, datalist: Path, change: Mapping[str, Any], preset: str, seed: int
 ) -> tuple[Path, int]:
     """Train for so many seconds of process time; give the run's folder and its steps."""
-    if not place.parent.exists():  # the first of all prepares the cases, and PyTorch itself
-        train_for(1, place / "first", datalist, change, preset, seed)
-    few = train_for(FIRST_STEPS, place / "few", datalist, change, preset, seed)
-    some = train_for(SOME_STEPS, place / "some", datalist, change, preset, seed)
-    steps = max(1, round(seconds * (SOME_STEPS - FIRST_STEPS) / max(some - few, 0.01)))
-    train_for(steps, place / "run", datalist, change, preset, seed)
+    words = [str(word) for name, value in change.items() for word in (f"--{name}", value)]
+    training = TimedTraining(preset, datalist, words, seed=seed)
+    steps = steps_within(seconds, training.seconds_per_step(place))
+    training.run(steps, place / "run")
     return place / "run", steps
 
 

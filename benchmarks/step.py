@@ -93,7 +93,7 @@ class Everything:
             max_epochs=0,
             train_data_loader=DataLoader(batches, batch_size=None),  # type: ignore[arg-type]
             network=self.network,
-            objective=build_objective(LossConfig(), reconstruction, RegistrationConfig()),
+            objective=build_objective(DataConfig(), LossConfig(), reconstruction, RegistrationConfig()),
             update=build_update(self.network, None, train=TrainConfig(steps_per_epoch=len(batches)), **configs),
             train_handlers=[
                 EMAHandler(self.average),

@@ -71,6 +71,9 @@ ANSWERED_AT_ONCE = {
     ),
     "no run to pack": (["pack", "nowhere", "--output", "m.zip"], 2, "there is no such run folder"),
     "packed as what": (["pack", ".", "--output", "m.tar", "--checkpoint", __file__], 2, "ends in .zip"),
+    "no pairs to compare on": (["compare", "--datalist", "nowhere"], 2, "nowhere: there is no such"),
+    "no recipe": (["compare", "--datalist", ".", "--recipes", "nowhere"], 2, "there is no settings file nowhere"),
+    "what a comparison decides": (["compare", "--datalist", ".", "--num_epochs", "3"], 2, "decides that itself"),
     "too few cases": (["demo", "--cases", "1"], 2, "expected 3 or more cases"),
 }
 

@@ -21,7 +21,7 @@ FLOORS = (
     "engines handlers",
     "train infer export",
     "evaluate prepare",
-    "demo pack api view",
+    "demo pack api view compare",
     "__main__",
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names.split()}

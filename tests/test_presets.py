@@ -107,7 +107,9 @@ def run_preset(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Callab
         dims, output = spatial_dims(preset), folder / (name or preset.stem)
         tiny = {key: dict(values) for key, values in TINY.items()}
         # These take no other number of levels, or no fewer.
-        levels = {"basic_unet": 5, "dynunet": 3}.get(section(preset, "model").get("architecture", ""), 0)
+        levels = {"basic_unet": 5, "unet_plus_plus": 5, "dynunet": 3}.get(
+            section(preset, "model").get("architecture", ""), 0
+        )
         tiny["model"]["channels"] = [4] * levels or tiny["model"]["channels"]
         tiny["data"] |= {"patch_size": [32, 32, 16][:dims], "datalist": str(cohort)}
         tiny["train"] |= {"output_dir": str(output), **settings}

@@ -22,6 +22,7 @@ INTERMEDIATE = "intermediate"
 LOSS = "loss"
 L1 = "l1"
 SSIM = "ssim"
+GATE = "gate"
 GAN_G = "gan_g"
 FEAT_MATCH = "feat_match"
 D_LOSS = "d_loss"
@@ -61,6 +62,7 @@ TRAINING_TERMS = (
     LOSS,
     L1,
     SSIM,
+    GATE,
     SMOOTHNESS,
     GAN_G,
     FEAT_MATCH,

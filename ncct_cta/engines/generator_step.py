@@ -13,7 +13,7 @@ from torch import nn
 from ..common import keys
 from ..common.precision import autocast
 from ..losses import Aligned, AlignedReconstruction
-from ..networks import Stages, middle_slice
+from ..networks import Stages, middle_slice, watched_gates
 from .updates import NetworkUpdate
 
 
@@ -46,13 +46,14 @@ class GeneratorStep:
         """Run the cascade on a batch, and compare its prediction to the CTA."""
         batch = self.prepare_batch(batchdata, self.state.device, self.non_blocking)
         network.train()
-        with autocast(self.state.device, self.precision):
+        with watched_gates(network) as gates, autocast(self.state.device, self.precision):
             stages = inferer(batch[keys.NCCT], network)
         batch[keys.NCCT] = middle_slice(batch[keys.NCCT])  # G alone sees its neighbours
         self.objective.epoch = max(1, self.state.epoch)  # a step by hand belongs to the first one
         images = batch[keys.NCCT], stages.refined, batch[keys.CTA]
         masks = batch[keys.LUNG], batch.get(keys.BODY), batch.get(keys.IGNORE)
-        terms, aligned = self.objective(*images, *masks, align=self.for_adversary)
+        gate = gates[0] if gates else None
+        terms, aligned = self.objective(*images, *masks, align=self.for_adversary, gate=gate)
         return Reconstruction(batch, stages, terms, aligned)
 
     def descend(self, made: Reconstruction) -> dict[str, Any]:

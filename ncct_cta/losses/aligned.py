@@ -7,8 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from ..common.keys import LOSS, SMOOTHNESS
+from ..common.keys import GATE, LOSS, SMOOTHNESS
 from ..networks import SmoothnessLoss, warp
+from .gate import GateLoss
 from .reconstruction import ReconstructionLoss
 
 
@@ -36,6 +37,8 @@ class AlignedReconstruction(nn.Module):
             ``1 + min(1, (epoch - 1) / lung_weight_epochs) * (lung_weight - 1)`` (a curriculum: Bengio et al., ICML
             2009). Validation asks ``reconstruction`` itself, or its first epoch would have the lowest loss.
         registration_start: the first epoch with R.
+        gate: the loss of G's gate, if G has one; None: a ``GateLoss`` of its defaults.
+        gate_weight: its weight. Validation leaves it out: it judges images.
 
     Attributes:
         epoch: the one that is trained, from 1; whoever trains sets it.
@@ -49,6 +52,8 @@ class AlignedReconstruction(nn.Module):
         penalty: str = "diffusion",
         lung_weight_epochs: int = 0,
         registration_start: int = 1,
+        gate: GateLoss | None = None,
+        gate_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.epoch = max(lung_weight_epochs + 1, registration_start)  # the first one in which all has joined
@@ -58,6 +63,8 @@ class AlignedReconstruction(nn.Module):
         self.registration_net = registration_net
         self.smoothness_weight = smoothness_weight
         self.smoothness = SmoothnessLoss(penalty)
+        self.gate = gate or GateLoss()
+        self.gate_weight = gate_weight
 
     def forward(
         self,
@@ -69,6 +76,7 @@ class AlignedReconstruction(nn.Module):
         ignore: torch.Tensor | None = None,
         *,
         align: bool = True,
+        gate: torch.Tensor | None = None,
     ) -> tuple[dict[str, torch.Tensor], Aligned | None]:
         """Compute the loss and its parts, and the aligned images.
 
@@ -81,6 +89,7 @@ class AlignedReconstruction(nn.Module):
             ignore: a mask of what isn't counted, likewise: D sees the CTA there.
             align: whether the aligned images are wanted, which only D looks at; else they are None where R would have
                 to warp them.
+            gate: the logits of G's gate, likewise, if it has one that trains.
         """
         prediction = prediction.float()
         if self.epoch <= self.lung_weight_epochs:
@@ -88,18 +97,33 @@ class AlignedReconstruction(nn.Module):
             lung = lung * ((self.epoch - 1) / self.lung_weight_epochs)
         if self.registration_net is None or self.epoch < self.registration_start:
             terms = self.reconstruction(prediction, cta, lung, ncct, body, ignore)
-            return terms, Aligned(ncct, _seen(prediction, cta, ignore), cta)
+            aligned = Aligned(ncct, _seen(prediction, cta, ignore), cta)
+            return self._with_gate(terms, gate, ncct, cta, ignore), aligned
         displacement = self.registration_net(prediction.detach(), cta)
         fixed = displacement.detach()
         # One field for all: D would take a difference in alignment for a sign of synthesis. And detached: D's
         # judgement must not train R, which could please D by displacing less, because warping blurs.
-        ncct = warp(ncct, fixed) if align or self.reconstruction.enhancement_weight > 0 else ncct
-        body, ignore = (None if mask is None else warp(mask, fixed) for mask in (body, ignore))
+        gate, body, ignore = (None if image is None else warp(image, fixed) for image in (gate, body, ignore))
+        ncct = warp(ncct, fixed) if align or gate is not None or self.reconstruction.enhancement_weight > 0 else ncct
         aligned = Aligned(ncct, _seen(warp(prediction, fixed), cta, ignore), cta) if align else None
         terms = self.reconstruction(warp(prediction, displacement), cta, warp(lung, fixed), ncct, body, ignore)
         smoothness = self.smoothness(displacement)
         terms[LOSS] = terms[LOSS] + self.smoothness_weight * smoothness
-        return {**terms, SMOOTHNESS: smoothness.detach()}, aligned
+        return self._with_gate({**terms, SMOOTHNESS: smoothness.detach()}, gate, ncct, cta, ignore), aligned
+
+    def _with_gate(
+        self,
+        terms: dict[str, torch.Tensor],
+        gate: torch.Tensor | None,
+        ncct: torch.Tensor,
+        cta: torch.Tensor,
+        ignore: torch.Tensor | None,
+    ) -> dict[str, torch.Tensor]:
+        """The terms, with the gate's if there is one."""
+        if gate is None or self.gate_weight == 0:
+            return terms
+        value = self.gate(gate, ncct, cta, ignore)
+        return {**terms, LOSS: terms[LOSS] + self.gate_weight * value, GATE: value.detach()}
 
 
 def _seen(prediction: torch.Tensor, cta: torch.Tensor, ignore: torch.Tensor | None) -> torch.Tensor:

@@ -7,6 +7,7 @@ from torch import nn
 from ..common.hu import HUWindow
 from ..settings import DataConfig, LossConfig, ModelConfig, RegistrationConfig
 from .aligned import AlignedReconstruction
+from .gate import GateLoss
 from .reconstruction import ReconstructionLoss
 
 
@@ -25,6 +26,7 @@ def build_reconstruction(data: DataConfig, model: ModelConfig, loss: LossConfig)
 
 
 def build_objective(
+    data: DataConfig,
     loss: LossConfig,
     reconstruction: ReconstructionLoss,
     registration: RegistrationConfig,
@@ -38,4 +40,6 @@ def build_objective(
         registration.penalty,
         lung_weight_epochs=loss.lung_weight_epochs,
         registration_start=registration.start_epoch,
+        gate=GateLoss(HUWindow(*data.window).enhancement),
+        gate_weight=loss.gate_weight,
     )

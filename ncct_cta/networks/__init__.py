@@ -2,7 +2,7 @@
 
 from .cascade import FUSION_CHANNELS, Stages, SynthesisCascade, Synthesizer, intermediate_image, root_image
 from .discriminator import Judgement, MultiScaleDiscriminator, frozen
-from .generator import Generator, middle_slice
+from .generator import Generator, middle_slice, watched_gates
 from .refine_net import RefineNet
 from .registration import RegistrationNet, SmoothnessLoss, warp
 
@@ -22,4 +22,5 @@ __all__ = [
     "middle_slice",
     "root_image",
     "warp",
+    "watched_gates",
 ]

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from monai.networks.nets import BasicUNet, DynUNet, UNet
+import torch
+from monai.networks.nets import BasicUNet, BasicUNetPlusPlus, DynUNet, UNet
 from torch import nn
 
 from ..common.errors import InputError
@@ -21,11 +22,11 @@ BASIC_UNET_LEVELS = 5
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network from (B, in_slices, *spatial) to (B, 1, *spatial), unbounded.
+    """A network from (B, in_slices, *spatial) to (B, outputs, *spatial), unbounded.
 
     Args:
-        build: the network, from ``spatial_dims``, ``channels`` per level, ``num_res_units``, ``norm`` and
-            ``in_slices``.
+        build: the network, from ``spatial_dims``, ``channels`` per level, ``num_res_units``, ``norm``, ``in_slices``
+            and ``outputs``, the number of images that it gives.
         multiple: what the sides of its input must divide by, from ``channels``.
         zero_top: sets what the network adds up last to zero: it then returns zeros, with all gradients alive.
         levels: how many ``channels`` it takes; None: any number from 2 on.
@@ -41,19 +42,21 @@ def _halved_between_levels(channels: Sequence[int]) -> int:
     return 2 ** (len(channels) - 1)
 
 
-def _unet(spatial_dims: int, channels: Sequence[int], num_res_units: int, norm: str, in_slices: int = 1) -> nn.Module:
+def _unet(
+    spatial_dims: int, channels: Sequence[int], num_res_units: int, norm: str, in_slices: int = 1, outputs: int = 1
+) -> nn.Module:
     """UNet (Ronneberger et al., MICCAI 2015; residual units: Kerfoot et al., STACOM 2018)."""
     net = UNet(
         spatial_dims=spatial_dims,
         in_channels=in_slices,
-        out_channels=1,
+        out_channels=outputs,
         channels=list(channels),
         strides=[2] * (len(channels) - 1),
         num_res_units=num_res_units,
         norm=norm,
     )
     if num_res_units > 0:
-        # MONAI normalises the single-channel output of the top up-convolution: with instance norm every slice's
+        # MONAI normalises the output of the top up-convolution: with instance norm every slice's
         # change would be forced to the same mean and spread, whether or not it contains vessels.
         _unet_top(net)[0].adn.N = nn.Identity()
     return net
@@ -73,27 +76,58 @@ def _zero_unet(net: UNet) -> None:
 
 
 def _basic_unet(
-    spatial_dims: int, channels: Sequence[int], num_res_units: int, norm: str, in_slices: int = 1
+    spatial_dims: int, channels: Sequence[int], num_res_units: int, norm: str, in_slices: int = 1, outputs: int = 1
 ) -> nn.Module:
     """MONAI's BasicUNet (Falk et al., Nature Methods 2019): two convolutions a level, no residual units."""
     features = (*channels, channels[0])
     affine_norm = (norm, {"affine": True})
-    return BasicUNet(spatial_dims, in_channels=in_slices, out_channels=1, features=features, norm=affine_norm)
+    return BasicUNet(spatial_dims, in_channels=in_slices, out_channels=outputs, features=features, norm=affine_norm)
 
 
 def _zero_basic_unet(net: BasicUNet) -> None:
     _zero(net.final_conv)
 
 
+class _Only(nn.Module):
+    """The one output of a network that gives a list."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, ncct: torch.Tensor) -> torch.Tensor:
+        """(B, in_slices, *spatial) to (B, outputs, *spatial)."""
+        image: torch.Tensor = self.net(ncct)[0]
+        return image
+
+
+def _unet_plus_plus(
+    spatial_dims: int, channels: Sequence[int], num_res_units: int, norm: str, in_slices: int = 1, outputs: int = 1
+) -> nn.Module:
+    """MONAI's U-Net++ (Zhou et al., DLMIA 2018): every level's features are upsampled and joined to all above them."""
+    features = (*channels, channels[0])
+    affine_norm = (norm, {"affine": True})
+    net = BasicUNetPlusPlus(
+        spatial_dims, in_channels=in_slices, out_channels=outputs, features=features, norm=affine_norm
+    )
+    for shallow in range(1, 4):  # heads of a deep supervision, without a gradient here
+        setattr(net, f"final_conv_0_{shallow}", nn.Identity())
+    return _Only(net)
+
+
+def _zero_unet_plus_plus(net: _Only) -> None:
+    _zero(net.net.final_conv_0_4)  # type: ignore[arg-type]
+
+
 def _dynunet(
-    spatial_dims: int, channels: Sequence[int], num_res_units: int, norm: str, in_slices: int = 1
+    spatial_dims: int, channels: Sequence[int], num_res_units: int, norm: str, in_slices: int = 1, outputs: int = 1
 ) -> nn.Module:
     """nnU-Net's network (Isensee et al., Nature Methods 2021); residual blocks if ``num_res_units`` isn't 0."""
     strides = [1] + [2] * (len(channels) - 1)
     return DynUNet(
         spatial_dims,
         in_channels=in_slices,
-        out_channels=1,
+        out_channels=outputs,
         kernel_size=[3] * len(channels),
         strides=strides,
         upsample_kernel_size=strides[1:],
@@ -115,6 +149,9 @@ def _zero(module: nn.Module) -> None:
 ARCHITECTURES: Mapping[str, Architecture] = {
     "unet": Architecture(_unet, _halved_between_levels, _zero_unet),
     "basic_unet": Architecture(_basic_unet, _halved_between_levels, _zero_basic_unet, levels=BASIC_UNET_LEVELS),
+    "unet_plus_plus": Architecture(
+        _unet_plus_plus, _halved_between_levels, _zero_unet_plus_plus, levels=BASIC_UNET_LEVELS
+    ),
     "dynunet": Architecture(_dynunet, _halved_between_levels, _zero_dynunet),
 }
 

@@ -24,6 +24,7 @@ def build_generator(model: ModelConfig) -> Generator:
         residual_output=model.residual_output,
         arguments=model.arguments,
         in_slices=model.in_slices,
+        head=model.head,
     )
 
 
@@ -57,7 +58,7 @@ def build_registration_net(
     """R, on its device."""
     if not registration.enabled:
         return None
-    return RegistrationNet(model.spatial_dims, registration.max_displacement).to(device)
+    return RegistrationNet(model.spatial_dims, registration.max_displacement, registration.attention).to(device)
 
 
 def build_discriminator(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,6 +16,19 @@ def middle_slice(ncct: torch.Tensor) -> torch.Tensor:
     """Of a slice and its neighbours (B, in_slices, X, Y) the slice, (B, 1, X, Y); one slice or volume as it is."""
     middle = ncct.shape[1] // 2
     return ncct[:, middle : middle + 1]
+
+
+class GatedHead(nn.Module):
+    """``change = sigmoid(gate) * amount``: where a vessel is, and how much contrast it takes up.
+
+    A network that has to say both by one number hedges: where a vessel is as likely as not, an L1 is least at none.
+    Attention's soft gates (Schlemper et al., Medical Image Analysis 2019) learn from the image's loss alone; this has
+    a loss of its own (``losses.gate``) on the logits, its input (``watched_gates``).
+    """
+
+    def forward(self, gate: torch.Tensor, amount: torch.Tensor) -> torch.Tensor:
+        """The change, from the gate's logits and the amount, both (B, 1, *spatial)."""
+        return gate.sigmoid() * amount
 
 
 class Generator(nn.Module):
@@ -32,6 +46,8 @@ class Generator(nn.Module):
             return zeros.
         arguments: keyword arguments of a class of the user's own.
         in_slices: axial slices that it sees, in 2-D; it predicts the middle one.
+        head: ``residual``: what the network returns is the change. ``gated``: it returns a gate's logits and an amount,
+            of which ``GatedHead`` makes the change; not with a class of the user's own.
     """
 
     def __init__(
@@ -44,18 +60,22 @@ class Generator(nn.Module):
         architecture: str = "unet",
         arguments: Mapping[str, Any] | None = None,
         in_slices: int = 1,
+        head: str = "residual",
     ) -> None:
         super().__init__()
         self.in_slices = in_slices
         self.spatial_dims = spatial_dims
         self.residual_output = residual_output
+        self.gate = GatedHead() if head == "gated" else None
         if is_own_class(architecture):
             self.net = own_class(architecture)(**(arguments or {}))
             self.multiple = int(getattr(self.net, "multiple", 1))
             zero_top = getattr(self.net, "zero_top", None)
         else:
             entry = ARCHITECTURES[architecture]
-            self.net = entry.build(spatial_dims, channels, num_res_units, norm, in_slices)
+            self.net = entry.build(
+                spatial_dims, channels, num_res_units, norm, in_slices, 1 if self.gate is None else 2
+            )
             self.multiple = entry.multiple(channels)
             zero_top = lambda: entry.zero_top(self.net)  # noqa: E731
         if residual_output and zero_top is not None:
@@ -72,6 +92,29 @@ class Generator(nn.Module):
             (B, 1, *spatial) in [-1, 1].
         """
         prediction = self.net(ncct)
+        if self.gate is not None:
+            prediction = self.gate(prediction[:, :1], prediction[:, 1:])
         if self.residual_output:
             prediction = middle_slice(ncct) + prediction
         return prediction.clamp(-1.0, 1.0)
+
+
+@contextmanager
+def watched_gates(network: nn.Module) -> Iterator[list[torch.Tensor]]:
+    """Collect the logits of the gates in ``network`` that it computes meanwhile, (B, 1, *spatial) each.
+
+    Those of a frozen G are left out: nothing could be learned from a loss on them. The loss alone wants them, so they
+    aren't among the ``Stages``, which inference and export know too.
+    """
+    seen: list[torch.Tensor] = []
+
+    def keep(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        if inputs[0].requires_grad:
+            seen.append(inputs[0])
+
+    hooks = [module.register_forward_pre_hook(keep) for module in network.modules() if isinstance(module, GatedHead)]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()

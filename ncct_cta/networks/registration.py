@@ -18,6 +18,9 @@ from torch.nn import functional as F
 # Features of the UNet's (down, up) pairs, finest first; each pair halves the grid.
 UNET_CHANNELS = (16, 16, 16, 16, 32, 32, 32, 32)
 FULL_SIZE_CHANNELS = (16, 16)
+# Where the UNet's coarsest features come from.
+BOTTOM = "net.0.1.submodule.1.submodule.1.submodule.1.submodule.0.1"
+ATTENTION_GROUPS = 8  # of features, normalised together before they are compared
 PENALTIES = {"diffusion": DiffusionLoss, "bending": BendingEnergyLoss}
 
 
@@ -33,12 +36,15 @@ class RegistrationNet(nn.Module):
     Args:
         spatial_dims: 2 (in-plane displacement) or 3.
         max_displacement: bound of every component, in voxels of the training grid.
+        attention: let the features of the coarsest grid see each other wherever they lie (self-attention: Vaswani et
+            al., NeurIPS 2017, as SAGAN uses it: Zhang et al., ICML 2019), so that a shift of the whole chest can be
+            told from a change in one place. What it adds starts at zero: R then is the R without it.
 
     Raises:
         ValueError: if ``max_displacement`` is not positive.
     """
 
-    def __init__(self, spatial_dims: int = 2, max_displacement: float = 10.0) -> None:
+    def __init__(self, spatial_dims: int = 2, max_displacement: float = 10.0, attention: bool = False) -> None:
         super().__init__()
         if not max_displacement > 0:
             raise ValueError(f"max_displacement is {max_displacement}, expected a positive number of voxels")
@@ -54,6 +60,9 @@ class RegistrationNet(nn.Module):
         last_conv = self.net.get_submodule("net.1.final_conv_out.conv")
         for parameter in last_conv.parameters():
             nn.init.zeros_(parameter)
+        if attention:
+            bottom = self.net.get_submodule(BOTTOM)
+            self.net.set_submodule(BOTTOM, nn.Sequential(bottom, AttentionBlock(UNET_CHANNELS[-1])))
 
     def forward(self, prediction: torch.Tensor, cta: torch.Tensor) -> torch.Tensor:
         """Find the displacement that warps ``prediction`` onto ``cta``.
@@ -71,6 +80,28 @@ class RegistrationNet(nn.Module):
         # Under autocast the network returns half precision, which is too coarse for positions.
         raw = self.net(pair)[inside].float()
         return self.max_displacement * torch.tanh(raw / self.max_displacement)
+
+
+class AttentionBlock(nn.Module):
+    """``h + attention(norm(h))`` over all voxels, with one head and group norm; it starts as h.
+
+    PyTorch's attention: MONAI's ``SpatialAttentionBlock`` needs a further package.
+
+    Args:
+        channels: features of h.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(ATTENTION_GROUPS, channels)
+        self.attention = nn.MultiheadAttention(channels, num_heads=1, batch_first=True)
+        nn.init.zeros_(self.attention.out_proj.weight)  # its bias starts at zero anyway
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Map (B, channels, *spatial) to the same shape."""
+        voxels = self.norm(features).flatten(2).transpose(1, 2)
+        seen, _ = self.attention(voxels, voxels, voxels, need_weights=False)
+        return features + seen.transpose(1, 2).reshape(features.shape)
 
 
 def pad_to_multiple(image: torch.Tensor, multiple: int) -> torch.Tensor:

@@ -38,6 +38,12 @@ def check_combinations(settings: Settings) -> list[str]:
         )
     if model.in_slices > 1 and model.spatial_dims == 3:
         problems.append(f"model.in_slices is {model.in_slices}, expected 1: a 3-D G sees the slices around anyway")
+    if model.head == "gated" and not model.residual_output:
+        problems.append("model.head is 'gated', expected residual without model.residual_output: it gates the change")
+    if model.head == "gated" and "." in model.architecture:
+        problems.append(
+            "model.head is 'gated', expected residual with a class of your own, which may have its own gate"
+        )
     return problems
 
 

@@ -51,7 +51,9 @@ class DataConfig(Section):
 class ModelConfig(Section):
     """The generator G."""
 
-    architecture: str = setting("unet", "unet, basic_unet, dynunet, or package.module.Class of your own")
+    architecture: str = setting(
+        "unet", "unet, basic_unet, unet_plus_plus, dynunet, or package.module.Class of your own"
+    )
     spatial_dims: int = setting(2, "2: axial slices, 3: patches of the volume", choices=(2, 3))
     in_slices: int = setting(
         1, "2-D: axial slices that G sees as channels, the middle one being the one it predicts", choices=(1, 3, 5)
@@ -60,6 +62,11 @@ class ModelConfig(Section):
     num_res_units: int = setting(2, "residual units per level; 0: plain convolutions", low=0, high=32)
     norm: str = setting("instance", "normalisation layer", choices=("instance", "batch"))
     residual_output: bool = setting(True, "G predicts the change: coarse = clamp(x + net(x), -1, 1)")
+    head: str = setting(
+        "residual",
+        "what the net returns: the change; or a gate and an amount whose product it is (gated)",
+        choices=("residual", "gated"),
+    )
     arguments: Mapping[str, Any] = setting({}, "keyword arguments of a class of your own, which takes no other setting")
 
 
@@ -83,6 +90,9 @@ class LossConfig(Section):
         high=1.0e6,
     )
     body_only: bool = setting(False, "count errors in the body alone, not in the air and the table around it")
+    gate_weight: float = setting(
+        0.1, "with model.head gated: weight of BCE + Dice of the gate on CTA - NCCT > 80 HU", low=0.0, high=1.0e6
+    )
     scales: int = setting(
         1, "resolutions that the loss is the mean over, each average-pooled 2x from the one before", low=1, high=6
     )
@@ -102,6 +112,7 @@ class RegistrationConfig(Section):
     smoothness_weight: float = setting(1.0, "weight of the penalty on a rough displacement", low=0.0, high=1.0e6)
     penalty: str = setting("diffusion", "roughness: first or second derivatives", choices=("diffusion", "bending"))
     max_displacement: float = setting(10.0, "largest displacement of R in voxels", low=0.1, high=1000.0)
+    attention: bool = setting(False, "self-attention where R's features are coarsest; it starts without effect")
     lr: float = setting(1.0e-4, "learning rate of R at its peak; scheduled like the net it helps", low=0.0, high=10.0)
 
 

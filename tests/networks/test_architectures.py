@@ -11,7 +11,7 @@ from ncct_cta.common.errors import InputError
 from ncct_cta.networks import Generator
 from ncct_cta.networks.architectures import ARCHITECTURES, architecture_problems, own_class
 
-CHANNELS = {"unet": (4, 8, 16), "basic_unet": (4, 4, 8, 8, 8), "dynunet": (4, 8, 16)}
+CHANNELS = {"unet": (4, 8, 16), "basic_unet": (4, 4, 8, 8, 8), "unet_plus_plus": (4, 4, 8, 8, 8), "dynunet": (4, 8, 16)}
 
 
 def generator_of(architecture: str, **options: object) -> Generator:
@@ -48,9 +48,31 @@ def test_of_several_slices_it_starts_as_the_middle_one_and_sees_them_all(archite
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_with_a_gated_head_it_starts_as_the_identity_and_learns_from_the_first_step(architecture) -> None:
+    generator = generator_of(architecture, head="gated")
+    ncct = torch.rand(2, 1, 3 * generator.multiple, 2 * generator.multiple) * 1.8 - 0.9
+    assert torch.equal(generator(ncct), ncct)
+    assert generator.net(ncct).shape[1] == 2
+    (generator(ncct) - ncct - 0.1).square().sum().backward()
+    assert any(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in generator.parameters())
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_weight_learns_and_torchscript_gives_the_same(architecture) -> None:
+    generator = generator_of(architecture, residual_output=False, norm="batch")
+    ncct = torch.rand(2, 1, 2 * generator.multiple, 2 * generator.multiple) - 0.5
+    generator(ncct).square().sum().backward()
+    # A weight without a gradient stops a training in several processes.
+    assert [name for name, weight in generator.named_parameters() if weight.grad is None] == []
+    generator.eval()
+    with torch.no_grad():
+        assert torch.allclose(torch.jit.script(generator)(ncct), generator(ncct), atol=1e-6)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_residual_units_are_heeded_where_there_are_any(architecture) -> None:
     sizes = [sum(p.numel() for p in generator_of(architecture, num_res_units=n).parameters()) for n in (0, 1)]
-    assert (sizes[0] == sizes[1]) is (architecture == "basic_unet")
+    assert (sizes[0] == sizes[1]) is (architecture in ("basic_unet", "unet_plus_plus"))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ncct_cta.networks import Generator
+from ncct_cta.networks import Generator, watched_gates
 
 
 def small_generator(**kwargs):
@@ -52,3 +52,31 @@ def test_every_norm_of_the_settings_builds(norm):
     torch.manual_seed(0)
     generator = Generator(channels=(8, 16), num_res_units=1, norm=norm)
     assert generator(torch.rand(2, 1, 16, 16)).isfinite().all()
+
+
+def test_a_gated_head_changes_by_gate_times_amount():
+    generator = small_generator(head="gated")
+    for parameter in generator.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    ncct = torch.rand(2, 1, 16, 16) * 0.2
+    gate, amount = generator.net(ncct).unbind(1)
+    expected = (ncct[:, 0] + amount / (1 + (-gate).exp())).clamp(-1, 1)
+    assert (expected - ncct[:, 0]).abs().max() > 1e-2
+    torch.testing.assert_close(generator(ncct)[:, 0], expected)
+
+
+def test_the_logits_of_a_gate_are_watched_while_it_trains():
+    generator = small_generator(head="gated")
+    ncct = torch.rand(1, 1, 16, 16)
+    with watched_gates(generator) as seen:
+        generator(ncct)
+        with torch.no_grad():  # as a frozen G computes
+            generator(ncct)
+    generator(ncct)
+    (logits,) = seen
+    assert torch.equal(logits, generator.net(ncct)[:, :1])
+    logits.sum().backward()
+    assert any(parameter.grad is not None and parameter.grad.any() for parameter in generator.parameters())
+    with watched_gates(small_generator()) as none:
+        small_generator()(ncct)
+    assert none == []

@@ -138,3 +138,38 @@ def test_padding_repeats_the_last_voxels_of_each_axis():
     assert padded.shape == (1, 1, 4, 4)
     assert torch.equal(padded[..., :3, :], image(3, 4))
     assert torch.equal(padded[..., 3, :], image(3, 4)[..., 2, :])
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_attention_starts_without_effect_and_learns_from_the_first_step(spatial_dims):
+    pair = image(*[32] * spatial_dims), image(*[32] * spatial_dims, seed=1)
+    torch.manual_seed(0)
+    plain = awake(RegistrationNet(spatial_dims))
+    attending = RegistrationNet(spatial_dims, attention=True)
+    weights = {name.replace("submodule.0.1.0.", "submodule.0.1."): name for name in attending.state_dict()}
+    shared = {weights[name]: value for name, value in plain.state_dict().items()}
+    added = set(attending.state_dict()) - set(shared)
+    assert added
+    assert all(".submodule.0.1.1." in name for name in added)
+    attending.load_state_dict(shared, strict=False)
+    assert torch.equal(attending(*pair), plain(*pair))
+    attending(*pair).square().sum().backward()
+    assert any(
+        value.grad is not None and value.grad.any() for name, value in attending.named_parameters() if name in added
+    )
+
+
+def test_attention_lets_a_far_corner_count():
+    """The plain R sees 60 voxels around each, of 256."""
+    shapes = []
+    for attention in (False, True):
+        torch.manual_seed(0)
+        net = awake(RegistrationNet(attention=attention))
+        for name, parameter in net.named_parameters():
+            if "out_proj" in name:
+                nn.init.normal_(parameter)
+        pair = image(256, 256), image(256, 256, seed=1)
+        changed = pair[0].clone()
+        changed[..., -16:, -16:] = 1
+        shapes.append(bool((net(*pair) - net(changed, pair[1]))[..., :16, :16].any()))
+    assert shapes == [False, True]

@@ -113,7 +113,10 @@ def training_curves(curves: Mapping[str, np.ndarray], mode: str = LEAST_SQUARES)
     for axis in (loss, error, *rest):
         axis.set_xlabel("epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.legend(fontsize=7.5, frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+        if axis.lines:
+            axis.legend(fontsize=7.5, frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+        else:
+            axis.text(0.5, 0.5, "no validation", transform=axis.transAxes, ha="center", color="0.4")
         plain(axis)
     return svg(figure)
 

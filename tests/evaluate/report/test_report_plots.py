@@ -138,3 +138,9 @@ def test_a_log_that_no_training_wrote_is_drawn_as_far_as_it_can_be(content: str,
     health(curves)
     if curves:
         training_curves(curves)
+
+
+def test_a_run_without_a_validation_says_so_and_draws_no_empty_legend(recwarn: pytest.WarningsRecorder) -> None:
+    curves = {"epoch": np.array([1.0, 2.0]), "iteration": np.array([3.0, 6.0]), "loss": np.array([2.0, 1.0])}
+    assert "no validation" in content(training_curves(curves)).decode()
+    assert not [warning for warning in recwarn if "legend" in str(warning.message)]
