@@ -35,11 +35,13 @@ class Job:
         name: the case.
         argument: what the worker is called with; it must be picklable.
         memory_gb: its estimated peak memory.
+        cases: how many it stands for in the progress bar, if a worker takes several small ones.
     """
 
     name: str
     argument: Any
     memory_gb: float
+    cases: int = 1
 
 
 @dataclass
@@ -99,8 +101,8 @@ class _Pool:
             sender.close()
             self.running.append(_Running(job, process, receiver))
 
-    def reap(self) -> list[str]:
-        """Wait until a process says something or ends; return the names of all cases whose process has ended."""
+    def reap(self) -> int:
+        """Wait until a process says something or ends; return the number of cases whose process has ended."""
         pipes = [one.messages for one in self.running if not one.is_cut_off]
         wait([*(one.process.sentinel for one in self.running), *pipes])
         for one in self.running:
@@ -113,7 +115,7 @@ class _Pool:
             else:
                 self.done(one.job.name, one.result)
         self.running = [one for one in self.running if one not in ended]
-        return [one.job.name for one in ended]
+        return sum(one.job.cases for one in ended)
 
     def steps(self) -> str:
         """What the first few cases are at, for the progress bar."""
@@ -159,20 +161,20 @@ def run_jobs(
         context.set_forkserver_preload([worker.__module__])  # imports take seconds; a forked process has them already
     pool = _Pool(worker, context, done, lighter)
     waiting = sorted(jobs, key=lambda job: -job.memory_gb)
-    with closing(pool), progress_bar(total=len(jobs), desc=title, unit="case") as bar:
+    with closing(pool), progress_bar(total=sum(job.cases for job in jobs), desc=title, unit="case") as bar:
         while waiting or pool.running:
             for job in list(waiting):
                 alone = not pool.running and job.memory_gb > memory_gb
                 if alone:
                     pool.failures[job.name] = _too_large(job, memory_gb)
                     waiting.remove(job)
-                    bar.update()
+                    bar.update(job.cases)
                 elif len(pool.running) < processes and pool.memory_gb + job.memory_gb <= memory_gb:
                     pool.start(job)
                     waiting.remove(job)
             bar.set_postfix_str(pool.steps())
             if pool.running:
-                bar.update(len(pool.reap()))
+                bar.update(pool.reap())
     return pool.failures
 
 

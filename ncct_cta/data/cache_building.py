@@ -9,7 +9,7 @@ import os
 import pickle
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from ..common.bulk import DEFAULT_SHARE, GIB, Job, machine_memory_gb, run_jobs
+from ..common.bulk import DEFAULT_SHARE, GIB, Job, attempt, machine_memory_gb, run_jobs
 from ..common.errors import InputError
 from ..common.interrupts import is_from_python
 from ..common.progress import progress_bar
@@ -35,6 +35,8 @@ BASE_GB, BYTES_A_VOXEL, BYTES_A_RESAMPLED_VOXEL = 0.9, 20.0, 80.0
 BYTES_STORED = 2 * len(IMAGES) + (len(STORED) - len(IMAGES))  # a voxel: int16 images, uint8 masks
 # Fresh processes import PyTorch and MONAI first: what takes no longer than that is done here.
 WORTH_SECONDS = 15.0
+# Small cases share a process: each process loads anew what libraries load when they are first used.
+CHUNK_SECONDS = 10.0
 LIGHTER = "a smaller data.cache_jobs"
 
 
@@ -101,9 +103,15 @@ def build_missing(
     mine = [case for number, case in enumerate(missing) if number % of_all == which]
     others = [case for number, case in enumerate(missing) if number % of_all != which]
     jobs = jobs or (usable_cores() if _may_start_processes(store) else 1)
-    for part in (mine, others):  # of the others' there is little left by then
-        left = _build_here(store, part, alone=jobs == 1)
-        _build_side_by_side(store, [case for case in left if not store.holds(case)], needs, jobs)
+    try:
+        for part in (mine, others):  # of the others' there is little left by then
+            left, seconds = _build_here(store, part, alone=jobs == 1)
+            left = [case for case in left if not store.holds(case)]
+            at_once = min(round(CHUNK_SECONDS / seconds), len(left) // (2 * jobs)) if left else 1
+            chunks = [left[start : start + max(1, at_once)] for start in range(0, len(left), max(1, at_once))]
+            _build_side_by_side(store, chunks, needs, jobs)
+    finally:
+        store.digests.save()
 
 
 def _may_start_processes(store: VolumeStore) -> bool:
@@ -135,56 +143,63 @@ def _say_what_it_takes(folder: Path, cases: int, need_gb: float, most_gb: float)
         logger.warning("%s, but %.1f GB are free: set another data.cache_dir, or free some space", what, free_gb)
 
 
-def _build_here(store: VolumeStore, cases: Sequence[Case], *, alone: bool) -> Sequence[Case]:
-    """Build cases one after the other until the rest is worth other processes; return that rest."""
+def _build_here(store: VolumeStore, cases: Sequence[Case], *, alone: bool) -> tuple[Sequence[Case], float]:
+    """Build cases one after the other until the rest is worth other processes; return that, and seconds a case."""
     start = time.monotonic()
     # Log lines stand above the bar; it is closed before an error's line, which would else stand behind it.
     with logging_redirect_tqdm(), closing(progress_bar(total=len(cases), desc="build cache", unit="case")) as bar:
         for done, case in enumerate(cases):
-            left = (time.monotonic() - start) / max(1, done) * (len(cases) - done)
-            if not alone and done > 0 and left > WORTH_SECONDS:
+            seconds = (time.monotonic() - start) / max(1, done)
+            if not alone and done > 0 and seconds * (len(cases) - done) > WORTH_SECONDS:
                 bar.leave = False
-                return cases[done:]
+                return cases[done:], seconds
             store.open(case)
             bar.update()
-    store.digests.save()
-    return []
+    return [], 0.0
 
 
-def _build_side_by_side(store: VolumeStore, cases: Sequence[Case], needs: dict[str, Need], jobs: int) -> None:
+def _build_side_by_side(
+    store: VolumeStore, chunks: Sequence[Sequence[Case]], needs: Mapping[str, Need], jobs: int
+) -> None:
     budget_gb = _memory_gb()
     # A case that alone is beyond the budget is tried alone: the estimate may be wrong.
-    work = [Job(case.name, (store, case), min(needs[case.name].memory_gb, budget_gb)) for case in cases]
+    memory_gb = [min(budget_gb, max(needs[case.name].memory_gb for case in chunk)) for chunk in chunks]
+    work = [Job(chunk[0].name, (store, chunk), most, len(chunk)) for chunk, most in zip(chunks, memory_gb, strict=True)]
+    failures: dict[str, str] = {}
 
     def done(name: str, result: Any) -> None:
-        digests, records = result
+        failed, digests, records = result
+        failures.update(failed)
         store.digests.learn(digests)
         for record in records:
             logging.getLogger(record.name).handle(record)
 
+    budget: dict[str, Any] = {"processes": jobs, "memory_gb": budget_gb, "lighter": LIGHTER}
     with logging_redirect_tqdm():
-        failures = run_jobs(
-            work, _build, processes=jobs, memory_gb=budget_gb, done=done, lighter=LIGHTER, title="build cache"
-        )
-    store.digests.save()
+        failures |= run_jobs(work, _build, **budget, done=done, title="build cache")
     if failures:
-        first = next(failures[case.name] for case in cases if case.name in failures)
         more = f" (and {len(failures) - 1} more cases can't be used)" if len(failures) > 1 else ""
-        raise InputError(first + more)
+        raise InputError(failures[min(failures)] + more)
 
 
-def _build(argument: tuple[VolumeStore, Case], report: Callable[[str], None]) -> tuple[Any, list[logging.LogRecord]]:
-    """Build a case in a process of its own; return the digests of its files, and what was logged."""
-    store, case = argument
+def _build(
+    argument: tuple[VolumeStore, Sequence[Case]], report: Callable[[str], None]
+) -> tuple[dict[str, str], dict[str, Any], list[logging.LogRecord]]:
+    """Build cases in a process of their own; return why some failed, the files' digests, and what was logged."""
+    store, cases = argument
     torch.set_num_threads(1)  # cases are built side by side
     records = _Kept()
     logging.getLogger("ncct_cta").addHandler(records)
-    report("building")
+    failures = {}
     try:
-        store.open(case)
+        for case in cases:
+            report(f"{case.name}" if len(cases) > 1 else "building")
+            failure, _ = attempt(lambda case, _: store.open(case), case, report, LIGHTER)
+            if failure is not None:
+                failures[case.name] = failure
     finally:
         logging.getLogger("ncct_cta").removeHandler(records)
-    return store.digests.new, records.kept
+    return failures, store.digests.new, records.kept
 
 
 class _Kept(logging.Handler):

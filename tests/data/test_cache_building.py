@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ def side_by_side(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     plain = cache_building.run_jobs
 
     def noted(jobs, *args, **kwargs):
-        given.append([job.name for job in jobs])
+        given.append([case.name for job in jobs for case in job.argument[1]])
         return plain(jobs, *args, **kwargs)
 
     monkeypatch.setattr(cache_building, "WORTH_SECONDS", -1.0)
@@ -101,15 +102,26 @@ def test_a_bad_case_is_named_and_the_others_are_built(cohort, tmp_path, side_by_
     assert len([path for path in (tmp_path / "cache").iterdir() if path.is_dir()]) == 2
 
 
+def test_small_cases_share_a_process_and_fail_each_by_itself(cohort, tmp_path, side_by_side, monkeypatch):
+    cases = cases_in(cohort, tmp_path, cache_jobs=2)
+    listed = [*cases._cases(TRAINING), *cases._cases(VALIDATION)]
+    bad = replace(listed[0], name="bad", cta=tmp_path / "missing.nii.gz")
+    failures, found, _ = cache_building._build((cases.store, [bad, listed[1]]), lambda step: None)
+    assert failures.keys() == {"bad"}
+    assert "missing.nii.gz" in failures["bad"]
+    assert cases.store.holds(listed[1])
+    assert str(listed[1].cta) in found
+
+
 def test_what_a_case_warns_of_is_logged_here(cohort, tmp_path, side_by_side, caplog, monkeypatch):
     def warned(jobs, worker, *, done, **options):
         for job in jobs:
-            store, case = job.argument
+            store, (case,) = job.argument
             store.open(case)
             record = logging.LogRecord(
                 "ncct_cta.data.preparation", logging.WARNING, "", 0, f"of {case.name}", None, None
             )
-            done(job.name, ({}, [record]))
+            done(job.name, ({}, {}, [record]))
         return {}
 
     monkeypatch.setattr(cache_building, "run_jobs", warned)
@@ -127,7 +139,8 @@ def test_a_process_keeps_what_is_logged(cohort, tmp_path, monkeypatch):
         return plain(case)
 
     monkeypatch.setattr(cases.store, "open", warn)
-    found, records = cache_building._build((cases.store, case), lambda step: None)
+    failures, found, records = cache_building._build((cases.store, [case]), lambda step: None)
+    assert not failures
     assert [record.getMessage() for record in records] == [f"case {case.name}: doubtful"]
     assert found == cases.store.digests.new
 
