@@ -4,6 +4,8 @@
     python benchmarks/inference.py --shape 256 256 60     smaller
     python benchmarks/inference.py --net full --scan chest.nii.gz --every 10 --repeats 1
                                                           the full-size G on a real chest, about 5 minutes
+    python benchmarks/inference.py --validation --shape 512 512 30 --norm instance
+                                                          the validation of a case beside its inference
 
 For PyTorch, and for OpenVINO where it is installed, it prints:
 
@@ -14,6 +16,9 @@ For PyTorch, and for OpenVINO where it is installed, it prints:
 * the largest difference between the two engines, in HU.
 * the peak memory above the weights: of a process of its own, its highest resident memory over the whole run less
   its resident memory once the model is loaded.
+
+With --validation it prints instead the CPU seconds of validating the scan as a training does (decompressed, with loss
+and errors), and their ratio to those of its inference in PyTorch, file in and file out. Target: at most 1.2.
 
 Targets: the small network at most 1.25 times the bare forward passes; the full-size G at most 0.75 with PyTorch and
 0.55 with OpenVINO; 1.5 GB above the weights for 512 x 512 x 300 voxels; the engines equal within 1 HU. The weights are
@@ -36,6 +41,8 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -43,20 +50,27 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ncct_cta.common import keys
 from ncct_cta.common.hu import AIR_HU, to_int16_hu
-from ncct_cta.engines import synthesise
+from ncct_cta.data import VolumeDataset
+from ncct_cta.data.cases import Case
+from ncct_cta.data.store import VolumeStore
+from ncct_cta.engines import SynthesisEvaluator, synthesise
 from ncct_cta.infer.input_cases import InputCases
 from ncct_cta.infer.running import engine_of, run_inference
+from ncct_cta.losses.builders import build_reconstruction
 from ncct_cta.networks import Stages
 from ncct_cta.phantom.cohort import make_case, write_cohort
 from ncct_cta.runs.trained_model import TrainedModel
+from ncct_cta.settings import DataConfig, LossConfig, ModelConfig
+from ncct_cta.train.builders import build_loader
 from ncct_cta.train.command import main as train
 from ncct_cta.volumes.nifti import read_ct
 from ncct_cta.volumes.nifti_write import write_like
 
 PRESETS = {"small": "g_small", "full": "g"}
 TARGETS = {"small": {"torch": 1.25, "openvino": 1.25}, "full": {"torch": 0.75, "openvino": 0.55}}
-MOST_GB, MOST_HU = 1.5, 1
+MOST_GB, MOST_HU, VALIDATION = 1.5, 1, 1.2
 ENGINES = ("torch", "openvino") if importlib.util.find_spec("openvino") else ("torch",)
 BATCH_SIZE = 4
 COARSER = 4  # the phantom is drawn so much coarser, in each direction, and interpolated
@@ -70,6 +84,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="time each Nth slice alone (default: all)")
     parser.add_argument("--net", choices=PRESETS, nargs="+", default=["small"])
     parser.add_argument("--norm", choices=("instance", "batch"), nargs="+", default=["instance", "batch"])
+    parser.add_argument("--validation", action="store_true", help="time a case's validation beside its inference")
     parser.add_argument("--repeats", type=int, default=3, help="how often all are timed (default: 3)")
     parser.add_argument(
         "--measure-memory", nargs=4, metavar=("RUN", "SCAN", "OUTPUT", "ENGINE"), help=argparse.SUPPRESS
@@ -88,6 +103,9 @@ def main() -> None:
         for net in options.net:
             for norm in options.norm:
                 run = untrained_run(Path(folder), net, norm)
+                if options.validation:
+                    report_validation(run, net, norm, timed, folder, options.repeats)
+                    continue
                 report(run, net, norm, timed, folder, options.repeats)
                 for engine in ENGINES:
                     report_memory(run, whole, folder, engine)
@@ -182,6 +200,44 @@ def report(run: str, net: str, norm: str, scan: Path, output: str, repeats: int)
     if len(hu) > 1:
         difference = np.abs(hu["torch"] - hu["openvino"]).max()
         print(f"  difference               {difference:.0f} HU (wanted: at most {MOST_HU})")
+
+
+def report_validation(run: str, net: str, norm: str, scan: Path, output: str, repeats: int) -> None:
+    """Time validation and inference by turns, and the parts that validation has beside the network by themselves."""
+    model = TrainedModel(run, engine="torch", batch_size=BATCH_SIZE)
+    for parameter in model.cascade.parameters():
+        nn.init.normal_(parameter, std=0.02)
+    evaluator = evaluator_of(model, scan, output)
+    times: dict[str, list[tuple[float, float]]] = {"inference": [], "validation": []}
+    for _ in range(repeats):
+        times["inference"].append(seconds(lambda: infer(model, scan, output)))
+        times["validation"].append(seconds(evaluator.run))
+    evaluator.network = Unchanged(model.device)
+    around = seconds(evaluator.run)[1]
+    (_, inferred), (_, validated) = (medians(found) for found in times.values())
+    print(f"{net} network, {norm} norm")
+    for name, found in times.items():
+        print(f"  {name:24} {listed(found)}")
+    print(f"  validation / inference   {validated / inferred:.2f} of the CPU's time (wanted: at most {VALIDATION})")
+    print(f"  what limits              {around:.1f} s of CPU are around the network: reading, body's box, loss, errors")
+
+
+def evaluator_of(model: TrainedModel, scan: Path, folder: str) -> SynthesisEvaluator:
+    """The evaluator of a training over one made pair: the scan, and the scan with contrast in its tissue."""
+    ncct = read_ct(scan).array
+    tissue, air = ncct > 20, ncct < -500
+    images = {keys.NCCT: ncct, keys.CTA: ncct + np.int16(100) * tissue, keys.LUNG: air, keys.VESSEL: tissue}
+    images = {key: image if image.dtype == np.int16 else image.astype(np.uint8) for key, image in images.items()}
+    images[keys.BODY] = 1 - images[keys.LUNG]
+    stored = VolumeStore(Path(folder) / "store", lambda case: (images, np.eye(4)), {}).open(Case("scan", scan))
+    cases: Any = SimpleNamespace(opened=lambda split: [stored])
+    return SynthesisEvaluator(
+        device=model.device,
+        val_data_loader=build_loader(VolumeDataset(cases), model.device),
+        network=model.cascade,
+        inferer=model.inferer,
+        loss_function=build_reconstruction(DataConfig(), ModelConfig(), LossConfig()),
+    )
 
 
 def in_openvino(model: TrainedModel) -> TrainedModel:

@@ -5,8 +5,8 @@ of the ``--scans``, contrast CTs whose licence allows it (``prepare virtual``), 
 with the scores of held-out phantoms and of the real pair ``--test`` (``PREFIX_{ncct,cta,lung,vessel}.nii.gz``), which
 the training never sees. A step whose result lies in ``--work`` already isn't done again.
 
-``--saved DATALIST`` asks instead what starting from it saves: ``g_starter`` is trained on that case list from scratch and
-from the starter's weights, and the vessel error of its validation cases stands after every epoch.
+``--saved DATALIST`` asks instead what starting from it saves: ``g_starter`` is trained on that case list from scratch
+and from the starter's weights, and the vessel error of its validation cases stands after every epoch.
 """
 
 from __future__ import annotations

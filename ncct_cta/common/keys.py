@@ -10,6 +10,7 @@ VESSEL = "vessel"
 BODY = "body"
 IGNORE = "ignore"  # only where a case of the case list has such a mask
 CASE = "case"
+SLAB_DEPTH = "slab_depth"  # in validation: slices of each slab of a volume; all of them, unless it is a part of a case
 
 # An engine's output. Stages: images computed by the cascade. Terms: scalars by their log names.
 STAGES = "stages"
@@ -99,6 +100,10 @@ VALIDATION_TERMS = (
     IDENTITY_LUNG_MAE_HU,
     IDENTITY_VESSEL_MAE_HU,
 )
+# What a validation of slabs found, which no whole one can be compared with.
+QUICK_TERMS = {
+    f"quick_{name}": name for name in (VAL_LOSS, VAL_MAE_HU, VAL_LUNG_MAE_HU, VAL_VESSEL_MAE_HU)
+}  # and the names that it has in a whole one
 
 # A checkpoint's entries.
 NETWORK = "network"

@@ -12,11 +12,12 @@ from monai.transforms import Compose, Transform
 from torch.nn import functional
 from torch.utils.data import Dataset, DistributedSampler, IterableDataset
 
-from ..common.keys import BODY, CASE, CTA, IGNORE, LUNG, NCCT, VESSEL
-from ..common.slices import neighbours
+from ..common.keys import BODY, CASE, CTA, IGNORE, LUNG, NCCT, SLAB_DEPTH, VESSEL
+from ..common.slices import evenly_spaced, neighbours
 from .paired_cases import TRAINING, VALIDATION, PairedCases
 from .stored_case import StoredCase
 
+SLAB = 8  # slices: as many as share one place of the network's view, mostly; see inferers.volume
 TRIES = 64  # slices drawn in search of a vessel; if a quarter hold one, all of them miss once in 10^8 patches
 
 
@@ -65,13 +66,12 @@ class PatchDataset(Dataset):
         self.virtual_share = virtual_share
 
     def prepare(self) -> None:
-        """Open every case, those of the validation too.
+        """Build and open every case, those of the validation too.
 
         Raises:
             InputError: if a case can't be used.
         """
-        for split in (TRAINING, VALIDATION):
-            self.cases.opened(split)
+        self.cases.prepare(TRAINING, VALIDATION)
 
     def __len__(self) -> int:
         """The number of axial slices in all cases."""
@@ -190,28 +190,57 @@ class EpochSampler(DistributedSampler):
 
 
 class VolumeDataset(IterableDataset):
-    """Whole volumes of the validation cases; iterable, so that no file is touched before validation starts.
+    """Volumes of the validation cases; iterable, so that no file is touched before validation starts.
 
     Args:
         cases: the case list; its validation split is used.
         num_replicas: number of processes that share the cases.
         rank: which of them this is.
+        val_slices: slices of a case where not all of it is wanted, in evenly spaced slabs; 0: always all.
+        patch_size: that of the training: in 3-D a slab is as deep as a patch.
+
+    Attributes:
+        whole: whether all of each case is wanted; whoever validates sets it.
     """
 
-    def __init__(self, cases: PairedCases, num_replicas: int = 1, rank: int = 0) -> None:
+    def __init__(
+        self,
+        cases: PairedCases,
+        num_replicas: int = 1,
+        rank: int = 0,
+        *,
+        val_slices: int = 0,
+        patch_size: Sequence[int] = (),
+    ) -> None:
         self.cases = cases
         self.num_replicas = num_replicas
         self.rank = rank
+        self.val_slices = val_slices
+        self.thickness = patch_size[2] if len(patch_size) == 3 else SLAB
+        self.whole = True
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yield each case: its name, NCCT and CTA (1, X, Y, Z) in HU (int16), and masks 0 or 1 (uint8).
 
-        ``ignore`` is among these only where the case has such a mask.
+        ``ignore`` is among these only where the case has such a mask. Where not all of it is wanted, its slabs lie one
+        after the other along Z, each ``SLAB_DEPTH`` slices deep.
         """
         for case in self.cases.opened(VALIDATION)[self.rank :: self.num_replicas]:
-            volumes = {
-                name: torch.from_numpy(np.moveaxis(np.array(case.images[name]), 0, -1)[None])
-                for name in (NCCT, CTA, LUNG, VESSEL, BODY, IGNORE)
-                if name in case.images
-            }
-            yield {**volumes, CASE: case.name}
+            slabs = [slice(0, case.shape[2])]
+            if not self.whole and self.val_slices:
+                slabs = evenly_spaced(case.shape[2], self.val_slices, self.thickness)
+            kinds = [name for name in (NCCT, CTA, LUNG, VESSEL, BODY, IGNORE) if name in case.images]
+            volumes = {name: _slabs_of(case.images[name], slabs) for name in kinds}
+            yield {**volumes, CASE: case.name, SLAB_DEPTH: slabs[0].stop - slabs[0].start}
+
+    @staticmethod
+    def collate(cases: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """One case as a batch, without copying it: stacking would lay out hundreds of MB anew, across the slices."""
+        (case,) = cases
+        return {key: value[None] if isinstance(value, torch.Tensor) else [value] for key, value in case.items()}
+
+
+def _slabs_of(image: np.ndarray, slabs: Sequence[slice]) -> torch.Tensor:
+    """Slabs of an image (Z, X, Y), one after the other, as (1, X, Y, Z): still slice by slice in memory."""
+    slices = np.concatenate([image[slab] for slab in slabs])
+    return torch.from_numpy(slices).permute(1, 2, 0)[None]

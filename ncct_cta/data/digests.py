@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,9 @@ class FileDigests:
         """
         try:
             name, state = os.path.abspath(path), _state(path)
-            if self._known is None:
-                self._known = self._read()
-            found = self._new.get(name) or self._known.get(name)
-            if found is not None and found[:-1] == state:
-                return bytes.fromhex(found[-1])
+            remembered = self._remembered(name, state)
+            if remembered is not None:
+                return remembered
             digest = content_digest(path)
             # Of a file that is still being written neither the digest nor the state is its last.
             if time.time_ns() - max(state[2:]) > SETTLED_SECONDS * 1e9 and _state(path) == state:
@@ -61,6 +60,28 @@ class FileDigests:
             raise InputError(
                 f"{path}: can't be read ({reason_of(error)}); check the path and its permissions"
             ) from error
+
+    @property
+    def new(self) -> dict[str, list[Any]]:
+        """What isn't saved yet, as plain data: for ``learn`` in the process that saves."""
+        return dict(self._new)
+
+    def learn(self, found: Mapping[str, list[Any]]) -> None:
+        """Take over what another process has found."""
+        self._new.update(found)
+
+    def knows(self, path: Path) -> bool:
+        """Whether the digest of a file is remembered, so that asking for it reads no content."""
+        try:
+            return self._remembered(os.path.abspath(path), _state(path)) is not None
+        except OSError:
+            return False
+
+    def _remembered(self, name: str, state: list[int]) -> bytes | None:
+        if self._known is None:
+            self._known = self._read()
+        found = self._new.get(name) or self._known.get(name)
+        return bytes.fromhex(found[-1]) if found is not None and found[:-1] == state else None
 
     def save(self) -> None:
         """Remember what is new, beside what other processes have added; where that can't be written, nothing is."""

@@ -8,13 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from monai.transforms import Compose, Transform
+import ignite.distributed as idist
+from monai.transforms import Compose, Spacingd, Transform
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ..common.errors import InputError
 from ..common.progress import progress_bar
 from ..settings import DataConfig
 from ..transforms import default_preprocessing, preprocessing_digest
+from .cache_building import build_missing
 from .case_list import read_case_list
 from .cases import DATALIST, Case, shown_path
 from .preparation import CasePreprocessing
@@ -35,6 +37,8 @@ class PairedCases:
         cache_dir: the store's folder; empty: ``.ncct_cta_cache`` beside the data.
         val_fraction: fraction of a folder's cases kept for validation.
         seed: seed of that split.
+        cache_gb: largest size of the store in GB; 0: no limit.
+        cache_jobs: processes that build it; 0: as many as cores and memory allow.
     """
 
     def __init__(
@@ -45,6 +49,8 @@ class PairedCases:
         cache_dir: str = "",
         val_fraction: float = 0.15,
         seed: int = 0,
+        cache_gb: float = 0.0,
+        cache_jobs: int = 0,
     ) -> None:
         self.datalist = Path(datalist)
         beside = self.datalist.parent if self.datalist.suffix == ".json" else self.datalist
@@ -53,6 +59,8 @@ class PairedCases:
         self.preprocessing = Compose(preprocessing) if own else default_preprocessing(DataConfig())
         self.val_fraction = val_fraction
         self.seed = seed
+        self.cache_gb = cache_gb
+        self.cache_jobs = cache_jobs
         self._opened: dict[str, list[StoredCase]] = {}
 
     @functools.cached_property
@@ -64,6 +72,30 @@ class PairedCases:
         """
         key = {"preprocessing": preprocessing_digest(self.preprocessing)}
         return VolumeStore(self.folder, CasePreprocessing(self.preprocessing), key)
+
+    def prepare(self, *splits: str) -> None:
+        """Build what the store lacks of these splits, side by side, and open them all.
+
+        Raises:
+            InputError: if the case list is wrong, a split is empty, a case's files can't be used, or the store would
+                grow beyond ``cache_gb``.
+        """
+        # Each process of a training has the whole list: they begin with cases of their own.
+        build_missing(
+            self.store,
+            [case for split in splits for case in self._cases(split)],
+            spacing=self._spacing(),
+            jobs=self.cache_jobs,
+            most_gb=self.cache_gb,
+            share=(idist.get_rank(), idist.get_world_size()),
+        )
+        for split in splits:
+            self.opened(split)
+
+    def _spacing(self) -> tuple[float, ...] | None:
+        """What the preprocessing resamples to, as far as MONAI's transform does it."""
+        steps = [step for step in self.preprocessing.flatten().transforms if isinstance(step, Spacingd)]
+        return tuple(map(float, steps[-1].spacing_transform.pixdim)) if steps else None
 
     def opened(self, split: str) -> list[StoredCase]:
         """The cases of ``training``, ``validation`` or ``testing``, decompressed and memory-mapped.

@@ -22,7 +22,7 @@ import numpy as np
 from ..common.errors import InputError, reason_of
 from ..common.files import remove_leftovers, temporary_beside, to_disk
 from ..volumes.volume_files import files_of_volume
-from .cases import Case
+from .cases import KINDS, Case
 from .digests import FileDigests
 from .stored_case import MANIFEST, DamagedCase, StoredCase, open_stored, write_stored
 
@@ -59,7 +59,7 @@ class VolumeStore:
         Raises:
             InputError: if the case's files can't be used or the folder can't be written.
         """
-        target = self.folder / f"{case.name}-{self._key(case)}"
+        target = self._target(case)
         if os.path.lexists(target):
             try:
                 return open_stored(target, case.name)
@@ -73,10 +73,26 @@ class VolumeStore:
                 f"case {case.name}: {target} can't be read ({damage}); remove it, or set another data.cache_dir"
             ) from damage
 
+    def holds(self, case: Case) -> bool:
+        """Whether ``open`` would find the case built; no content of a file is read, so one that is new counts as not.
+
+        A damaged case counts as held: ``open`` builds it again.
+        """
+        try:
+            files = [file for role in KINDS if (path := getattr(case, role)) for file in files_of_volume(path)]
+        except OSError:
+            return False
+        if not all(map(self.digests.knows, files)):
+            return False
+        return (self._target(case) / MANIFEST).exists()
+
+    def _target(self, case: Case) -> Path:
+        return self.folder / f"{case.name}-{self._key(case)}"
+
     def _key(self, case: Case) -> str:
         digest = hashlib.blake2b(digest_size=8)
         digest.update(json.dumps([STORE_VERSION, self.settings], sort_keys=True).encode())
-        for role in ("ncct", "cta", "lung", "vessel"):
+        for role in KINDS:
             path = getattr(case, role)
             digest.update(role.encode() + (b"-" if path is None else self._digest(path)))
         if case.ignore is not None:  # most cases have none, and keep their folder

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from ignite.metrics import Metric
 from monai.engines import SupervisedEvaluator
@@ -13,12 +12,10 @@ from torch import nn
 
 from ..common import keys
 from ..common.errors import is_news
-from ..inferers.volume import SynthesisedSlices, VolumeInferer
-from ..metrics import mean_absolute_error
+from ..inferers.volume import VolumeInferer
 from ..metrics.term_mean import TermMean
 from ..networks import Stages
-
-REGIONS = {"mae": keys.BODY, "lung_mae": keys.LUNG, "vessel_mae": keys.VESSEL}
+from .case_scores import CaseScores
 
 
 class SynthesisEvaluator(SupervisedEvaluator):
@@ -66,34 +63,17 @@ class SynthesisEvaluator(SupervisedEvaluator):
     def _iteration(self, engine: Any, batchdata: Mapping[str, Any]) -> dict[str, Any]:
         case = {key: value[0, 0] if isinstance(value, torch.Tensor) else value[0] for key, value in batchdata.items()}
         ncct = case[keys.NCCT]
-        volumes = {name: torch.empty(ncct.shape) for name in (keys.COARSE, keys.INTERMEDIATE, keys.PREDICTION)}
-        images = dict(zip(Stages._fields, volumes.values(), strict=True))
-        losses, weights = [], []
-        for slices in self.inferer.synthesise(ncct, self.network, images):
-            losses.append(self._loss(slices, case))
-            weights.append(slices.span.stop - slices.span.start)
-        output = {**case, **volumes}
+        depth = ncct.shape[-1]
+        # Slice by slice in memory, as they come from the network.
+        made = torch.empty((len(Stages._fields), depth, *ncct.shape[:2])).permute(0, 2, 3, 1)
+        scores = CaseScores(self.loss_function, self.inferer)
+        slab = case.pop(keys.SLAB_DEPTH, depth)
+        for start in range(0, depth, slab):
+            part = {key: v[..., start : start + slab] for key, v in case.items() if isinstance(v, torch.Tensor)}
+            images = dict(zip(Stages._fields, made[..., start : start + slab], strict=True))
+            for slices in self.inferer.synthesise(part[keys.NCCT], self.network, images):
+                scores.add(slices, part)
+        output = {**case, **dict(zip((keys.COARSE, keys.INTERMEDIATE, keys.PREDICTION), made, strict=True))}
         output = {key: value.numpy() if isinstance(value, torch.Tensor) else value for key, value in output.items()}
-        output[keys.TERMS] = {keys.VAL_LOSS: float(np.average(losses, weights=weights)), **_errors(output)}
+        output[keys.TERMS] = scores.terms()
         return output
-
-    def _loss(self, slices: SynthesisedSlices, case: Mapping[str, torch.Tensor]) -> float:
-        def in_layout(volume: torch.Tensor) -> torch.Tensor:
-            cut = volume[..., slices.span].float()
-            return cut.permute(2, 0, 1)[:, None] if slices.ncct.ndim == 4 else cut[None, None]
-
-        cta = self.inferer.window.normalise(in_layout(case[keys.CTA]))
-        lung, body = in_layout(case[keys.LUNG]), in_layout(case[keys.BODY])
-        ignore = in_layout(case[keys.IGNORE]) if keys.IGNORE in case else None
-        return float(self.loss_function(slices.stages.refined, cta, lung, slices.ncct, body, ignore)[keys.LOSS])
-
-
-def _errors(output: Mapping[str, Any]) -> dict[str, float]:
-    """MAE in HU of the prediction, of G's and of the identity over body, lung and vessels, but what is ignored."""
-    errors = {}
-    counted = output[keys.IGNORE] == 0 if keys.IGNORE in output else True
-    images = {"val": output[keys.PREDICTION], "coarse": output[keys.COARSE], "identity": output[keys.NCCT]}
-    for prefix, image in images.items():
-        for name, region in REGIONS.items():
-            errors[f"{prefix}_{name}_hu"] = mean_absolute_error(image, output[keys.CTA], (output[region] > 0) & counted)
-    return errors

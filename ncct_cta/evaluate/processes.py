@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 
 from ..common.processes import end_with_parent, signals_wait
-from .resources import usable_cores
+from ..common.resources import usable_cores
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")

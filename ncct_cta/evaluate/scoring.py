@@ -8,13 +8,13 @@ from functools import partial
 
 from ..common.errors import InputError
 from ..common.progress import progress_bar
+from ..common.resources import available_bytes, usable_cores
 from ..data import Case
 from ..metrics import Column
 from ..volumes.nifti import read_shape
 from .case_scores import CaseScores, score_case
 from .failures import NO_MEMORY, Failure, failure_of
 from .processes import side_by_side
-from .resources import available_bytes, usable_cores
 from .results import Method
 
 # Memory of a worker: PyTorch and the libraries, plus the bytes per voxel while a case is scored

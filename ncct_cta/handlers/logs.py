@@ -40,7 +40,7 @@ class MetricsLogHandler:
         self.path = Path(output_dir) / METRICS
         self.terms = terms = (*keys.TRAINING_TERMS, *further_terms)
         self.pace = Pace()
-        self.columns = ["epoch", "iteration", *terms, *keys.VALIDATION_TERMS]
+        self.columns = ["epoch", "iteration", *terms, *keys.VALIDATION_TERMS, *keys.QUICK_TERMS]
 
     def attach(self, engine: Workflow) -> None:
         """Average over each epoch and write at its end; attach it after validation."""

@@ -31,7 +31,8 @@ class SynthesisedSlices(NamedTuple):
 
     Args:
         span: where they lie along Z.
-        ncct: its input, float32 in [-1, 1]: (n, 1, X, Y) for n slices, or (1, 1, X, Y, Z) for the whole volume.
+        ncct: its input, float32 in [-1, 1]: (n, 1, X, Y) for n slices, where the network lies, or (1, 1, X, Y, Z) for
+            the whole volume, where that lies.
         stages: its output, likewise.
     """
 
@@ -124,14 +125,18 @@ class VolumeInferer(Inferer):
             each batch once it is written.
         """
         for slices in self._slices(ncct_hu, network):
-            own_hu = ncct_hu[..., slices.span].float()
+            own_hu = ncct_hu[..., slices.span].to(slices.ncct.device).float()
             for stage, image in images.items():
-                onto = torch.zeros(()) if stage == SD else own_hu
-                hu = self.window.apply_change(onto, slices.change(stage))
+                hu = self.hu_of(slices, stage, own_hu).cpu()
                 image[..., slices.span] = (
                     torch.from_numpy(to_int16_hu(hu.numpy())) if image.dtype == torch.int16 else hu
                 )
             yield slices
+
+    def hu_of(self, slices: SynthesisedSlices, stage: str, own_hu: torch.Tensor) -> torch.Tensor:
+        """A stage of slices in HU, (X, Y, n); ``own_hu`` are the scan's, likewise."""
+        onto = own_hu.new_zeros(()) if stage == SD else own_hu
+        return self.window.apply_change(onto, slices.change(stage))
 
     @torch.inference_mode()
     def _slices(self, ncct_hu: torch.Tensor, network: nn.Module) -> Iterator[SynthesisedSlices]:
@@ -151,10 +156,11 @@ class VolumeInferer(Inferer):
         places = [box and within(seen[:2], box, self.patch_size, apart) for box in boxes]
         with batches_on_cores(self.batch_size) if device.type == "cpu" else nullcontext(whole_batches) as apply:
             for place, span in _spans(places, self.batch_size):
-                ncct = self.window.normalise(ncct_hu[..., span].permute(2, 0, 1)[:, None].float().contiguous())
+                seen_hu = ncct_hu[..., span].permute(2, 0, 1)[:, None].to(device)
+                ncct = self.window.normalise(seen_hu.float().contiguous())
                 slices: Stages | Estimate | None = None
                 if place is not None:
-                    seen_by_g = cut(self._with_neighbours(ncct, ncct_hu, span, seen[2]), place, air).to(device)
+                    seen_by_g = cut(self._with_neighbours(ncct, ncct_hu, span, seen[2]), place, air)
                     slices = apply(partial(self._run, network=network), seen_by_g)
                 yield SynthesisedSlices(span, ncct, _pasted(slices, place, ncct))
 
@@ -163,12 +169,13 @@ class VolumeInferer(Inferer):
         if self.in_slices == 1:
             return ncct
         near = [neighbours(z, self.in_slices, along.start, along.stop - 1) for z in range(span.start, span.stop)]
-        return self.window.normalise(ncct_hu[..., torch.tensor(near)].permute(2, 3, 0, 1).float().contiguous())
+        near_hu = ncct_hu[..., torch.tensor(near)].permute(2, 3, 0, 1).to(ncct.device)
+        return self.window.normalise(near_hu.float().contiguous())
 
     @torch.inference_mode()
     def _run(self, ncct: torch.Tensor, network: nn.Module) -> Stages | Estimate:
         made = self._made(ncct, network, ncct.device)
-        return type(made)(*(image.float().cpu() for image in made))
+        return type(made)(*(image.float() for image in made))
 
     def _made(self, ncct: torch.Tensor, network: nn.Module, device: torch.device) -> Stages | Estimate:
         """What one network makes of slices or a volume as they are; or the mean of several networks or movements."""

@@ -97,8 +97,8 @@ class AlignedReconstruction(nn.Module):
             lung = lung * ((self.epoch - 1) / self.lung_weight_epochs)
         if self.registration_net is None or self.epoch < self.registration_start:
             terms = self.reconstruction(prediction, cta, lung, ncct, body, ignore)
-            aligned = Aligned(ncct, _seen(prediction, cta, ignore), cta)
-            return self._with_gate(terms, gate, ncct, cta, ignore), aligned
+            seen = _seen(prediction, cta, ignore)
+            return self._with_gate(terms, gate, ncct, cta, ignore), Aligned(ncct, seen, cta)
         displacement = self.registration_net(prediction.detach(), cta)
         fixed = displacement.detach()
         # One field for all: D would take a difference in alignment for a sign of synthesis. And detached: D's

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import ignite.distributed as idist
 import torch
-from monai.losses import SSIMLoss
 from monai.networks.layers.factories import Pool
 from torch import nn
 
 from ..common.keys import L1, LOSS, SSIM
 from .adversarial import total
+from .ssim import SSIMLoss
 
 NORMALISED_RANGE = 2.0  # the width of [-1, 1]: SSIM's dynamic range
 
@@ -61,7 +61,7 @@ class ReconstructionLoss(nn.Module):
         self.ssim_weight = ssim_weight
         self.lung_weight = lung_weight
         self.scales = scales
-        self.ssim_loss = SSIMLoss(spatial_dims=spatial_dims, data_range=NORMALISED_RANGE)
+        self.ssim_loss = SSIMLoss(spatial_dims, NORMALISED_RANGE)
         self.further = nn.ModuleDict({name: term for name, (_, term) in (further or {}).items()})
         self.further_weights = {name: weight for name, (weight, _) in (further or {}).items()}
         self.pool = Pool[Pool.AVG, spatial_dims](kernel_size=2)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..common.bulk import Job, Worker, run_jobs
 from ..common.errors import InputError
 from ..common.files import to_json, write_table, write_text
 from ..data.cases import DATALIST, SPLITS
-from .bulk import Job, Worker, run_jobs
 from .case_files import finished_record
 from .case_task import QC_FOLDER, CaseTask
 from .qc_report import Report, write_csv, write_html

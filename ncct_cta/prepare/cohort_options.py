@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from .bulk import machine_memory_gb
+from ..common.bulk import machine_memory_gb
 from .splits import DEFAULT_SHARES
 
 

@@ -44,6 +44,10 @@ class DataConfig(Section):
     )
     val_fraction: float = setting(0.15, "share of a folder's cases kept for validation", low=0.0, high=0.9)
     cache_dir: str = setting("", "where decompressed volumes are kept; empty: .ncct_cta_cache beside the data")
+    cache_gb: float = setting(0.0, "largest size of that folder in GB; 0: no limit", low=0.0, high=1.0e6)
+    cache_jobs: int = setting(
+        0, "processes that fill that folder; 0: as many as cores and memory allow", low=0, high=1024
+    )
     num_workers: int = setting(0, "processes that load training data beside the main one", low=0, high=256)
 
 
@@ -196,6 +200,18 @@ class TrainConfig(Section):
     device: str = setting("auto", "auto: cuda if there is one; or cpu, cuda, cuda:1")
     seed: int = setting(0, "seed of weights, sampling and augmentation", low=0, high=4294967295)
     val_every: int = setting(1, "epochs between validations", low=1, high=1000000)
+    val_slices: int = setting(
+        0,
+        "slices of each case that validations between whole ones take, in evenly spaced slabs; 0: all",
+        low=0,
+        high=1000000,
+    )
+    val_full_every: int = setting(
+        10,
+        "with val_slices: epochs between validations of whole cases, which alone choose the best checkpoint",
+        low=1,
+        high=1000000,
+    )
     checkpoint_every: int = setting(
         10, "epochs between kept checkpoints (last and best are always kept)", low=1, high=1000000
     )

@@ -58,6 +58,7 @@ def build_loader(
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=device.type == "cuda",
+        collate_fn=getattr(dataset, "collate", None),
     )
 
 

@@ -137,6 +137,12 @@ def read_shape(path: str | Path) -> tuple[int, ...]:
         return open_nifti(Path(path)).shape
 
 
+def read_spacing(path: str | Path) -> tuple[float, ...]:
+    """Return the voxel size of a NIfTI file along its three axes from its header alone; otherwise as ``read_shape``."""
+    with _faults_named(Path(path)):
+        return tuple(map(float, open_nifti(Path(path)).header.get_zooms()[:3]))
+
+
 def require_same_grid(a: Volume, b: Volume, *, names: Sequence[str] = ("NCCT", "CTA"), case: str | None = None) -> None:
     """Check that two volumes share one voxel grid (see ``GRID_TOLERANCE_VOXELS``).
 

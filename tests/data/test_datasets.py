@@ -15,7 +15,8 @@ from monai.transforms import MapTransform
 
 from ncct_cta.common.errors import InputError
 from ncct_cta.common.hu import HUWindow
-from ncct_cta.common.keys import BODY, CASE, CTA, IGNORE, LUNG, NCCT, VESSEL
+from ncct_cta.common.keys import BODY, CASE, CTA, IGNORE, LUNG, NCCT, SLAB_DEPTH, VESSEL
+from ncct_cta.common.slices import evenly_spaced
 from ncct_cta.data import EpochSampler, PairedCases, PatchDataset, VolumeDataset
 from ncct_cta.data.paired_cases import CACHE_FOLDER, TRAINING, VALIDATION
 from ncct_cta.data.stored_case import StoredCase
@@ -200,6 +201,38 @@ def test_ranks_share_the_validation_cases(cases):
     assert len(names[0]) == 2
     assert len(names[1]) == 1
     assert not set(names[0]) & set(names[1])
+
+
+@pytest.mark.parametrize(
+    ("depth", "wanted", "thickness", "expected"),
+    [
+        (100, 16, 8, [(21, 29), (71, 79)]),
+        (100, 20, 8, [(13, 21), (46, 54), (79, 87)]),
+        (100, 4, 32, [(34, 66)]),
+        (20, 20, 8, [(0, 20)]),
+        (12, 8, 16, [(0, 12)]),
+    ],
+)
+def test_slabs_are_evenly_spaced_or_all_there_is(depth, wanted, thickness, expected):
+    assert [(slab.start, slab.stop) for slab in evenly_spaced(depth, wanted, thickness)] == expected
+
+
+def test_a_case_is_given_in_slabs_where_not_all_of_it_is_wanted(cases):
+    dataset = VolumeDataset(cases, val_slices=10, patch_size=(32, 32, 5))
+    (whole,) = dataset
+    dataset.whole = False
+    (part,) = dataset
+    assert part[SLAB_DEPTH] == 5
+    assert whole[SLAB_DEPTH] == whole[NCCT].shape[-1] == 24
+    for key in (NCCT, CTA, LUNG, VESSEL, BODY):
+        expected = torch.cat([whole[key][..., 4:9], whole[key][..., 16:21]], -1)
+        assert torch.equal(part[key], expected)
+
+
+def test_a_volume_reaches_the_network_slice_by_slice_in_memory(cases):
+    (batch,) = build_loader(VolumeDataset(cases), torch.device("cpu"))
+    assert batch[NCCT].shape == (1, 1, 48, 48, 24)
+    assert batch[NCCT].permute(0, 1, 4, 2, 3).is_contiguous()
 
 
 def test_nothing_is_opened_before_it_is_needed(tmp_path):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from ignite.engine import Events
 from tiny_engine import CPU, Identity, tiny_cascade
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ncct_cta.common import keys
 from ncct_cta.common.hu import HUWindow
@@ -148,3 +151,41 @@ def test_ignored_voxels_count_neither_in_errors_nor_in_val_loss():
     expected = mae(masked[keys.NCCT], masked[keys.CTA], counted)
     assert ignoring.state.metrics[keys.VAL_MAE_HU] == pytest.approx(expected, abs=0.01)
     assert ignoring.state.metrics[keys.VAL_LOSS] < plain.state.metrics[keys.VAL_LOSS]
+
+
+def test_slabs_are_scored_each_by_itself_and_together():
+    """Two slabs one after the other in one case's volumes: the losses and errors are those of both."""
+    slabs = [make_case(1), make_case(2)]
+    volumes = {key: torch.cat([slab[key] for slab in slabs], -1) for key in slabs[0] if key != keys.CASE}
+    network = tiny_cascade()
+    evaluator = make_evaluator(network, [{**volumes, keys.CASE: ["p1"], keys.SLAB_DEPTH: [SHAPE[2]]}])
+    evaluator.run()
+    each = []
+    for slab in slabs:
+        alone = make_evaluator(network, [slab])
+        alone.run()
+        each.append(dict(alone.state.metrics))
+    for name in (keys.VAL_LOSS, keys.VAL_MAE_HU, keys.COARSE_LUNG_MAE_HU):
+        assert evaluator.state.metrics[name] == pytest.approx(np.mean([found[name] for found in each]), rel=1e-5)
+    assert evaluator.state.output[keys.PREDICTION].shape == (*SHAPE[:2], 2 * SHAPE[2])
+
+
+class Reads(TorchDispatchMode):
+    """Counts the numbers that are read from a device."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func._schema.name in ("aten::_local_scalar_dense", "aten::item")
+        return func(*args, **(kwargs or {}))
+
+
+def test_no_batch_waits_for_its_scores():
+    """However many batches a case has, its losses and errors are read once."""
+    counts = []
+    for batch_size in (1, 5):
+        evaluator = make_evaluator(tiny_cascade(), [make_case(1)], batch_size=batch_size)
+        with Reads() as reads:
+            evaluator.run()
+        counts.append(reads.count)
+    assert counts[0] == counts[1]

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from ncct_cta.common import resources
 from ncct_cta.data import read_case_list
-from ncct_cta.evaluate import resources, scoring
+from ncct_cta.evaluate import scoring
 from ncct_cta.evaluate.scoring import BYTES_PER_PROCESS, BYTES_PER_VOXEL, MEMORY_SHARE, planned_jobs
 
 

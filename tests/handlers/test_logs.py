@@ -55,7 +55,7 @@ def scalars(folder: Path) -> EventAccumulator:
 def test_a_row_holds_the_means_of_its_epoch(tmp_path):
     losses = run(tmp_path, epochs=2)
     rows = read(tmp_path)
-    assert list(rows[0]) == ["epoch", "iteration", *keys.TRAINING_TERMS, *keys.VALIDATION_TERMS]
+    assert list(rows[0]) == ["epoch", "iteration", *keys.TRAINING_TERMS, *keys.VALIDATION_TERMS, *keys.QUICK_TERMS]
     assert [(row["epoch"], row["iteration"]) for row in rows] == [("1", "2"), ("2", "4")]
     for row, pair in zip(rows, (losses[:2], losses[2:]), strict=True):
         assert float(row[keys.LOSS]) == pytest.approx(sum(pair) / 2, rel=1e-4)
@@ -223,11 +223,11 @@ def test_a_full_disk_is_named_and_leaves_whole_rows(tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
 def test_a_disk_that_is_full_at_the_start_leaves_what_was_there(tmp_path):
-    run(tmp_path, epochs=1)
+    run(tmp_path, epochs=2)  # after which the events are the larger file
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     size = len((tmp_path / "metrics.csv").read_bytes())
-    with files_of_at_most(size + 20), pytest.raises(InputError, match=r"figures up to epoch 1 can't .* \(File too la"):
-        run(tmp_path, epochs=2, start=1)
+    with files_of_at_most(size + 20), pytest.raises(InputError, match=r"figures up to epoch 2 can't .* \(File too la"):
+        run(tmp_path, epochs=3, start=2)
     assert all(path.read_bytes() == content for path, content in before.items())
 
 

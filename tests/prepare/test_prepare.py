@@ -18,6 +18,7 @@ from dicom_phantom import count_header_reads, write_series
 from pydicom import Dataset, dcmread
 
 from ncct_cta.common import folders
+from ncct_cta.common.bulk import Job, run_jobs
 from ncct_cta.common.folders import locked_folder
 from ncct_cta.common.hu import AIR_HU
 from ncct_cta.data import read_case_list
@@ -25,7 +26,6 @@ from ncct_cta.dicom import headers
 from ncct_cta.dicom.pseudonyms import KeyTable
 from ncct_cta.phantom.cohort import write_cohort
 from ncct_cta.prepare import cohort
-from ncct_cta.prepare.bulk import Job, run_jobs
 from ncct_cta.prepare.case_files import finished_record
 from ncct_cta.prepare.command import main
 from ncct_cta.prepare.pairs.grids import crop

@@ -7,10 +7,10 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+from ...common.bulk import GIB
 from ...common.errors import InputError, fault_in_words
 from ...common.folders import locked_folder, writable_folder
 from ...common.progress import progress_bar
-from ..bulk import GIB
 from ..cohort import Budget, Outcome, prepare_cases, summary, write_outcome
 from ..scan_source import most_voxels
 from ..splits import check_shares

@@ -8,12 +8,12 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...common.bulk import GIB
 from ...common.errors import InputError
 from ...common.folders import locked_folder, writable_folder
 from ...dicom.series import find_series
 from ...volumes.nifti import case_name
 from ...volumes.reading import is_volume_file
-from ..bulk import GIB
 from ..cohort import Budget, prepare_cases, summary, write_outcome
 from ..pairs.pair_list import CASE_NAME
 from ..qc_report import Report

@@ -13,16 +13,18 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from ..common.errors import InputError, fault_in_words
-from ..common.processes import end_with_parent, signals_wait
-from ..common.progress import progress_bar
+from .errors import InputError, fault_in_words
+from .processes import end_with_parent, signals_wait
+from .progress import progress_bar
 
 DEFAULT_SHARE = 0.7  # of the machine's memory
 GIB = 2**30
 STEP, OVER = "step", "over"  # what a process sends: where it is, and at last why it failed or None
 SHOWN = 2  # cases in the progress bar
 
-Worker = Callable[[Any, Callable[[str], None]], None]
+LIGHTER = "fewer --jobs or a coarser --spacing"  # what a preparation can be given that takes less memory
+
+Worker = Callable[[Any, Callable[[str], None]], Any]
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,13 @@ class Job:
         name: the case.
         argument: what the worker is called with; it must be picklable.
         memory_gb: its estimated peak memory.
+        cases: how many it stands for in the progress bar, if a worker takes several small ones.
     """
 
     name: str
     argument: Any
     memory_gb: float
+    cases: int = 1
 
 
 @dataclass
@@ -49,6 +53,7 @@ class _Running:
     messages: Connection
     step: str = "starting"
     failure: str | None = None
+    result: Any = None
     is_over: bool = False
     is_cut_off: bool = False
 
@@ -56,20 +61,20 @@ class _Running:
         """Read what the process has sent since."""
         try:
             while not self.is_cut_off and self.messages.poll():
-                kind, text = self.messages.recv()
+                kind, text, result = self.messages.recv()
                 if kind == STEP:
                     self.step = text
                 else:
-                    self.failure, self.is_over = text, True
+                    self.failure, self.result, self.is_over = text, result, True
         except (EOFError, OSError):  # it has ended, or been killed
             self.is_cut_off = True
 
-    def end(self) -> str | None:
+    def end(self, lighter: str) -> str | None:
         """Why the case failed, now that its process has ended; None if it didn't."""
         self.take_in()
         self.process.join()
         self.messages.close()
-        return self.failure if self.is_over else _exit_reason(self.process)
+        return self.failure if self.is_over else _exit_reason(self.process, lighter)
 
 
 @dataclass
@@ -78,6 +83,8 @@ class _Pool:
 
     worker: Worker
     context: BaseContext
+    done: Callable[[str, Any], None]
+    lighter: str
     running: list[_Running] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
 
@@ -87,25 +94,28 @@ class _Pool:
 
     def start(self, job: Job) -> None:
         receiver, sender = self.context.Pipe(duplex=False)
-        process = self.context.Process(target=_work, args=(self.worker, job.argument, sender), daemon=True)  # type: ignore[attr-defined]
+        work = (self.worker, job.argument, sender, self.lighter)
+        process = self.context.Process(target=_work, args=work, daemon=True)  # type: ignore[attr-defined]
         with signals_wait(signal.SIGINT, signal.SIGTERM):
             process.start()
             sender.close()
             self.running.append(_Running(job, process, receiver))
 
-    def reap(self) -> list[str]:
-        """Wait until a process says something or ends; return the names of all cases whose process has ended."""
+    def reap(self) -> int:
+        """Wait until a process says something or ends; return the number of cases whose process has ended."""
         pipes = [one.messages for one in self.running if not one.is_cut_off]
         wait([*(one.process.sentinel for one in self.running), *pipes])
         for one in self.running:
             one.take_in()
         ended = [one for one in self.running if not one.process.is_alive()]
         for one in ended:
-            failure = one.end()
+            failure = one.end(self.lighter)
             if failure is not None:
                 self.failures[one.job.name] = failure
+            else:
+                self.done(one.job.name, one.result)
         self.running = [one for one in self.running if one not in ended]
-        return [one.job.name for one in ended]
+        return sum(one.job.cases for one in ended)
 
     def steps(self) -> str:
         """What the first few cases are at, for the progress bar."""
@@ -120,7 +130,16 @@ class _Pool:
             one.process.join()
 
 
-def run_jobs(jobs: Sequence[Job], worker: Worker, *, processes: int, memory_gb: float) -> dict[str, str]:
+def run_jobs(
+    jobs: Sequence[Job],
+    worker: Worker,
+    *,
+    processes: int,
+    memory_gb: float,
+    done: Callable[[str, Any], None] = lambda name, result: None,
+    lighter: str = LIGHTER,
+    title: str = "cases",
+) -> dict[str, str]:
     """Work on all cases; one that fails, crashes or is killed never stops the others.
 
     Args:
@@ -129,6 +148,9 @@ def run_jobs(jobs: Sequence[Job], worker: Worker, *, processes: int, memory_gb: 
             ``InputError`` tells why a case can't be done. It ends with this process, however this one ends.
         processes: largest number of processes at a time.
         memory_gb: limit for the sum of their estimates.
+        done: is given each case that didn't fail, and what its worker returned.
+        lighter: what a user can give where the memory isn't enough.
+        title: of the progress bar.
 
     Returns:
         The reason for each case that failed.
@@ -137,22 +159,22 @@ def run_jobs(jobs: Sequence[Job], worker: Worker, *, processes: int, memory_gb: 
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if hasattr(context, "set_forkserver_preload"):
         context.set_forkserver_preload([worker.__module__])  # imports take seconds; a forked process has them already
-    pool = _Pool(worker, context)
+    pool = _Pool(worker, context, done, lighter)
     waiting = sorted(jobs, key=lambda job: -job.memory_gb)
-    with closing(pool), progress_bar(total=len(jobs), desc="cases", unit="case") as bar:
+    with closing(pool), progress_bar(total=sum(job.cases for job in jobs), desc=title, unit="case") as bar:
         while waiting or pool.running:
             for job in list(waiting):
                 alone = not pool.running and job.memory_gb > memory_gb
                 if alone:
                     pool.failures[job.name] = _too_large(job, memory_gb)
                     waiting.remove(job)
-                    bar.update()
+                    bar.update(job.cases)
                 elif len(pool.running) < processes and pool.memory_gb + job.memory_gb <= memory_gb:
                     pool.start(job)
                     waiting.remove(job)
             bar.set_postfix_str(pool.steps())
             if pool.running:
-                bar.update(len(pool.reap()))
+                bar.update(pool.reap())
     return pool.failures
 
 
@@ -164,39 +186,42 @@ def machine_memory_gb() -> float:
         return 4.0
 
 
-def _work(worker: Worker, argument: Any, messages: Connection) -> None:
+def _work(worker: Worker, argument: Any, messages: Connection, lighter: str) -> None:
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # how the parent ends it
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the fork server may have been started by others
     end_with_parent()
-    failure = None
+    _send(messages, OVER, *attempt(worker, argument, lambda step: _send(messages, STEP, step), lighter))
+
+
+def attempt(worker: Worker, argument: Any, report: Callable[[str], None], lighter: str) -> tuple[str | None, Any]:
+    """Why a case failed, or None, and what its worker returned."""
     try:
-        worker(argument, lambda step: _send(messages, STEP, step))
+        return None, worker(argument, report)
     except InputError as error:
-        failure = " ".join(str(error).split())
+        return " ".join(str(error).split()), None
     except Exception as error:
-        failure = _fault_words(error)
-    _send(messages, OVER, failure)
+        return _fault_words(error, lighter), None
 
 
-def _send(messages: Connection, kind: str, text: str | None) -> None:
+def _send(messages: Connection, kind: str, text: str | None, result: Any = None) -> None:
     try:
-        messages.send((kind, text))
+        messages.send((kind, text, result))
     except OSError:
         os._exit(1)  # the parent is gone
 
 
-def _fault_words(error: Exception) -> str:
+def _fault_words(error: Exception, lighter: str) -> str:
     # SimpleITK has no specific exception for it.
     if isinstance(error, MemoryError) or any(words in str(error) for words in ("allocate memory", "bad_alloc")):
-        return "the memory was not enough; give fewer --jobs or a coarser --spacing"
+        return f"the memory was not enough; give {lighter}"
     return fault_in_words(error)
 
 
-def _exit_reason(process: BaseProcess) -> str:
+def _exit_reason(process: BaseProcess, lighter: str) -> str:
     code = process.exitcode or 0
     if code == -getattr(signal, "SIGKILL", 9):  # Windows has no such signal
-        return "its process was killed (SIGKILL), probably for want of memory; run again with fewer --jobs"
+        return f"its process was killed (SIGKILL), probably for want of memory; run again with {lighter}"
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
     return f"its process {how} and gave no reason; run again, and report it if it comes again"
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from tqdm import tqdm
 
+from ncct_cta.common.bulk import Job, machine_memory_gb, run_jobs
 from ncct_cta.common.errors import InputError
-from ncct_cta.prepare.bulk import Job, machine_memory_gb, run_jobs
 
 
 def work(argument: tuple[str, Path], report: Callable[[str], None]) -> None:
@@ -167,3 +167,17 @@ def test_an_interrupt_is_for_the_parent_which_ends_the_others(tmp_path: Path) ->
 
 def test_the_default_budget_is_a_part_of_the_machine() -> None:
     assert 0.1 < machine_memory_gb() < 10_000
+
+
+def returns(argument: str, report: Callable[[str], None]) -> str:
+    if argument == "bad":
+        raise InputError("bad")
+    return f"result of {argument}"
+
+
+def test_what_a_worker_returns_is_handed_over() -> None:
+    results: dict[str, str] = {}
+    jobs = [Job(name, name, 1.0) for name in ("a", "bad", "b")]
+    failures = run_jobs(jobs, returns, processes=2, memory_gb=4.0, done=results.__setitem__)
+    assert results == {"a": "result of a", "b": "result of b"}
+    assert failures == {"bad": "bad"}

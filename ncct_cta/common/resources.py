@@ -1,4 +1,4 @@
-"""The cores and the free memory, which limit how many cases can be scored in parallel."""
+"""The cores and the free memory, which limit how many cases are worked on in parallel."""
 
 from __future__ import annotations
 
