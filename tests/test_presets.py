@@ -38,6 +38,7 @@ TINY: dict[str, dict[str, Any]] = {
         "val_every": 1,
         "device": "cpu",
         "lr": 1e-2,
+        "pretrained_G": "",  # its weights don't fit
     },
 }
 
