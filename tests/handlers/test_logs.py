@@ -113,7 +113,7 @@ def test_the_pace_is_in_the_log_and_in_tensorboard_and_not_in_the_table(tmp_path
     drawn = scalars(tmp_path).Scalars(STEP_SECONDS)
     assert [event.step for event in drawn] == [2, 4]
     assert all(0 < event.value < 10 for event in drawn)
-    assert f"{STEP_SECONDS} " in caplog.messages[-1]
+    assert any(f"{STEP_SECONDS} " in message for message in caplog.messages)
     assert STEP_SECONDS not in (tmp_path / "metrics.csv").read_text()
 
 
