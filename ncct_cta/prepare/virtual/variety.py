@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,11 +68,21 @@ def random_of(seed: int, case: str) -> np.random.Generator:
     return np.random.default_rng(list(hashlib.blake2b(f"{seed}:{case}".encode(), digest_size=16).digest()))
 
 
-def draw(settings: VirtualSettings, random: np.random.Generator, muscle_hu: float) -> Drawn:
-    """Draw a case's appearance; its muscle's HU say how the scan is calibrated."""
+def draw(
+    settings: VirtualSettings, random: np.random.Generator, muscle_hu: float, most_apart_hu: float = math.inf
+) -> Drawn:
+    """Draw a case's appearance; its muscle's HU say how the scan is calibrated.
+
+    Args:
+        settings: what to draw from.
+        random: the case's stream.
+        muscle_hu: muscle's level.
+        most_apart_hu: how far blood may lie from it.
+    """
     low, high = settings.blood_hu
     margin = min(MARGIN_HU, (high - low) / 2)
-    blood = muscle_hu - BELOW_MUSCLE_HU + BLOOD_SPREAD_HU * random.standard_normal()
+    apart = BLOOD_SPREAD_HU * random.standard_normal() - BELOW_MUSCLE_HU
+    blood = muscle_hu + np.clip(apart, -most_apart_hu, most_apart_hu)
     blood = np.clip(blood, low + margin, high - margin)
     drawn = {
         name: float(random.uniform(*getattr(settings, name)))
