@@ -6,6 +6,8 @@ mostly along the patient's length, that fades towards the chest wall and the api
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
@@ -62,16 +64,28 @@ class KnownMotion:
 
     def displace(self, ct: sitk.Image) -> sitk.Image:
         """The displaced CT on the grid of ``ct``, float32 HU, air where it comes from outside."""
-        size = [int(np.ceil(n * mm / FIELD_MM)) + 2 for n, mm in zip(ct.GetSize(), ct.GetSpacing(), strict=True)]
-        field = sitk.Image(size, sitk.sitkVectorFloat64)
-        field.SetSpacing([FIELD_MM] * 3)
-        field.SetOrigin(ct.GetOrigin())
-        field.SetDirection(ct.GetDirection())
-        points = voxel_points(field, np.argwhere(np.ones(size[::-1], bool)))
-        vectors = sitk.GetImageFromArray((self(points) - points).reshape(*size[::-1], 3), isVector=True)
-        vectors.CopyInformation(field)
-        transform = sitk.DisplacementFieldTransform(vectors)
+        transform = sitk.DisplacementFieldTransform(_field(ct, self))
         return sitk.Resample(ct, ct, transform, sitk.sitkBSpline3, AIR_HU, sitk.sitkFloat32)
+
+    def field_back(self, ct: sitk.Image) -> sitk.Image:
+        """The displacement that resamples the displaced CT onto the original, LPS mm, on a grid of ``FIELD_MM``.
+
+        What is at p in the original lies at p + d(p) in the displaced CT.
+        """
+        return _field(ct, self.inverse)
+
+
+def _field(ct: sitk.Image, moved: Callable[[np.ndarray], np.ndarray]) -> sitk.Image:
+    """``moved(p) - p`` over the field of view of a CT."""
+    size = [int(np.ceil(n * mm / FIELD_MM)) + 2 for n, mm in zip(ct.GetSize(), ct.GetSpacing(), strict=True)]
+    field = sitk.Image(size, sitk.sitkVectorFloat64)
+    field.SetSpacing([FIELD_MM] * 3)
+    field.SetOrigin(ct.GetOrigin())
+    field.SetDirection(ct.GetDirection())
+    points = voxel_points(field, np.argwhere(np.ones(size[::-1], bool)))
+    vectors = sitk.GetImageFromArray((moved(points) - points).reshape(*size[::-1], 3), isVector=True)
+    vectors.CopyInformation(field)
+    return vectors
 
 
 def mask_points(mask: sitk.Image) -> np.ndarray:

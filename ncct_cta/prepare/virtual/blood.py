@@ -17,7 +17,7 @@ from ...transforms.contrast import between_lungs
 from ...transforms.lung_mask import compute_lung_mask
 from .bone import find_territories
 from .level import BloodLevel, measure_level
-from .local import smoothed
+from .local import dilated, eroded, smoothed
 from .lung_vessels import find_lung_vessels
 
 GRID_MM = 2.0
@@ -98,6 +98,7 @@ def _spread(coarse: np.ndarray, steps: Sequence[int], shape: Sequence[int]) -> n
 
 
 DENSE_ML = 1.0  # smaller components are calcifications
+MIXING_MM = 4.0
 
 
 def _too_bright(
@@ -106,4 +107,7 @@ def _too_bright(
     """Calcium and dense veins: both too bright for mixed blood, the veins in larger pieces and next to blood."""
     bright = place & (hu > level.densest)
     dense = without_specks(bright, spacing, 1000 * DENSE_ML, certain=blood & bright)
+    # In the heart it breaks up before it has mixed: small pieces in the midst of blood are no calcium.
+    unmixed = bright if dense.any() else bright & (hu < level.densest + level.contrast / 2)
+    dense |= unmixed & eroded(dilated(blood & ~bright, spacing, MIXING_MM), spacing, MIXING_MM)
     return bright & ~dense, dense

@@ -48,7 +48,7 @@ def local_means(
         steps = [max(1, int(width / STEP_SIGMAS)) for width in sigma]
 
         def seen(image: np.ndarray, sigma: np.ndarray = sigma, steps: Sequence[int] = steps) -> np.ndarray:
-            coarse = smoothed(_block_mean(image, steps), np.divide(sigma, steps), TRUNCATE, overwrite=True)
+            coarse = smoothed(block_mean(image, steps), np.divide(sigma, steps), TRUNCATE, overwrite=True)
             return _looked_up(coarse, steps, mask.shape, voxels)
 
         share = seen(mask.astype(np.float32))
@@ -112,7 +112,7 @@ def _along(work: Callable[[np.ndarray], object], array: np.ndarray, axis: int) -
     of_slabs(lambda part: work(array[(slice(None),) * across + (part,)]), array.shape[across])
 
 
-def _block_mean(image: np.ndarray, steps: Sequence[int]) -> np.ndarray:
+def block_mean(image: np.ndarray, steps: Sequence[int]) -> np.ndarray:
     """Sums over blocks of ``steps`` voxels by their volume: a wide Gaussian on all voxels takes a minute."""
     for axis, step in enumerate(steps):
         if step > 1:

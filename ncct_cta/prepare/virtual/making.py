@@ -23,6 +23,7 @@ STREAK_MM = 12.0
 SHARPEN = 0.7
 LESS_ALIKE = 0.15  # than muscle, in the correlation with the CTA
 TYPICAL_MUSCLE_HU = 55.0
+APART_SD = 0.5
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,9 @@ def make_pair(
     even = tissue & ~dilated(found.blood | found.lung | kept, spacing, ORGANS_EDGE_MM)
     organs = find_organs(hu, even, muscle_hu, found.level_hu, spacing)
     muscle &= ~dilated(organs, spacing, EDGE_MM)
-    drawn = draw(settings, random, min(muscle_hu, MOST_MUSCLE_HU))
+    # Two levels this far apart, whose local means spread as widely, are told apart with an AUC of 0.64.
+    apart = APART_SD * float(smooth[muscle].astype(np.float32).std()) if muscle.any() else 0.0
+    drawn = draw(settings, random, min(muscle_hu, MOST_MUSCLE_HU), apart)
     inside = eroded(found.blood, spacing, EDGE_MM) & ~found.dense
     noise = measure_noise(hu, muscle, inside, spacing)
     beside = tissue & ~even & (smooth > muscle_hu)

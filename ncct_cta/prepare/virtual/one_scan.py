@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 
 from ...common.errors import InputError
 from ...common.hu import to_int16_hu
@@ -18,6 +19,7 @@ from ...volumes.reading import read_volume
 from ..case_files import write_case
 from ..limits import flags
 from .blood import FoundBlood, find_blood
+from .breathing import breathe
 from .gates import LIMITS, measure
 from .making import VirtualPair, make_pair
 from .pictures import draw_virtual
@@ -63,7 +65,7 @@ def _write(
     _, orientation = to_ras(cta.array, cta.affine)
     ncct = to_int16_hu(pair.ncct)
     write_like(from_ras(ncct, orientation), cta, task.image(NCCT), description="virtual NCCT, made from the CTA")
-    write_like(from_ras(hu, orientation), cta, task.image(CTA), description="CTA")
+    write_like(_moved(task, cta, found, pair), cta, task.image(CTA), description="CTA")
     for kind, mask in ((LUNG, found.lung), (VESSEL, found.blood), (IGNORE, pair.ignore)):
         write_mask_like(from_ras(mask, orientation), cta, task.image(kind), description=f"{kind} mask")
     draw_virtual(task.picture, task.case, ncct, hu, found.blood, spacing_to_ras(cta.spacing, orientation))
@@ -77,3 +79,13 @@ def _write(
         "scores": scores,
         "flags": flags(scores, LIMITS),
     }
+
+
+def _moved(task: VirtualTask, cta: Volume, found: FoundBlood, pair: VirtualPair) -> np.ndarray:
+    """The CTA as it is written, int16 HU: displaced, with its true field beside it, if that is wanted."""
+    if task.settings.breathing_mm[1] == 0:
+        return to_int16_hu(cta.array)
+    _, orientation = to_ras(cta.array, cta.affine)
+    moved, field = breathe(cta, from_ras(found.lung, orientation), pair.drawn.breathing_mm)
+    sitk.WriteImage(field, str(task.field), useCompression=True)
+    return moved

@@ -14,6 +14,7 @@ RANGES = {
     "noise": "fresh noise, in units of the scan's own",
     "kernel_mm": "the NCCT's kernel against the scan's: below 0 sharper, above 0 smoother, mm",
     "thickness_mm": "the NCCT's slice thickness in mm, where it exceeds the scan's",
+    "breathing_mm": "largest displacement of the CTA by breathing against the NCCT, mm",
 }
 
 

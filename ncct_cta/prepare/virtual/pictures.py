@@ -46,7 +46,7 @@ def draw_virtual(
             panel.imshow(plane(volume, axis, index), cmap="gray", vmin=low, vmax=high, extent=(0, width, height, 0))
             panel.set_xticks([])
             panel.set_yticks([])
-        row[0].set_ylabel(f"{name}, slice {index + 1} of {ncct_hu.shape[axis]}", fontsize=SMALL_WORDS)
+        row[0].set_ylabel(f"{name}\n{index + 1} of {ncct_hu.shape[axis]}", fontsize=SMALL_WORDS)
     for panel, (title, _, _) in zip(axes[0], columns, strict=True):
         panel.set_title(title, fontsize=WORDS, pad=4)
     (low, high), (angio_low, angio_high) = MEDIASTINAL_WINDOW_HU, ANGIO_WINDOW_HU

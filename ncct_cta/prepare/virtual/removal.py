@@ -111,7 +111,7 @@ def _remove(
     tissue = _background(hu, ~dilated(enhanced, spacing, CLEAR_MM) & ~kept, lung, spacing, wall)
     blood = np.maximum(level[wall], tissue[0] + LEAST_CONTRAST_HU), np.take(LEVEL_HU, in_lung) ** 2
     without, lost[wall] = _walls(hu[wall], fraction, tissue, blood, target[wall])
-    hu[core] += (target - level)[core]
+    hu[core] += target[core] - level[core]
     hu[wall] = without
 
 

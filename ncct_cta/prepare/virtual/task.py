@@ -31,6 +31,16 @@ class VirtualTask(CaseTask):
     cta: ScanSource
     mask: Path | None = None
 
+    @property
+    def files(self) -> list[Path]:
+        """All files written, the record last; where the CTA may be displaced, its true field is among them."""
+        return [*([self.field] if self.settings.breathing_mm[1] > 0 else []), *super().files]
+
+    @property
+    def field(self) -> Path:
+        """The displacement of a CTA that breathing moved."""
+        return self.image("displacement")
+
     def digest(self) -> str:
         """Return a digest of the settings and of the sources' names, sizes and times."""
         content = [VIRTUAL_VERSION, self.case, self.patient, asdict(self.settings), self.cta.file_states()]

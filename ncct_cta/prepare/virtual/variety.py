@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,14 @@ import numpy as np
 from ...common.errors import InputError
 
 Range = tuple[float, float]
-BOUNDS = {"blood_hu": (0, 100), "organs": (0, 1), "noise": (0, 3), "kernel_mm": (-1, 3), "thickness_mm": (0, 10)}
+BOUNDS = {
+    "blood_hu": (0, 100),
+    "organs": (0, 1),
+    "noise": (0, 3),
+    "kernel_mm": (-1, 3),
+    "thickness_mm": (0, 10),
+    "breathing_mm": (0, 20),
+}
 
 
 @dataclass(frozen=True)
@@ -24,6 +32,7 @@ class VirtualSettings:
         kernel_mm: the NCCT's reconstruction kernel against the scan's: below 0 sharper, above 0 smoother; standard
             deviation of the Gaussian.
         thickness_mm: the NCCT's slice thickness; slices that are as thick stay as they are.
+        breathing_mm: the largest displacement of the CTA by breathing against the NCCT.
         seed: of all draws.
     """
 
@@ -32,6 +41,7 @@ class VirtualSettings:
     noise: Range = (0.4, 0.8)
     kernel_mm: Range = (-0.3, 0.3)
     thickness_mm: Range = (0.0, 0.0)
+    breathing_mm: Range = (0.0, 0.0)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -55,6 +65,7 @@ class Drawn:
     noise: float
     kernel_mm: float
     thickness_mm: float
+    breathing_mm: float
 
 
 # Blood without iodine lies a little below muscle: 50 +- 5 HU at a normal haematocrit, less in anaemia.
@@ -67,14 +78,26 @@ def random_of(seed: int, case: str) -> np.random.Generator:
     return np.random.default_rng(list(hashlib.blake2b(f"{seed}:{case}".encode(), digest_size=16).digest()))
 
 
-def draw(settings: VirtualSettings, random: np.random.Generator, muscle_hu: float) -> Drawn:
-    """Draw a case's appearance; its muscle's HU say how the scan is calibrated."""
+def draw(
+    settings: VirtualSettings, random: np.random.Generator, muscle_hu: float, most_apart_hu: float = math.inf
+) -> Drawn:
+    """Draw a case's appearance; its muscle's HU say how the scan is calibrated.
+
+    Args:
+        settings: what to draw from.
+        random: the case's stream.
+        muscle_hu: muscle's level.
+        most_apart_hu: how far blood may lie from it.
+    """
     low, high = settings.blood_hu
     margin = min(MARGIN_HU, (high - low) / 2)
-    blood = muscle_hu - BELOW_MUSCLE_HU + BLOOD_SPREAD_HU * random.standard_normal()
+    apart = BLOOD_SPREAD_HU * random.standard_normal() - BELOW_MUSCLE_HU
+    blood = muscle_hu + np.clip(apart, -most_apart_hu, most_apart_hu)
     blood = np.clip(blood, low + margin, high - margin)
     drawn = {
         name: float(random.uniform(*getattr(settings, name)))
         for name in ("organs", "noise", "kernel_mm", "thickness_mm")
     }
-    return Drawn(blood_hu=float(blood), **drawn)
+    # From a stream of its own: whether the CTA moves mustn't change the NCCT.
+    breathing = float(random.spawn(1)[0].uniform(*settings.breathing_mm))
+    return Drawn(blood_hu=float(blood), **drawn, breathing_mm=breathing)
