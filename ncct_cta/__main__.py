@@ -16,6 +16,7 @@ COMMANDS = {
     "infer": "synthesise the CTA of non-contrast chest CTs",
     "view": "look at a case's images side by side in a browser",
     "evaluate": "score predictions beside baselines that know no anatomy, and write a report",
+    "features": "train the encoder of a perceptual loss on your own masks",
     "compare": "train recipes for equal time and score them in one report",
     "pack": "put a trained model and its card into one file to give away",
     "export": "write a trained network as an ONNX model for other programs",

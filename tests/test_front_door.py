@@ -74,6 +74,7 @@ ANSWERED_AT_ONCE = {
     "no pairs to compare on": (["compare", "--datalist", "nowhere"], 2, "nowhere: there is no such"),
     "no recipe": (["compare", "--datalist", ".", "--recipes", "nowhere"], 2, "there is no settings file nowhere"),
     "what a comparison decides": (["compare", "--datalist", ".", "--num_epochs", "3"], 2, "decides that itself"),
+    "no steps": (["features", "g", "--data::datalist", ".", "--output", "f.pt", "--steps", "0"], 2, "at least 1"),
     "too few cases": (["demo", "--cases", "1"], 2, "expected 3 or more cases"),
 }
 

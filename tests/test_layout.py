@@ -20,7 +20,7 @@ FLOORS = (
     "runs",
     "engines handlers",
     "train infer export",
-    "evaluate prepare",
+    "evaluate prepare features",
     "demo pack api view compare",
     "__main__",
 )

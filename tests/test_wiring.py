@@ -127,6 +127,7 @@ BEHAVIOUR: list[tuple[dict[str, Any], str, Callable[[Any], Any], Any]] = [
     ({"model::in_slices": 3}, "train::dataset", attrgetter("in_slices"), 3),
     ({"model::in_slices": 3}, "validate::inferer", attrgetter("in_slices"), 3),
     ({"model::head": "gated"}, "generator", lambda net: type(net.gate).__name__, "GatedHead"),
+    ({"loss::perceptual_weight": 0.0}, "loss_function", lambda loss: dict(loss.further), {}),
     ({"loss::gate_weight": 0.7}, "objective", attrgetter("gate_weight"), 0.7),
     ({"data::window": [-160.0, 240.0]}, "objective", attrgetter("gate.enhancement"), 80 / 200),
     ({"registration::enabled": False}, "registration_net", bool, False),

@@ -97,6 +97,12 @@ class LossConfig(Section):
     gate_weight: float = setting(
         0.1, "with model.head gated: weight of BCE + Dice of the gate on CTA - NCCT > 80 HU", low=0.0, high=1.0e6
     )
+    perceptual_weight: float = setting(
+        0.0, "weight of the distance of an encoder's features; 0: none", low=0.0, high=1.0e6
+    )
+    perceptual_features: str = setting(
+        "", "file of that encoder: made by ncct-cta features, or torchvision's weights of a VGG"
+    )
     scales: int = setting(
         1, "resolutions that the loss is the mean over, each average-pooled 2x from the one before", low=1, high=6
     )

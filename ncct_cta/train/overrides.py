@@ -103,8 +103,19 @@ def check_at_once(bundle: Mapping[str, Any], overrides: Mapping[str, Any]) -> Se
     if datalist == DataConfig().datalist and not os.path.exists(datalist):
         raise InputError(f"no case list is given, and {datalist} isn't there; give --data::datalist FILE_OR_FOLDER")
     require_path(datalist)
+    if settings.loss.perceptual_weight > 0:
+        _require_features(settings.loss.perceptual_features)
     goes_on = train.resume and os.path.isfile(os.path.join(train.output_dir, LAST))
     for path in (train.pretrained_G, train.pretrained_G2):
         if path and not goes_on:
             require_model(packed_model_of(path)) if is_packed(path) else require_checkpoint(path)
     return settings
+
+
+def _require_features(path: str) -> None:
+    """Refuse a perceptual loss without a network to compare the features of."""
+    remedy = "make one with: ncct-cta features PRESET --data::datalist DATA --output FILE"
+    if not path:
+        raise InputError(f"loss.perceptual_weight is given, and loss.perceptual_features isn't; {remedy}")
+    if not os.path.isfile(path):
+        raise InputError(f"loss.perceptual_features is {path}, and there is no such file; {remedy}")

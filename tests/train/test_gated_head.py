@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from left_as_found import logging_left_as_found
 
 from ncct_cta.common.errors import InputError
 from ncct_cta.export import command
@@ -39,8 +40,9 @@ def run(cohort: Path, tiny_settings: list[str], tmp_path_factory: pytest.TempPat
         "train::output_dir": folder,
     }
     words = ["g", *tiny_settings, *(str(word) for name, value in given.items() for word in (f"--{name}", value))]
-    train([*words, "--train::num_epochs", "1"])
-    train([*words, "--train::num_epochs", "2", "--resume"])
+    with logging_left_as_found():
+        train([*words, "--train::num_epochs", "1"])
+        train([*words, "--train::num_epochs", "2", "--resume"])
     return folder
 
 

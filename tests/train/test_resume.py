@@ -17,6 +17,8 @@ from same_tree import assert_same_tree
 
 from ncct_cta.common import folders
 from ncct_cta.common.folders import locked_folder
+from ncct_cta.losses.perceptual import write_features
+from ncct_cta.networks.feature_encoder import FeatureEncoder
 from ncct_cta.runs.names import BEST, LAST
 from ncct_cta.train import builders
 from ncct_cta.train.command import main
@@ -260,3 +262,82 @@ def test_a_run_on_another_device_reads_its_checkpoint_on_the_cpu(cohort, tmp_pat
         main(words(cohort, tmp_path / "run", "--resume", train__num_epochs=epochs, train__val_every="5"))
     assert str(places[LAST]) == "cpu"
     assert load(tmp_path / "run" / LAST)["trainer"]["epoch"] == 2
+
+
+# Every setting that adds something to a training, and R, the lung weight and D at different moments.
+ALL_ON = {
+    "data__flip": "true",
+    "data__vessel_share": "0.5",
+    "data__virtual_share": "0.5",
+    "model__in_slices": "3",
+    "model__head": "gated",
+    "model__norm": "batch",
+    "loss__scales": "2",
+    "loss__lung_weight_epochs": "3",
+    "loss__enhancement_weight": "2",
+    "loss__body_only": "true",
+    "loss__gate_weight": "0.5",
+    "loss__perceptual_weight": "0.5",
+    "registration__enabled": "true",
+    "registration__start_epoch": "2",
+    "registration__penalty": "bending",
+    "registration__attention": "true",
+    "refine__enabled": "true",
+    "refine__freeze_G": "false",
+    "refine__fusion": "concat",
+    "refine__base": "root",
+    "refine__hidden_dim": "4",
+    "refine__num_blocks": "1",
+    "refine__warmup_steps": "4",
+    "discriminator__enabled": "true",
+    "discriminator__start_epoch": "3",
+    "discriminator__mode": "hinge",
+    "discriminator__num_scales": "2",
+    "discriminator__num_layers": "1",
+    "discriminator__hidden_dim": "4",
+    "discriminator__steps": "2",
+    "discriminator__r1_weight": "1",
+    "discriminator__r1_every": "3",
+    "discriminator__warmup_steps": "2",
+    "train__weight_decay": "0.01",
+    "train__amp": "bf16",
+    "train__val_every": "1",
+    "train__best": "val_vessel_mae_hu",
+}
+# Nets and terms of which a run that has all of it says something.
+TERMS = ("gate", "perceptual", "smoothness", "gan_g", "feat_match", "r1", "gnorm_G", "gnorm_G2", "gnorm_R", "gnorm_D")
+
+
+def stopped_at_step(number: int, arguments: Sequence[str]) -> None:
+    """Train, and stop as by Ctrl-C before the generator's step of this number from the start of this call."""
+    step, taken = torch.optim.AdamW.step, []
+
+    def counting(self, closure=None):
+        taken.append(1)
+        if len(taken) == number:
+            raise KeyboardInterrupt
+        return step(self, closure)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(torch.optim.AdamW, "step", counting)
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+    assert ended.value.code == 130
+
+
+def test_with_all_settings_on_an_interrupted_run_ends_like_one_that_was_not(cohort, tmp_path):
+    torch.manual_seed(0)
+    write_features(tmp_path / "features.pt", FeatureEncoder(2, (4, 4)), (4, 4), (-1000.0, 600.0))
+    settings = {**ALL_ON, "loss__perceptual_features": str(tmp_path / "features.pt")}
+    main(words(cohort, tmp_path / "whole", **settings))
+    with open(tmp_path / "whole" / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert all(float(rows[-1][name]) for name in TERMS)
+    assert not rows[0]["smoothness"]
+    assert not rows[1]["gan_g"]
+    arguments = words(cohort, tmp_path / "stopped", "--resume", **settings)
+    stopped_at_step(5, arguments)  # in epoch 2: R has joined, D hasn't
+    stopped_at_step(8, arguments)  # goes on with epoch 2, and ends in epoch 4 with every net
+    assert load(tmp_path / "stopped" / LAST)["trainer"]["epoch"] == 3
+    main(arguments)
+    assert_same_run(tmp_path / "stopped", tmp_path / "whole")
