@@ -17,7 +17,7 @@ REGIONS = {"mae": keys.BODY, "lung_mae": keys.LUNG, "vessel_mae": keys.VESSEL}
 class CaseScores:
     """``val_loss``, and the MAE in HU of the prediction, of G's and of the identity over body, lung and vessels.
 
-    Nothing is read from the device before ``terms``. Sums have double precision: a case has 10^8 voxels.
+    Nothing is read from the device before ``terms``. Sums over slices have double precision: a case has 10^8 voxels.
 
     Args:
         loss_function: the training loss; its mean over the slices is ``val_loss``.
@@ -43,14 +43,11 @@ class CaseScores:
         }
         own_hu, cta_hu = cut[keys.NCCT].float(), cut[keys.CTA].float()
         self.losses.append(self._loss(slices, cta_hu, cut[keys.LUNG], cut[keys.BODY]))
-        inside = [cut[region] > 0 for region in REGIONS.values()]
-        sums = []
-        for stage in IMAGES.values():
-            image = own_hu if stage is None else self.inferer.hu_of(slices, stage, own_hu)
-            error = (image - cta_hu).abs()
-            sums.append(torch.stack([(error * mask).sum(dtype=torch.float64) for mask in inside]))
-        counts = torch.stack([mask.sum(dtype=torch.float64) for mask in inside])
-        self.errors.append(torch.stack([*sums, counts]))
+        images = (own_hu if stage is None else self.inferer.hu_of(slices, stage, own_hu) for stage in IMAGES.values())
+        errors = torch.stack([_by_slice((image - cta_hu).abs_()) for image in images], dim=1)
+        masks = torch.stack([_by_slice(cut[region] > 0) for region in REGIONS.values()], dim=1)
+        sums = torch.bmm(errors, masks.float().mT).sum(dim=0, dtype=torch.float64)
+        self.errors.append(torch.cat([sums, torch.count_nonzero(masks, dim=(0, 2))[None]]))
 
     def _loss(
         self, slices: SynthesisedSlices, cta_hu: torch.Tensor, lung: torch.Tensor, body: torch.Tensor
@@ -70,3 +67,8 @@ class CaseScores:
         errors = torch.stack(sums) / counts  # 0 / 0 is NaN
         names = [f"{image}_{region}_hu" for image in IMAGES for region in REGIONS]
         return {keys.VAL_LOSS: loss / slices, **dict(zip(names, errors.flatten().tolist(), strict=True))}
+
+
+def _by_slice(volume: torch.Tensor) -> torch.Tensor:
+    """(X, Y, n) as (n, X * Y)."""
+    return volume.permute(2, 0, 1).flatten(1)
