@@ -219,7 +219,7 @@ def report_validation(run: str, net: str, norm: str, scan: Path, output: str, re
     for name, found in times.items():
         print(f"  {name:24} {listed(found)}")
     print(f"  validation / inference   {validated / inferred:.2f} of the CPU's time (wanted: at most {VALIDATION})")
-    print(f"  what limits              {around:.1f} s of CPU are around the network: reading, body's box, loss, errors")
+    print(f"  what limits              {around:.1f} s of CPU around the network: reading, its box, loss and errors")
 
 
 def evaluator_of(model: TrainedModel, scan: Path, folder: str) -> SynthesisEvaluator:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -138,3 +139,28 @@ def test_a_batch_that_processes_cannot_share_is_refused_in_one_line(tiny_setting
     assert set(lines) == {"error: train.batch_size is 3, expected a multiple of the 2 processes"}
     assert "Traceback" not in done.stderr.split("torch/distributed/elastic")[0]
     assert not (tmp_path / "run").exists()
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def test_two_nodes_of_one_process_each_have_the_losses_of_one(cohort, tiny_settings, tmp_path):
+    """They meet over a rendezvous, as on a cluster; here both nodes are this machine."""
+    meeting = ["--nnodes", "2", "--nproc_per_node", "1", "--rdzv_backend", "c10d", "--rdzv_id", "training"]
+    meeting += ["--rdzv_endpoint", f"127.0.0.1:{free_port()}", "--local_addr", "127.0.0.1"]
+    training = ["-m", "monai.bundle", "run", "training", "--config_file", WIRING]
+    command = [sys.executable, "-m", "torch.distributed.run", *meeting, *training]
+    command += words(tiny_settings, cohort, tmp_path / "run", KINDS["g"])
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    train([bundle_config("train.yaml"), *words(tiny_settings, cohort, tmp_path / "single", KINDS["g"])])
+    nodes = [subprocess.Popen(command, cwd=CHECKOUT, env=environment, **pipes) for _ in range(2)]
+    said = [node.communicate(timeout=300)[0] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], [text[-3000:] for text in said]
+    for one, two in zip(rows(tmp_path / "single"), rows(tmp_path / "run"), strict=True):
+        for name in (keys.LOSS, keys.L1, keys.SSIM):
+            assert two[name] == pytest.approx(one[name], rel=1e-4, abs=1e-4), name
+    assert len(list((tmp_path / "run" / "previews").iterdir())) == EPOCHS

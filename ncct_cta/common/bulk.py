@@ -13,6 +13,7 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from .cluster import run_on_cluster
 from .errors import InputError, fault_in_words
 from .processes import end_with_parent, signals_wait
 from .progress import progress_bar
@@ -139,6 +140,7 @@ def run_jobs(
     done: Callable[[str, Any], None] = lambda name, result: None,
     lighter: str = LIGHTER,
     title: str = "cases",
+    scheduler: str = "",
 ) -> dict[str, str]:
     """Work on all cases; one that fails, crashes or is killed never stops the others.
 
@@ -151,10 +153,13 @@ def run_jobs(
         done: is given each case that didn't fail, and what its worker returned.
         lighter: what a user can give where the memory isn't enough.
         title: of the progress bar.
+        scheduler: of a dask cluster that works on them instead, see ``cluster.run_on_cluster``.
 
     Returns:
         The reason for each case that failed.
     """
+    if scheduler:
+        return run_on_cluster(jobs, worker, scheduler, done=done, lighter=lighter)
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if hasattr(context, "set_forkserver_preload"):

@@ -17,8 +17,8 @@ REGIONS = {"mae": keys.BODY, "lung_mae": keys.LUNG, "vessel_mae": keys.VESSEL}
 class CaseScores:
     """``val_loss``, and the MAE in HU of the prediction, of G's and of the identity over body, lung and vessels.
 
-    Voxels that are ignored don't count. Nothing is read from the device before ``terms``. Sums have double precision: a
-    case has 10^8 voxels.
+    Voxels that are ignored don't count. Nothing is read from the device before ``terms``. Sums over slices have double
+    precision: a case has 10^8 voxels.
 
     Args:
         loss_function: the training loss; its mean over the slices is ``val_loss``.
@@ -45,15 +45,12 @@ class CaseScores:
         }
         own_hu, cta_hu = cut[keys.NCCT].float(), cut[keys.CTA].float()
         self.losses.append(self._loss(slices, cut))
+        images = (own_hu if stage is None else self.inferer.hu_of(slices, stage, own_hu) for stage in IMAGES.values())
+        errors = torch.stack([_by_slice((image - cta_hu).abs_()) for image in images], dim=1)
         counted = cut[keys.IGNORE] == 0 if keys.IGNORE in cut else True
-        inside = [(cut[region] > 0) & counted for region in REGIONS.values()]
-        sums = []
-        for stage in IMAGES.values():
-            image = own_hu if stage is None else self.inferer.hu_of(slices, stage, own_hu)
-            error = (image - cta_hu).abs()
-            sums.append(torch.stack([(error * mask).sum(dtype=torch.float64) for mask in inside]))
-        counts = torch.stack([mask.sum(dtype=torch.float64) for mask in inside])
-        self.errors.append(torch.stack([*sums, counts]))
+        masks = torch.stack([_by_slice((cut[region] > 0) & counted) for region in REGIONS.values()], dim=1)
+        sums = torch.bmm(errors, masks.float().mT).sum(dim=0, dtype=torch.float64)
+        self.errors.append(torch.cat([sums, torch.count_nonzero(masks, dim=(0, 2))[None]]))
 
     def _loss(self, slices: SynthesisedSlices, cut: Mapping[str, torch.Tensor]) -> torch.Tensor:
         def in_layout(volume: torch.Tensor) -> torch.Tensor:
@@ -73,3 +70,8 @@ class CaseScores:
         errors = torch.stack(sums) / counts  # 0 / 0 is NaN
         names = [f"{image}_{region}_hu" for image in IMAGES for region in REGIONS]
         return {keys.VAL_LOSS: loss / slices, **dict(zip(names, errors.flatten().tolist(), strict=True))}
+
+
+def _by_slice(volume: torch.Tensor) -> torch.Tensor:
+    """(X, Y, n) as (n, X * Y)."""
+    return volume.permute(2, 0, 1).flatten(1)

@@ -32,10 +32,12 @@ class Budget:
     Args:
         jobs: largest number of processes.
         memory_gb: memory for all of them together.
+        scheduler: of a dask cluster that works on them instead, whose workers say both.
     """
 
     jobs: int
     memory_gb: float
+    scheduler: str = ""
 
     def __post_init__(self) -> None:
         if self.jobs < 1 or not self.memory_gb > 0:
@@ -86,7 +88,7 @@ def prepare_cases(
     skipped = len(done)
     jobs = [Job(task.case, task, memory_gb(task)) for task in waiting]
     try:
-        failures = run_jobs(jobs, worker, processes=budget.jobs, memory_gb=budget.memory_gb)
+        failures = run_jobs(jobs, worker, processes=budget.jobs, memory_gb=budget.memory_gb, scheduler=budget.scheduler)
     finally:
         for task in waiting:
             shutil.rmtree(task.partial, ignore_errors=True)  # of a process that was stopped

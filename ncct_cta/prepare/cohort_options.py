@@ -22,3 +22,7 @@ def add_cohort_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory-gb", type=float, default=machine_memory_gb(), help="for all of them (default: 70 %% of the machine's)"
     )
+    parser.add_argument(
+        "--scheduler", default="", metavar="ADDRESS",
+        help="of a dask cluster that prepares the cases instead, such as tcp://HOST:8786 (extra ncct-cta[dask])",
+    )  # fmt: skip

@@ -396,3 +396,20 @@ def test_an_unforeseen_fault_is_the_cases_own(
     printed = capsys.readouterr().out
     assert "1 of 2 pairs are in" in printed
     assert "failed: wrong: a fault of this software (ZeroDivisionError in test_prepare.py" in printed
+
+
+@pytest.mark.slow
+def test_a_cluster_prepares_the_same_and_leaves_finished_cases_alone(scans, prepared, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None, "memory_limit": "8GB"}
+    with distributed.LocalCluster(**options) as cluster:
+        written = []
+        for _ in range(2):
+            with pytest.raises(SystemExit) as ended:
+                run(scans, tmp_path / "out", "--scheduler", cluster.scheduler_address)
+            assert ended.value.code == 3
+            written.append({path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.nii.gz")})
+    assert written[0] == written[1] != {}
+    for path in prepared.glob("*.nii.gz"):
+        assert np.array_equal(read_ct(tmp_path / "out" / path.name).array, read_ct(path).array)
+    assert (tmp_path / "out" / "failures.csv").read_text() == (prepared / "failures.csv").read_text()

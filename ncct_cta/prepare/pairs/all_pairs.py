@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
         spacing=tuple(options.spacing) if options.spacing else None,
         seed=options.seed,
     )
-    budget = Budget(options.jobs, options.memory_gb)
+    budget = Budget(options.jobs, options.memory_gb, options.scheduler)
     pairs = read_pairs(options.pairs, options.accept)
     with locked_folder(writable_folder(options.output)):
         outcome = prepare_all(pairs, options.output, settings, budget)

@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     """
     check_shares(options.split)
     settings = VirtualSettings(seed=options.seed, **{name: tuple(getattr(options, name)) for name in RANGES})
-    budget = Budget(options.jobs, options.memory_gb)
+    budget = Budget(options.jobs, options.memory_gb, options.scheduler)
     sources = find_scans(options.scans)
     unknown = sorted(set(options.accept) - set(sources))
     if unknown:
