@@ -148,8 +148,10 @@ def _stretched(coarse: np.ndarray, step: int, size: int, axis: int) -> np.ndarra
     below = place.astype(np.intp)
     share = np.expand_dims((place - below).astype(np.float32), [other for other in range(3) if other != axis])
     above = np.minimum(below + 1, coarse.shape[axis] - 1)
-    stretched = np.take(coarse, below, axis)
-    stretched += share * (np.take(coarse, above, axis) - stretched)
+    stretched, towards = np.take(coarse, below, axis), np.take(coarse, above, axis)
+    towards -= stretched  # in place: on a whole chest each copy is 0.3 GB
+    towards *= share
+    stretched += towards
     return stretched
 
 
