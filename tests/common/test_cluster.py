@@ -53,14 +53,23 @@ def run(names: list[str], scheduler: str, results: dict[str, Any], memory_gb: fl
 def test_one_bad_case_never_stops_the_others(started, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     results: dict[str, Any] = {}
-    failures = run(["bad", "a", "fault", "b", "killed"], started.scheduler_address, results)
+    failures = run(["bad", "a", "fault", "b"], started.scheduler_address, results)
     assert results == {"a": "result of a", "b": "result of b"}
     assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
-    assert failures.keys() == {"bad", "fault", "killed"}
+    assert failures.keys() == {"bad", "fault"}
     assert failures["bad"] == "the scan is bad; give a good one"
     assert "RuntimeError in test_cluster.py" in failures["fault"]
     assert "secret" not in failures["fault"]
+
+
+def test_a_case_that_kills_its_worker_says_so_and_others_go_on(started, tmp_path, monkeypatch):
+    """By itself: what waits at the same worker, or has just left it, may be given up with it."""
+    monkeypatch.chdir(tmp_path)
+    failures = run(["killed"], started.scheduler_address, {})
     assert failures["killed"].endswith("for want of memory; run again with fewer --jobs or a coarser --spacing")
+    results: dict[str, Any] = {}
+    assert not run(["a"], started.scheduler_address, results)
+    assert results == {"a": "result of a"}
 
 
 def test_a_case_that_no_worker_has_memory_for_says_so(started, tmp_path, monkeypatch):
