@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from dicom_phantom import count_header_reads, write_series
