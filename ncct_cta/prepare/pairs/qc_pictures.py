@@ -34,6 +34,12 @@ def plane(volume: np.ndarray, axis: int, index: int) -> np.ndarray:
     return flipped.T
 
 
+def mark_sides(panel: Axes, left: str, top: str) -> None:
+    """Write the patient's side at the left and at the top."""
+    panel.text(0.02, 0.5, left, color=OUTLINE, transform=panel.transAxes, fontsize=WORDS)
+    panel.text(0.5, 0.98, top, color=OUTLINE, transform=panel.transAxes, fontsize=WORDS, va="top", ha="center")
+
+
 def checkerboard(first: np.ndarray, second: np.ndarray, tile: Sequence[float]) -> np.ndarray:
     """Alternate tiles of two pictures of the same shape; ``tile`` is the (rows, columns) of a tile in pixels."""
     rows, columns = np.ogrid[: first.shape[0], : first.shape[1]]
@@ -68,8 +74,7 @@ def draw_pair(
         for panel, (kind, stage) in zip(row, columns, strict=True):
             cta = plane(ctas_hu[stage], axis, index)
             _show(panel, kind, ncct, cta, outline, extents[axis])
-            panel.text(0.02, 0.5, left, color=OUTLINE, transform=panel.transAxes, fontsize=WORDS)
-            panel.text(0.5, 0.98, top, color=OUTLINE, transform=panel.transAxes, fontsize=WORDS, va="top", ha="center")
+            mark_sides(panel, left, top)
         row[0].set_ylabel(f"{name}, slice {index + 1} of {ncct_hu.shape[axis]}", fontsize=SMALL_WORDS)
     for panel, (kind, stage) in zip(axes[0], columns, strict=True):
         panel.set_title(f"{kind}, {stage}", fontsize=WORDS, pad=4)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...common.hu import ANGIO_WINDOW_HU, MEDIASTINAL_WINDOW_HU
 from ...common.panels import save_figure
-from ..pairs.qc_pictures import PLANES, SMALL_WORDS, WORDS, extent_mm, panel_grid, plane, richest
+from ..pairs.qc_pictures import OUTLINE, PLANES, SMALL_WORDS, WORDS, extent_mm, mark_sides, panel_grid, plane, richest
 
 CAPTION = (
     "NCCT: HU {low} to {high}; nothing may show where the vessels' enhancement was but what a real NCCT shows too.\n"
@@ -39,14 +39,17 @@ def draw_virtual(
     )
     extents = {axis: extent_mm(ncct_hu.shape, spacing, axis) for axis in PLANES}
     figure, axes = panel_grid(list(extents.values()), len(columns))
-    for row, (axis, (name, _, _)) in zip(axes, PLANES.items(), strict=True):
+    for row, (axis, (name, left, top)) in zip(axes, PLANES.items(), strict=True):
         index = richest(blood, axis)
         width, height = extents[axis]
         for panel, (_, volume, (low, high)) in zip(row, columns, strict=True):
             panel.imshow(plane(volume, axis, index), cmap="gray", vmin=low, vmax=high, extent=(0, width, height, 0))
             panel.set_xticks([])
             panel.set_yticks([])
-        row[0].set_ylabel(f"{name}\n{index + 1} of {ncct_hu.shape[axis]}", fontsize=SMALL_WORDS)
+            mark_sides(panel, left, top)
+        # Within the picture: beside the flat ones of a thin slab there is no room for it.
+        words = f"{name}, slice {index + 1} of {ncct_hu.shape[axis]}"
+        row[-1].text(0.02, 0.02, words, color=OUTLINE, transform=row[-1].transAxes, fontsize=SMALL_WORDS)
     for panel, (title, _, _) in zip(axes[0], columns, strict=True):
         panel.set_title(title, fontsize=WORDS, pad=4)
     (low, high), (angio_low, angio_high) = MEDIASTINAL_WINDOW_HU, ANGIO_WINDOW_HU
