@@ -80,7 +80,7 @@ def report(count: int, folder: Path, shape: tuple[int, ...], validation_seconds:
           f"peak {one['memory']:.0f} and {two['memory']:.0f} MB")  # fmt: skip
     print(f"  what limits          one process used {one['cpu']:.1f} s of CPU, two {two['cpu']:.1f} s, the start of "
           f"others included: on two free cores at most {2 * one['cpu'] / two['cpu']:.2f}")  # fmt: skip
-    print(f"  warm start           {warm['seconds']:.2f} s, {warm['cpu']:.2f} s of CPU (wanted: at most {MOST_SECONDS}), "
+    print(f"  warm start           {warm['seconds']:.2f} s, {warm['cpu']:.2f} s of CPU (wanted: {MOST_SECONDS}), "
           f"{warm['files']} open files (wanted: at most {MOST_FILES}), peak {warm['memory']:.0f} MB")  # fmt: skip
     print(f"  second start         changed {changed} files of the cache; one process and two built the same: {alike}")
     hours = count * validation_seconds / 3600
