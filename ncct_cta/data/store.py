@@ -21,6 +21,7 @@ import numpy as np
 
 from ..common.errors import InputError, reason_of
 from ..common.files import remove_leftovers, temporary_beside, to_disk
+from ..common.keys import IGNORE
 from ..volumes.volume_files import files_of_volume
 from .cases import KINDS, Case
 from .digests import FileDigests
@@ -94,9 +95,9 @@ class VolumeStore:
         digest.update(json.dumps([STORE_VERSION, self.settings], sort_keys=True).encode())
         for role in KINDS:
             path = getattr(case, role)
+            if path is None and role == IGNORE:
+                continue  # caches of before there were such masks keep their folders
             digest.update(role.encode() + (b"-" if path is None else self._digest(path)))
-        if case.ignore is not None:  # most cases have none, and keep their folder
-            digest.update(b"ignore" + self._digest(case.ignore))
         return digest.hexdigest()
 
     def _digest(self, path: Path) -> bytes:

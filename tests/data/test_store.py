@@ -109,6 +109,12 @@ def test_another_content_or_setting_is_another_entry(tmp_path, case, contents, s
     assert len(folders(changed)) == 2
 
 
+def test_a_case_that_ignores_nothing_keeps_the_folder_of_before_there_were_such_masks(tmp_path, case):
+    store = VolumeStore(tmp_path / "cache", CountingPreparation(), {"spacing": None})
+    store.open(case)
+    assert [folder.name for folder in folders(store)] == ["p1-f1b15d07900a3fb6"]
+
+
 def test_a_new_layout_of_the_store_is_another_entry(tmp_path, case, monkeypatch):
     prepare = CountingPreparation()
     VolumeStore(tmp_path / "cache", prepare, {}).open(case)
