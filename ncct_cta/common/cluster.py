@@ -48,11 +48,11 @@ def run_on_cluster(
     with closing(_connected(scheduler)) as client, progress_bar(total=len(jobs), desc="cases", unit="case") as bar:
         from distributed import as_completed
 
-        budgets = _budgets(client)
-        most = max(budgets.values())
+        most = max(_budgets(client).values())
+        declared = any(MEMORY in worker["resources"] for worker in _workers(client).values())
         failures = {job.name: _too_large(job, most, lighter) for job in jobs if job.memory_gb > most}
         bar.update(len(failures))
-        futures = {_submitted(client, job, worker, lighter): job for job in jobs if job.name not in failures}
+        futures = {_submitted(client, job, worker, lighter, declared): job for job in jobs if job.name not in failures}
         try:
             for future in as_completed(list(futures), loop=client.loop):
                 job = futures.pop(future)
@@ -107,8 +107,8 @@ def _budgets(client: Client) -> dict[str, float]:
     return budgets
 
 
-def _submitted(client: Client, job: Job, worker: Worker, lighter: str) -> Any:
-    declare = any(MEMORY in worker["resources"] for worker in _workers(client).values())
+def _submitted(client: Client, job: Job, worker: Worker, lighter: str, declared: bool) -> Any:
+    """Hand over a case, which asks for its memory where the workers have ``declared`` theirs."""
     return client.submit(
         _work,
         worker,
@@ -116,7 +116,7 @@ def _submitted(client: Client, job: Job, worker: Worker, lighter: str) -> Any:
         os.getcwd(),
         lighter,
         pure=False,  # each writes files
-        resources={MEMORY: job.memory_gb} if declare else None,
+        resources={MEMORY: job.memory_gb} if declared else None,
     )
 
 

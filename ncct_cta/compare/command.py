@@ -15,10 +15,8 @@ from pathlib import Path
 
 from ..common.command_line import command_parser, require_path
 from ..common.errors import InputError, one_line_errors
-from ..settings.places import bundle_config, find_config
-from ..settings.yaml_file import read_yaml
-from ..train.command import TRAIN_YAML, settings_of_preset
-from ..train.overrides import check_at_once, parse_overrides
+from ..train.command import checked_preset
+from ..train.overrides import parse_overrides
 from .plan import chosen_recipes, refuse_decided
 
 EPILOG = """\
@@ -52,12 +50,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = parse_overrides(rest)
     refuse_decided(given)
     recipes = chosen_recipes(arguments.recipes)
-    wiring = read_yaml(bundle_config(TRAIN_YAML))
     for preset in recipes.values():
-        path = find_config(preset)
-        check_at_once(
-            wiring, {**settings_of_preset(read_yaml(path), path), **given, "data::datalist": arguments.datalist}
-        )
+        checked_preset(preset, {**given, "data::datalist": arguments.datalist})
     from .comparison import run_comparison  # PyTorch, MONAI and Ignite: what is wrong by now is said by now
 
     run_comparison(

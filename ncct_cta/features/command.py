@@ -13,10 +13,8 @@ from collections.abc import Sequence
 
 from ..common.command_line import command_parser
 from ..common.errors import InputError, one_line_errors
-from ..settings.places import bundle_config, find_config
-from ..settings.yaml_file import read_yaml
-from ..train.command import TRAIN_YAML, settings_of_preset
-from ..train.overrides import check_at_once, parse_overrides
+from ..train.command import checked_preset
+from ..train.overrides import parse_overrides
 
 STEPS = 500
 EPILOG = """\
@@ -42,11 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     if arguments.steps < 1:
         raise InputError(f"--steps is {arguments.steps}, expected at least 1")
-    path = find_config(arguments.config)
-    preset = settings_of_preset(read_yaml(path), path)
     # What is made here can't be there yet.
-    given = {**preset, **parse_overrides(rest), "loss::perceptual_weight": 0.0}
-    settings = check_at_once(read_yaml(bundle_config(TRAIN_YAML)), given)
+    settings = checked_preset(arguments.config, {**parse_overrides(rest), "loss::perceptual_weight": 0.0})
     from .training import make_features  # PyTorch and MONAI: what is wrong by now is said by now
 
     found = make_features(settings, arguments.output, steps=arguments.steps)

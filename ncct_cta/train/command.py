@@ -11,6 +11,7 @@ from typing import Any
 from ..common.command_line import command_parser
 from ..common.errors import InputError, one_line_errors
 from ..common.progress import quiet_console
+from ..settings import Settings
 from ..settings.places import bundle_config, find_config, presets
 from ..settings.plain import settings_of
 from ..settings.quoting import WORKFLOW_ARGUMENTS
@@ -69,6 +70,17 @@ def settings_of_preset(content: Mapping[str, Any], path: str) -> dict[str, Any]:
     for key in WORKFLOW_ARGUMENTS & settings.keys():
         raise InputError(f"{path}: {key} is MONAI's own, which may run code; give it on the command line: --{key}")
     return settings
+
+
+def checked_preset(config: str, given: Mapping[str, Any]) -> Settings:
+    """The settings of a preset or a file with others on top, ``section::key``, all checked.
+
+    Raises:
+        InputError: if there is no such file, it isn't a preset, or a setting is wrong.
+    """
+    path = find_config(config)
+    preset = settings_of_preset(read_yaml(path), path)
+    return check_at_once(read_yaml(bundle_config(TRAIN_YAML)), {**preset, **given})
 
 
 @one_line_errors()
