@@ -171,6 +171,17 @@ def test_infer_goes_on_after_a_bad_file_and_lists_it(
     assert files_in(output) == written
 
 
+def test_infer_names_a_folder_among_scans_that_holds_none(
+    trained_run: Path, cohort: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scans = tmp_path / "scans"
+    (scans / "odd.nii.gz").mkdir(parents=True)
+    shutil.copy(cohort / "phantom000_ncct.nii.gz", scans)
+    with pytest.raises(SystemExit, match="3"):
+        infer(["--input", str(scans), "--output", str(tmp_path / "out"), "--run", str(trained_run)])
+    assert "odd: the folder holds no CT volume" in caplog.text
+
+
 def test_infer_keeps_an_older_output_when_the_new_scan_is_bad(
     scan: Path, trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -172,11 +172,12 @@ def run_inference(engine: InferenceEngine, model: TrainedModel | TrainedEnsemble
     writable_folder(engine.output_dir)
     with one_line_interrupts(f"{AGAIN}: what is written is not done again"):
         engine.run()
-    failures = [output[FAILURE] for output in engine.outputs if output[FAILURE]]
+    failures = [(output[CASE], output[FAILURE]) for output in engine.outputs if output[FAILURE]]
     if len(engine.outputs) == 1 and failures:
-        raise InputError(failures[0])  # one line and no summary of one
-    for failure in failures:
-        logger.error("%s", failure)
+        raise InputError(failures[0][1])  # one line and no summary of one
+    for case, failure in failures:
+        # What is wrong with a DICOM folder is said without its path.
+        logger.error("%s", failure if case in failure else f"{case}: {failure}")
     skipped = [output[CASE] for output in engine.outputs if output[SKIPPED]]
     written = len(engine.outputs) - len(failures) - len(skipped)
     logger.info("%d written to %s, %d failed", written, engine.output_dir, len(failures))
@@ -187,7 +188,7 @@ def run_inference(engine: InferenceEngine, model: TrainedModel | TrainedEnsemble
             _listed(skipped),
         )
     if failures:
-        failed = _listed([output[CASE] for output in engine.outputs if output[FAILURE]])
+        failed = _listed([case for case, _ in failures])
         raise SomeFailed(f"{len(failures)} of {len(engine.outputs)} cases failed, for the reasons above: {failed}")
 
 
