@@ -58,7 +58,7 @@ def main() -> None:
         subprocess.run([sys.executable, __file__, "--measure", folder], check=True)
 
 
-def write_files(shape: tuple[int, ...], folder: Path, seed: int = 0) -> None:
+def write_files(shape: tuple[int, ...], folder: Path, seed: int = 0, name: str = "p") -> None:
     """A phantom's NCCT, CTA and masks, and a blurred CTA for the prediction."""
     width, height, depth = (max(24, -(-size // COARSER)) for size in shape)
     spacing = tuple(mm / size for mm, size in zip(FIELD_MM, (width, height, depth), strict=True))
@@ -66,13 +66,13 @@ def write_files(shape: tuple[int, ...], folder: Path, seed: int = 0) -> None:
     affine = np.diag([-FIELD_MM[0] / shape[0], -FIELD_MM[1] / shape[1], FIELD_MM[2] / shape[2], 1])
     random = np.random.default_rng(seed)
 
-    def write(name: str, coarse: np.ndarray, noise: float = 0) -> np.ndarray:
+    def write(kind: str, coarse: np.ndarray, noise: float = 0) -> np.ndarray:
         fine = coarse
         for axis, size in enumerate(shape):
             fine = fine.repeat(COARSER, axis).take(range(size), axis)
         if noise:
             fine = to_int16_hu(fine + noise * random.standard_normal(shape, np.float32))
-        nib.save(nib.Nifti1Image(fine, affine), folder / f"p_{name}.nii.gz")
+        nib.save(nib.Nifti1Image(fine, affine), folder / f"{name}_{kind}.nii.gz")
         return fine
 
     write("ncct", case.ncct, NOISE_HU)
@@ -80,7 +80,7 @@ def write_files(shape: tuple[int, ...], folder: Path, seed: int = 0) -> None:
     write("vessel", case.vessel)
     cta = write("cta", case.cta, NOISE_HU)
     blurred = to_int16_hu(gaussian_filter(cta.astype(np.float32), (1, 1, 0)))
-    nib.save(nib.Nifti1Image(blurred, affine), folder / "p_syncta.nii.gz")
+    nib.save(nib.Nifti1Image(blurred, affine), folder / f"{name}_syncta.nii.gz")
 
 
 def measure(folder: Path) -> None:

@@ -27,19 +27,15 @@ MOST_MB = 40
 SD_HU = (5.0, 60.0)  # of the map: in the air, and where CTA and NCCT differ
 
 
-def write_case(folder: Path, shape: tuple[int, int, int]) -> dict[str, str]:
+def write_case(folder: Path, name: str, shape: tuple[int, int, int]) -> dict[str, str]:
     """Write a phantom's files, a prediction and its map; give its entry in the case list."""
-    folder.mkdir(parents=True)
-    write_files(shape, folder, seed=int(folder.name.removeprefix("p")))
-    kinds = ("ncct", "cta", "lung", "vessel")
-    for path in list(folder.glob("p_*.nii.gz")):
-        path.rename(path.with_name(path.name.replace("p_", f"{folder.name}_", 1)))
-    paths = {kind: folder / f"{folder.name}_{kind}.nii.gz" for kind in kinds}
+    write_files(shape, folder, seed=int(name.removeprefix("p")), name=name)
+    paths = {kind: folder / f"{name}_{kind}.nii.gz" for kind in ("ncct", "cta", "lung", "vessel")}
     ncct, cta = (nib.load(paths[kind]) for kind in ("ncct", "cta"))
     changed = np.abs(np.asarray(cta.dataobj).astype(np.float32) - np.asarray(ncct.dataobj)) > 80
     spread = to_int16_hu(np.where(changed, SD_HU[1], SD_HU[0]))
-    nib.save(nib.Nifti1Image(spread, ncct.affine), folder / f"{folder.name}_sd.nii.gz")
-    return {"case": folder.name, **{kind: str(path) for kind, path in paths.items()}}
+    nib.save(nib.Nifti1Image(spread, ncct.affine), folder / f"{name}_sd.nii.gz")
+    return {"case": name, **{kind: str(path) for kind, path in paths.items()}}
 
 
 def main() -> None:
@@ -50,18 +46,14 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.output or Path(temporary)
-        names = [f"p{number}" for number in range(options.cases + 1)]
-        entries = [write_case(folder / "cases" / name, tuple(options.shape)) for name in names]
-        predictions = folder / "predictions"
-        predictions.mkdir()
-        for name in names:
-            for kind in ("syncta", "sd"):
-                (folder / "cases" / name / f"{name}_{kind}.nii.gz").rename(predictions / f"{name}_{kind}.nii.gz")
+        cases = folder / "cases"
+        cases.mkdir(parents=True)
+        entries = [write_case(cases, f"p{number}", tuple(options.shape)) for number in range(options.cases + 1)]
         # One more case of the validation split: the intervals of the map are fitted on it.
         content = {"validation": entries[:1], "testing": entries[1:]}
         (folder / "dataset.json").write_text(json.dumps(content))
         start = time.perf_counter()
-        words = ["--datalist", str(folder / "dataset.json"), "--pred", f"blurred={predictions}"]
+        words = ["--datalist", str(folder / "dataset.json"), "--pred", f"blurred={cases}"]
         evaluate([*words, "--output", str(folder / "scores")])
         print(f"scoring and report      {time.perf_counter() - start:7.1f} s")
         report = folder / "scores" / "report.html"

@@ -53,19 +53,28 @@ def prepare_scan(task: VirtualTask, report: Report = lambda _: None) -> None:
         report("measuring")
         scores = measure(hu.astype(np.float32), pair, found, spacing)
         report("writing")
-        write_case(task, digest, lambda there: _write(there, cta, hu, pair, found, scores))
+        write_case(task, digest, lambda there: _write(there, cta, hu, orientation, pair, found, scores))
     except InputError as error:
         raise InputError(task.cta.hide(str(error))) from None
 
 
 def _write(
-    task: VirtualTask, cta: Volume, hu: np.ndarray, pair: VirtualPair, found: FoundBlood, scores: dict[str, float]
+    task: VirtualTask,
+    cta: Volume,
+    hu: np.ndarray,
+    orientation: np.ndarray,
+    pair: VirtualPair,
+    found: FoundBlood,
+    scores: dict[str, float],
 ) -> dict[str, Any]:
     """Write the images and the picture; return this way's part of the record."""
-    _, orientation = to_ras(cta.array, cta.affine)
     ncct = to_int16_hu(pair.ncct)
     write_like(from_ras(ncct, orientation), cta, task.image(NCCT), description="virtual NCCT, made from the CTA")
-    write_like(_moved(task, cta, found, pair), cta, task.image(CTA), description="CTA")
+    seen = from_ras(hu, orientation)
+    if task.settings.breathing_mm[1] > 0:
+        seen, field = breathe(cta, from_ras(found.lung, orientation), pair.drawn.breathing_mm)
+        sitk.WriteImage(field, str(task.field), useCompression=True)
+    write_like(seen, cta, task.image(CTA), description="CTA")
     for kind, mask in ((LUNG, found.lung), (VESSEL, found.blood), (IGNORE, pair.ignore)):
         write_mask_like(from_ras(mask, orientation), cta, task.image(kind), description=f"{kind} mask")
     draw_virtual(task.picture, task.case, ncct, hu, found.blood, spacing_to_ras(cta.spacing, orientation))
@@ -79,13 +88,3 @@ def _write(
         "scores": scores,
         "flags": flags(scores, LIMITS),
     }
-
-
-def _moved(task: VirtualTask, cta: Volume, found: FoundBlood, pair: VirtualPair) -> np.ndarray:
-    """The CTA as it is written, int16 HU: displaced, with its true field beside it, if that is wanted."""
-    if task.settings.breathing_mm[1] == 0:
-        return to_int16_hu(cta.array)
-    _, orientation = to_ras(cta.array, cta.affine)
-    moved, field = breathe(cta, from_ras(found.lung, orientation), pair.drawn.breathing_mm)
-    sitk.WriteImage(field, str(task.field), useCompression=True)
-    return moved
