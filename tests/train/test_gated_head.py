@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from left_as_found import logging_left_as_found
+from small_runs import needs_onnx, scripted_and_plain, trained_and_resumed
 
 from ncct_cta.common.errors import InputError
 from ncct_cta.export import command
 from ncct_cta.infer.command import main as infer
 from ncct_cta.pack import main as pack
-from ncct_cta.runs.trained_model import TrainedModel
 from ncct_cta.settings import Settings
 from ncct_cta.train.command import main as train
 
@@ -24,26 +22,7 @@ from ncct_cta.train.command import main as train
 @pytest.fixture(scope="module")
 def run(cohort: Path, tiny_settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("gated") / "run"
-    given = {
-        "data::datalist": cohort,
-        "model::head": "gated",
-        "model::in_slices": 3,
-        "refine::enabled": "true",
-        "refine::freeze_G": "false",
-        "refine::fusion": "concat",
-        "refine::hidden_dim": 4,
-        "refine::num_blocks": 1,
-        "registration::enabled": "true",
-        "discriminator::enabled": "true",
-        "discriminator::hidden_dim": 4,
-        "train::skip_warmup": "true",
-        "train::output_dir": folder,
-    }
-    words = ["g", *tiny_settings, *(str(word) for name, value in given.items() for word in (f"--{name}", value))]
-    with logging_left_as_found():
-        train([*words, "--train::num_epochs", "1"])
-        train([*words, "--train::num_epochs", "2", "--resume"])
-    return folder
+    return trained_and_resumed(cohort, tiny_settings, folder, {"model::head": "gated", "refine::fusion": "concat"})
 
 
 def synthesised(cohort: Path, output: Path, *model: str) -> np.ndarray:
@@ -74,16 +53,11 @@ def test_a_scan_is_synthesised_alike_by_the_run_and_by_its_packed_model(
 
 
 def test_as_torchscript_it_gives_the_same(run: Path) -> None:
-    model = TrainedModel(str(run), device="cpu")
-    ncct = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    with torch.no_grad():
-        assert torch.allclose(torch.jit.script(model.network.eval())(ncct), model.network(ncct), atol=1e-6)
+    assert torch.allclose(*scripted_and_plain(run), atol=1e-6)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in command.NEEDED), reason="ONNX isn't installed"
-)
+@needs_onnx
 def test_as_onnx_it_gives_the_same(run: Path, tmp_path: Path) -> None:
     command.main([str(run), "--output", str(tmp_path / "g.onnx")])  # compares at three sizes
 
