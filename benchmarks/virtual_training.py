@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,17 +21,18 @@ from ablation import train_seconds
 
 from ncct_cta import infer
 from ncct_cta.common.hu import ANGIO_WINDOW_HU, BONE_LOWER_HU, MEDIASTINAL_WINDOW_HU, SOFT_TISSUE_HU
-from ncct_cta.common.panels import save_figure
 from ncct_cta.engines.inference import OUTPUT_SUFFIX
 from ncct_cta.metrics import body_mask
 from ncct_cta.phantom.cohort import write_cohort
-from ncct_cta.prepare.pairs.qc_pictures import PLANES, extent_mm, panel_grid, plane
 from ncct_cta.prepare.virtual.bone import lung_hull
+from ncct_cta.prepare.virtual.pictures import draw_planes
 from ncct_cta.runs.names import LAST
 from ncct_cta.transforms.contrast import between_lungs
 from ncct_cta.transforms.lung_mask import compute_lung_mask
 from ncct_cta.volumes.nifti import case_name, read_ct
 from ncct_cta.volumes.orientation import spacing_to_ras, to_ras
+
+CAPTION = "NCCT: HU {} to {}; predictions: HU {} to {}.".format(*MEDIASTINAL_WINDOW_HU, *ANGIO_WINDOW_HU)
 
 
 def places_of(ncct: np.ndarray, spacing: Sequence[float]) -> dict[str, np.ndarray]:
@@ -44,25 +45,6 @@ def places_of(ncct: np.ndarray, spacing: Sequence[float]) -> dict[str, np.ndarra
         "bone of the chest wall": wall & (ncct > BONE_LOWER_HU),
         "soft tissue between the lungs": between_lungs(lung) & soft,
     }
-
-
-def draw(path: Path, images: Mapping[str, np.ndarray], lung: np.ndarray, spacing: Sequence[float]) -> None:
-    """Draw the scan and the predictions in three planes through the lungs' middle."""
-    first = next(iter(images.values()))
-    extents = {axis: extent_mm(first.shape, spacing, axis) for axis in PLANES}
-    figure, axes = panel_grid(list(extents.values()), len(images))
-    for row, (axis, (name, _, _)) in zip(axes, PLANES.items(), strict=True):
-        index = int(np.median(np.nonzero(lung)[axis]))
-        for panel, (title, image) in zip(row, images.items(), strict=True):
-            low, high = MEDIASTINAL_WINDOW_HU if image is first else ANGIO_WINDOW_HU
-            width, height = extents[axis]
-            panel.imshow(plane(image, axis, index), cmap="gray", vmin=low, vmax=high, extent=(0, width, height, 0))
-            panel.set_xticks([])
-            panel.set_yticks([])
-            if axis == next(iter(PLANES)):
-                panel.set_title(f"{title}, {low} to {high} HU", fontsize=7)
-        row[0].set_ylabel(name, fontsize=7)
-    save_figure(figure, path)
 
 
 def main() -> None:
@@ -97,7 +79,10 @@ def main() -> None:
             figures = ", ".join(f"{place} {change[where].mean():.1f}" for place, where in places.items())
             print(f"{name}, {steps} steps: prediction - NCCT in HU: {figures}", flush=True)
         if options.picture:
-            draw(options.picture, images, compute_lung_mask(images["real NCCT"], spacing), spacing)
+            lung = compute_lung_mask(images["real NCCT"], spacing)
+            windows = [MEDIASTINAL_WINDOW_HU, ANGIO_WINDOW_HU, ANGIO_WINDOW_HU]
+            columns = dict(zip(images, zip(images.values(), windows, strict=True), strict=True))
+            draw_planes(options.picture, case_name(scan), columns, lung, spacing, CAPTION)
 
 
 if __name__ == "__main__":

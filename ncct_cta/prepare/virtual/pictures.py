@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,29 +31,49 @@ def draw_virtual(
         blood: its mask; the slices with most of it are shown.
         spacing: voxel edges in mm.
     """
-    taken = cta_hu.astype(np.int32) - ncct_hu
-    columns = (
-        ("virtual NCCT", ncct_hu, MEDIASTINAL_WINDOW_HU),
-        ("CTA", cta_hu, ANGIO_WINDOW_HU),
-        ("taken out", taken, TAKEN_HU),
-    )
-    extents = {axis: extent_mm(ncct_hu.shape, spacing, axis) for axis in PLANES}
+    (low, high), (angio_low, angio_high) = MEDIASTINAL_WINDOW_HU, ANGIO_WINDOW_HU
+    columns = {
+        "virtual NCCT": (ncct_hu, MEDIASTINAL_WINDOW_HU),
+        "CTA": (cta_hu, ANGIO_WINDOW_HU),
+        "taken out": (cta_hu.astype(np.int32) - ncct_hu, TAKEN_HU),
+    }
+    caption = CAPTION.format(low=low, high=high, angio_low=angio_low, angio_high=angio_high)
+    draw_planes(path, case, columns, blood, spacing, caption)
+
+
+def draw_planes(
+    path: Path,
+    title: str,
+    columns: Mapping[str, tuple[np.ndarray, tuple[float, float]]],
+    shown: np.ndarray,
+    spacing: Sequence[float],
+    caption: str,
+) -> None:
+    """Draw volumes side by side in three planes and write them as PNG.
+
+    Args:
+        path: of the picture.
+        title: above it.
+        columns: by their names, volumes (X, Y, Z) RAS+ in HU, and each one's window.
+        shown: a mask; the slices with most of it are shown.
+        spacing: voxel edges in mm.
+        caption: below it.
+    """
+    extents = {axis: extent_mm(shown.shape, spacing, axis) for axis in PLANES}
     figure, axes = panel_grid(list(extents.values()), len(columns))
     for row, (axis, (name, left, top)) in zip(axes, PLANES.items(), strict=True):
-        index = richest(blood, axis)
+        index = richest(shown, axis)
         width, height = extents[axis]
-        for panel, (_, volume, (low, high)) in zip(row, columns, strict=True):
+        for panel, (volume, (low, high)) in zip(row, columns.values(), strict=True):
             panel.imshow(plane(volume, axis, index), cmap="gray", vmin=low, vmax=high, extent=(0, width, height, 0))
             panel.set_xticks([])
             panel.set_yticks([])
             mark_sides(panel, left, top)
         # Within the picture: beside the flat ones of a thin slab there is no room for it.
-        words = f"{name}, slice {index + 1} of {ncct_hu.shape[axis]}"
+        words = f"{name}, slice {index + 1} of {shown.shape[axis]}"
         row[-1].text(0.02, 0.02, words, color=OUTLINE, transform=row[-1].transAxes, fontsize=SMALL_WORDS)
-    for panel, (title, _, _) in zip(axes[0], columns, strict=True):
-        panel.set_title(title, fontsize=WORDS, pad=4)
-    (low, high), (angio_low, angio_high) = MEDIASTINAL_WINDOW_HU, ANGIO_WINDOW_HU
-    caption = CAPTION.format(low=low, high=high, angio_low=angio_low, angio_high=angio_high)
-    figure.text(0.5, 1 - 0.08 / figure.get_figheight(), case, ha="center", va="top", fontsize=WORDS + 2)
+    for panel, column in zip(axes[0], columns, strict=True):
+        panel.set_title(column, fontsize=WORDS, pad=4)
+    figure.text(0.5, 1 - 0.08 / figure.get_figheight(), title, ha="center", va="top", fontsize=WORDS + 2)
     figure.text(0.5, 0.08 / figure.get_figheight(), caption, ha="center", va="bottom", fontsize=SMALL_WORDS - 2)
     save_figure(figure, path)
