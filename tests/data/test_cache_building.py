@@ -46,6 +46,7 @@ def voxels(cases: PairedCases) -> dict[str, np.ndarray]:
     return {f"{case.name} {key}": np.array(image) for case in opened for key, image in case.images.items()}
 
 
+@pytest.mark.slow
 def test_side_by_side_it_is_what_it_is_one_by_one(cohort, tmp_path, side_by_side):
     one, several = cases_in(cohort, tmp_path / "1", cache_jobs=1), cases_in(cohort, tmp_path / "2", cache_jobs=2)
     one.prepare(TRAINING, VALIDATION)
@@ -57,6 +58,7 @@ def test_side_by_side_it_is_what_it_is_one_by_one(cohort, tmp_path, side_by_side
     assert {path.name for path in (tmp_path / "1").iterdir()} == {path.name for path in (tmp_path / "2").iterdir()}
 
 
+@pytest.mark.slow
 def test_what_is_built_is_opened_without_reading_a_file_again(cohort, tmp_path, side_by_side, monkeypatch):
     cases_in(cohort, tmp_path, cache_jobs=2).prepare(TRAINING, VALIDATION)
     side_by_side.clear()
@@ -92,6 +94,7 @@ def test_each_process_of_a_training_begins_with_cases_of_its_own(cohort, tmp_pat
     assert opened == [listed[1].name, listed[0].name, listed[2].name]
 
 
+@pytest.mark.slow
 def test_a_bad_case_is_named_and_the_others_are_built(cohort, tmp_path, side_by_side):
     data = tmp_path / "data"
     shutil.copytree(cohort, data, ignore=shutil.ignore_patterns(".*"))

@@ -53,7 +53,7 @@ def test_an_objective_adds_it_by_its_weight_and_logs_it_plain() -> None:
     terms, _ = objective(ncct, ncct, cta, vessel, gate=logits)
     assert GATE not in without
     assert float(terms[GATE]) == pytest.approx(float(GateLoss(0.2)(logits.detach(), ncct, cta)))
-    assert float(terms[LOSS]) == pytest.approx(float(without[LOSS] + 0.5 * terms[GATE]))
+    assert float(terms[LOSS].detach()) == pytest.approx(float(without[LOSS].detach()) + 0.5 * float(terms[GATE]))
     terms[LOSS].backward()
     assert logits.grad is not None
     assert (logits.grad < 0)[vessel > 0].all()  # a step down opens it there

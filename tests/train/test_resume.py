@@ -325,6 +325,7 @@ def stopped_at_step(number: int, arguments: Sequence[str]) -> None:
     assert ended.value.code == 130
 
 
+@pytest.mark.slow
 def test_with_all_settings_on_an_interrupted_run_ends_like_one_that_was_not(cohort, tmp_path):
     torch.manual_seed(0)
     write_features(tmp_path / "features.pt", FeatureEncoder(2, (4, 4)), (4, 4), (-1000.0, 600.0))
