@@ -133,9 +133,7 @@ def compare(folder: Path, datalists: Sequence[Path], options: argparse.Namespace
                     note(f"{name}, G2 on {base}", datalist, steps, g2)
                     for adversary in options.adversary:
                         on_g2 = {**on_g, "train::pretrained_G2": g2 / LAST, **ADVERSARIES[adversary]}
-                        later, steps = train_seconds(
-                            half, place / f"{base} {adversary}", datalist, on_g2, preset, seed
-                        )
+                        later, steps = train_seconds(half, place / f"{base} {adversary}", datalist, on_g2, preset, seed)
                         note(f"{name}, G2 on {base}, then D: {adversary}", datalist, steps, later)
     return rows
 

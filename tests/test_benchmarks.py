@@ -17,6 +17,7 @@ TINY = {
     "data_loading": "--blocks 1 --threads 1",
     "discriminator_health": "--steps 100 --cases 3 --hidden-dim 4",
     "evaluate": "--shape 64 64 24",
+    "false_enhancement": "",
     "fusion": "--steps 2 --cases 3 --hidden-dim 4",
     "inference": "--shape 96 96 6 --repeats 1",
     "registration_prepare": "",

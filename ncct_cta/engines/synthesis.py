@@ -16,7 +16,7 @@ from torch import nn
 from ..common.hu import to_int16_hu
 from ..common.progress import progress_bar
 from ..inferers.estimate import SD
-from ..inferers.region import MARGIN, body_box, body_boxes, cut, paste, widened
+from ..inferers.region import MARGIN, body_box, cut, find_body, paste, widened
 from ..inferers.volume import REFINED, VolumeInferer
 from ..transforms import preprocess_ncct
 from ..volumes.nifti import Volume
@@ -105,9 +105,11 @@ def _on_another_grid(
     That grid begins at the body, not at the scan's corner, so that more air around doesn't move its voxels.
     """
     margin = [math.ceil(MARGIN * wanted / own) for wanted, own in zip(spacing, own_spacing, strict=True)]
-    box = widened(body_box(body_boxes(ncct_hu)), margin=margin[:2])
-    body = MetaTensor(cut(ncct_hu, box)[None].float(), affine=torch.diag(torch.tensor([*own_spacing, 1.0])))
-    coarse: Any = Spacing(pixdim=spacing, mode="bilinear", padding_mode="border")(body)
+    body = find_body(ncct_hu)
+    box = widened(body_box(body.boxes), margin=margin[:2])
+    outside = ~cut(body.inside(slice(None), ncct_hu.shape[:2]).permute(1, 2, 0), box, 0)
+    boxed = MetaTensor(cut(ncct_hu, box)[None].float(), affine=torch.diag(torch.tensor([*own_spacing, 1.0])))
+    coarse: Any = Spacing(pixdim=spacing, mode="bilinear", padding_mode="border")(boxed)
     seen_hu = coarse.as_tensor()[0]
     made = {name: torch.empty_like(seen_hu) for name in stages}
     for _ in inferer.synthesise(seen_hu, network, made):
@@ -117,8 +119,8 @@ def _on_another_grid(
     for name, hu in made.items():
         change = MetaTensor(_change(name, hu, seen_hu)[None], affine=coarse.affine)
         synthetic_hu = _start(name, ncct_hu.float())
-        change_of_body = back(change, dst_affine=body.affine, spatial_size=body.shape[1:])[0]
-        paste(cut(synthetic_hu, box) + torch.as_tensor(change_of_body), box, synthetic_hu)
+        change_of_body = torch.as_tensor(back(change, dst_affine=boxed.affine, spatial_size=boxed.shape[1:])[0])
+        paste(cut(synthetic_hu, box) + change_of_body.masked_fill(outside, 0), box, synthetic_hu)
         images[name] = to_int16_hu(synthetic_hu.numpy())
     return images
 

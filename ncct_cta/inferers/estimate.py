@@ -1,4 +1,4 @@
-"""Several predictions of one image: their mean, and how far they disagree."""
+"""What was predicted of an image: the mean of several predictions, their disagreement, and all that stays as it is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import torch
 
-from ..networks import intermediate_image
+from ..networks import Stages, intermediate_image
+from .region import Box, cut, paste
 
 SD = "sd"
 
@@ -46,3 +47,22 @@ def averaged(ncct: torch.Tensor, predictions: Iterable[tuple[torch.Tensor, torch
         refined += difference / count
         squares += difference * (one_refined - refined)
     return Estimate(coarse, intermediate_image(ncct, coarse), refined, (squares / (count - 1)).sqrt())
+
+
+def pasted(made: Stages | Estimate | None, box: Box | None, ncct: torch.Tensor, inside: torch.Tensor) -> Estimate:
+    """The stages of all of ``ncct``: what was made of a box of it, and the stages of an unchanged image elsewhere.
+
+    Args:
+        made: of the box; None if the network saw nothing.
+        box: within ``ncct``.
+        ncct: (n, 1, X, Y), or (1, 1, X, Y, Z).
+        inside: which of its voxels may change: what a network makes of a table is nothing that one wants to see, and a
+            loss over the body alone (``loss.body_only``) leaves it free.
+    """
+    # Where there is one prediction nobody asks for how far several disagree: zeros that take no memory.
+    sd = torch.zeros_like(ncct) if isinstance(made, Estimate) else ncct.new_zeros(()).expand_as(ncct)
+    stages = Estimate(ncct.clone(), intermediate_image(ncct, ncct), ncct.clone(), sd)
+    for part, image in zip(made or (), stages, strict=False):
+        assert box is not None
+        paste(torch.where(cut(inside, box, 0), part, cut(image, box, 0)), box, image)
+    return stages

@@ -8,7 +8,7 @@ where it reaches beyond the scan, is the same however much air there is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,29 +20,65 @@ from ..common.hu import AIR_HU, LUNG_UPPER_HU
 MARGIN = 8
 # Slices of at least so many voxels a side are so fine that a chest wall is thicker than a table's shell.
 FINE = 256
+NEAR = 2  # voxels, or every other voxel, around the body that may still change: its skin, with its partial volume
+IN_PLANE = ndimage.generate_binary_structure(2, 1)[None]
 PIECE = 0.1  # of the largest piece: more than a table has
 
 Box = tuple[slice, ...]  # first and last + 1 along each axis; the first may lie below 0 and the last beyond the volume
 
 
-def body_boxes(ncct_hu: torch.Tensor) -> list[Box | None]:
-    """The box of the body in each axial slice of a scan (X, Y, Z) in HU; None where a slice holds nothing of it.
+class Body(NamedTuple):
+    """Where the patient lies in a scan (X, Y, Z).
 
-    The body is the largest connected piece of tissue, and every other that isn't much smaller. In slices that are fine
+    Args:
+        boxes: of the body in each axial slice; None where a slice holds nothing of it.
+        near: (Z, X', Y') whether the body, its holes filled, or ``NEAR`` voxels around it are there; all of a slice
+            whose edge the body touches, because what it encloses isn't known there.
+        step: voxels of the scan along X and Y for one of ``near``.
+    """
+
+    boxes: list[Box | None]
+    near: np.ndarray
+    step: int
+
+    def inside(self, span: slice, sides: Sequence[int]) -> torch.Tensor:
+        """``near`` in some slices of X x Y voxels, ``sides``: (n, X, Y), boolean."""
+        fine = self.near[span].repeat(self.step, axis=1).repeat(self.step, axis=2)
+        return torch.from_numpy(fine[:, : sides[0], : sides[1]])
+
+
+def find_body(ncct_hu: torch.Tensor) -> Body:
+    """Find the body in a scan (X, Y, Z) in HU.
+
+    It is the largest connected piece of tissue, and every other that isn't much smaller. In slices that are fine
     enough thin things (a table's shell, clothes, tubes) are taken away first, and a few voxels with them, fewer than
-    ``MARGIN``. A scan without tissue has the whole slice everywhere.
+    ``MARGIN``. A scan without tissue is all body.
     """
     # Every other voxel of a fine slice: a box needs no more, and finding it takes a quarter of the time.
     step = 2 if min(ncct_hu.shape[:2]) >= FINE else 1
     tissue = (ncct_hu[::step, ::step] > LUNG_UPPER_HU).permute(2, 0, 1).cpu().contiguous().numpy()
     if step > 1:
-        tissue = ndimage.binary_opening(tissue, ndimage.generate_binary_structure(2, 1)[None])
+        tissue = ndimage.binary_opening(tissue, IN_PLANE)
     if not tissue.any():
-        return [tuple(slice(0, size) for size in ncct_hu.shape[:2])] * ncct_hu.shape[2]
-    places = [ndimage.find_objects(one.view(np.uint8)) for one in _large_pieces(tissue)]
-    return [
+        whole: Box = tuple(slice(0, size) for size in ncct_hu.shape[:2])
+        return Body([whole] * ncct_hu.shape[2], np.ones_like(tissue), step)
+    pieces = _large_pieces(tissue)
+    places = [ndimage.find_objects(one.view(np.uint8)) for one in pieces]
+    boxes = [
         tuple(slice(step * side.start, step * side.stop) for side in found[0]) if found else None for found in places
     ]
+    return Body(boxes, _with_holes_and_skin(pieces), step)
+
+
+def _with_holes_and_skin(pieces: np.ndarray) -> np.ndarray:
+    """``Body.near`` of a mask (Z, X, Y)."""
+    near = ndimage.binary_dilation(pieces, IN_PLANE, iterations=NEAR)
+    for one, piece in zip(near, pieces, strict=True):
+        if piece[[0, -1]].any() or piece[:, [0, -1]].any():
+            one[:] = True
+        else:
+            ndimage.binary_fill_holes(one, output=one)
+    return near
 
 
 def _large_pieces(tissue: np.ndarray) -> np.ndarray:
@@ -58,7 +94,7 @@ def _large_pieces(tissue: np.ndarray) -> np.ndarray:
 
 
 def body_box(boxes: Sequence[Box | None]) -> Box:
-    """The smallest box (X, Y, Z) around the boxes of a scan's slices (``body_boxes``)."""
+    """The smallest box (X, Y, Z) around the boxes of a scan's slices (``Body``)."""
     found = [box for box in boxes if box is not None]
     occupied = [z for z, box in enumerate(boxes) if box is not None]
     in_plane = [

@@ -18,9 +18,9 @@ from ..common.slices import neighbours
 from ..networks import Stages, intermediate_image, middle_slice
 from ..networks.ensemble import members_of
 from .cores import batches_on_cores, whole_batches
-from .estimate import SD, Estimate, averaged
+from .estimate import SD, Estimate, averaged, pasted
 from .movements import STILL, Movement
-from .region import Box, body_box, body_boxes, cut, paste, widened, within
+from .region import Box, body_box, cut, find_body, widened, within
 
 REFINED = "refined"  # the stage that is the synthetic CTA
 WINDOWS_APART = 8  # voxels that windows move by from slice to slice: larger steps make more of them necessary
@@ -140,20 +140,22 @@ class VolumeInferer(Inferer):
 
     @torch.inference_mode()
     def _slices(self, ncct_hu: torch.Tensor, network: nn.Module) -> Iterator[SynthesisedSlices]:
-        """What the cascade makes of a volume; outside the body's box it changes nothing."""
+        """What the cascade makes of a volume; outside the body it changes nothing."""
         network.eval()
         device = next(network.parameters()).device
-        boxes = body_boxes(ncct_hu)
+        body = find_body(ncct_hu)
+        sides = ncct_hu.shape[:2]
         # Windows have the patch's size; slices in one piece one that the network can halve on every level.
-        seen = widened(body_box(boxes), self.patch_size, multiple=1 if self.windowed else self.multiple)
+        seen = widened(body_box(body.boxes), self.patch_size, multiple=1 if self.windowed else self.multiple)
         air = float(self.window.normalise(torch.tensor(float(AIR_HU))))
         if len(self.patch_size) == 3:
             ncct = self.window.normalise(ncct_hu.float())[None, None]
             made = self._made(cut(ncct, seen, air), network, device)
-            yield SynthesisedSlices(slice(0, ncct.shape[-1]), ncct, _pasted(made, seen, ncct))
+            inside = body.inside(slice(None), sides).permute(1, 2, 0)[None, None]
+            yield SynthesisedSlices(slice(0, ncct.shape[-1]), ncct, pasted(made, seen, ncct, inside))
             return
         apart = WINDOWS_APART if self.windowed else self.multiple
-        places = [box and within(seen[:2], box, self.patch_size, apart) for box in boxes]
+        places = [box and within(seen[:2], box, self.patch_size, apart) for box in body.boxes]
         with batches_on_cores(self.batch_size) if device.type == "cpu" else nullcontext(whole_batches) as apply:
             for place, span in _spans(places, self.batch_size):
                 seen_hu = ncct_hu[..., span].permute(2, 0, 1)[:, None].to(device)
@@ -162,7 +164,8 @@ class VolumeInferer(Inferer):
                 if place is not None:
                     seen_by_g = cut(self._with_neighbours(ncct, ncct_hu, span, seen[2]), place, air)
                     slices = apply(partial(self._run, network=network), seen_by_g)
-                yield SynthesisedSlices(span, ncct, _pasted(slices, place, ncct))
+                inside = body.inside(span, sides)[:, None].to(device)
+                yield SynthesisedSlices(span, ncct, pasted(slices, place, ncct, inside))
 
     def _with_neighbours(self, ncct: torch.Tensor, ncct_hu: torch.Tensor, span: slice, along: slice) -> torch.Tensor:
         """The slices of a span (n, 1, X, Y) with those around each of them, (n, in_slices, X, Y)."""
@@ -230,14 +233,3 @@ def _spans(places: Sequence[Box | None], most: int) -> Iterator[tuple[Box | None
         start, stop = stop, stop + sum(1 for _ in alike)
         for first in range(start, stop, most):
             yield place, slice(first, min(first + most, stop))
-
-
-def _pasted(made: Stages | Estimate | None, box: Box | None, ncct: torch.Tensor) -> Estimate:
-    """The stages of all of ``ncct``: what was made of a box of it, and around it the stages of an unchanged image."""
-    # Where there is one prediction nobody asks for how far several disagree: zeros that take no memory.
-    sd = torch.zeros_like(ncct) if isinstance(made, Estimate) else ncct.new_zeros(()).expand_as(ncct)
-    stages = Estimate(ncct.clone(), intermediate_image(ncct, ncct), ncct.clone(), sd)
-    for part, image in zip(made or (), stages, strict=False):
-        assert box is not None
-        paste(part, box, image)
-    return stages

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from ncct_cta.common.hu import AIR_HU, HUWindow
 from ncct_cta.inferers import VolumeInferer
-from ncct_cta.inferers.region import FINE, MARGIN, body_box, body_boxes, cut, paste, widened, within
+from ncct_cta.inferers.region import FINE, MARGIN, body_box, cut, find_body, paste, widened, within
 from ncct_cta.networks import Generator, RefineNet, SynthesisCascade
 
 SHAPE = (44, 38, 12)
@@ -57,9 +57,9 @@ def test_more_air_around_changes_nothing_in_the_body(
 
 
 def test_the_box_holds_all_tissue_and_moves_with_the_body(chest: torch.Tensor) -> None:
-    box = body_box(body_boxes(chest))
+    box = body_box(find_body(chest).boxes)
     assert (chest[box] > -400).sum() == (chest > -400).sum()
-    moved = body_box(body_boxes(in_more_air(chest, 7)))
+    moved = body_box(find_body(in_more_air(chest, 7)).boxes)
     assert moved == tuple(slice(side.start + 7, side.stop + 7) for side in box)
     assert box[0].start == 0  # it touches a side
     assert box[2] == slice(0, SHAPE[2])
@@ -68,7 +68,7 @@ def test_the_box_holds_all_tissue_and_moves_with_the_body(chest: torch.Tensor) -
 def test_each_slice_has_a_box_of_its_own_and_one_beside_the_body_none() -> None:
     hu = torch.full((30, 20, 4), AIR_HU)
     hu[5:9, 3:7, 0], hu[4:12, 3:9, 1] = 0, 0
-    boxes = body_boxes(hu)
+    boxes = find_body(hu).boxes
     assert boxes == [(slice(5, 9), slice(3, 7)), (slice(4, 12), slice(3, 9)), None, None]
     assert body_box(boxes) == (slice(4, 12), slice(3, 9), slice(0, 2))
 
@@ -79,21 +79,42 @@ def test_a_table_and_specks_of_noise_are_no_body() -> None:
     hu[:, 74:77] = 0  # a table's shell in the scan's whole width
     hu[90:100, 77:80] = 0  # which the body touches
     hu[5, 5], hu[250, 250] = 3000, 3000
-    for box in body_boxes(hu):
+    for box in find_body(hu).boxes:
         assert box is not None
         assert all(abs(side.start - first) < MARGIN for side, first in zip(box, (60, 80), strict=True))
         assert all(abs(side.stop - last) < MARGIN for side, last in zip(box, (200, 220), strict=True))
+
+
+def test_what_lies_inside_is_the_body_its_holes_and_its_skin_and_no_table() -> None:
+    hu = torch.full((FINE, FINE, 2), AIR_HU)
+    hu[60:200, 80:220] = 0
+    hu[90:120, 100:150] = AIR_HU  # a lung
+    hu[:, 60:63] = 0  # a table's shell
+    inside = find_body(hu).inside(slice(None), hu.shape[:2])
+    assert inside.shape == (2, FINE, FINE)
+    assert inside[:, 60:200, 80:220].all()
+    assert not inside[:, :, :70].any()
+    assert not inside[:, :50].any()
+
+
+def test_where_the_body_is_cut_off_all_of_a_slice_may_change() -> None:
+    hu = torch.full((40, 40, 3), AIR_HU)
+    hu[10:30, 10:30] = 0
+    hu[:10, 15:20, 1] = 0
+    inside = find_body(hu).inside(slice(None), hu.shape[:2])
+    assert inside[1].all()
+    assert not inside[[0, 2], :5].any()
 
 
 def test_a_damaged_slice_does_not_hide_the_body_beyond_it() -> None:
     hu = torch.full((20, 20, 40), AIR_HU)
     hu[4:16, 4:16] = 0
     hu[..., 2], hu[..., 10] = AIR_HU, AIR_HU
-    assert [z for z, box in enumerate(body_boxes(hu)) if box is None] == [2, 10]
+    assert [z for z, box in enumerate(find_body(hu).boxes) if box is None] == [2, 10]
 
 
 def test_without_tissue_the_box_is_the_volume() -> None:
-    assert body_box(body_boxes(torch.full((5, 6, 7), AIR_HU))) == (slice(0, 5), slice(0, 6), slice(0, 7))
+    assert body_box(find_body(torch.full((5, 6, 7), AIR_HU)).boxes) == (slice(0, 5), slice(0, 6), slice(0, 7))
 
 
 def test_a_slice_is_seen_in_the_places_of_the_whole_scans_box() -> None:

@@ -161,6 +161,16 @@ def test_a_volume_smaller_than_the_patch_is_taken_in_air_and_along_z_by_repeatin
     assert torch.equal(seen[..., 0], seen[..., 1])
 
 
+@pytest.mark.parametrize("build", [slices, partial(slices, windowed=True), windows])
+def test_a_table_stays_as_it_is(build: Callable[..., VolumeInferer]) -> None:
+    hu = torch.full((1, 1, 40, 40, 8), -1000.0)
+    hu[..., 12:30, 12:30, :] = 40
+    hu[..., 12:30, 5, :] = 300
+    change = build()(hu, Network(0.25)) - hu
+    assert change[..., 12:30, 12:30, :] == pytest.approx(250, abs=1e-2)
+    assert (change[..., :8, :] == 0).all()
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
 @pytest.mark.parametrize("build", [slices, partial(slices, windowed=True), windows])
 def test_the_batch_size_does_not_change_the_result(build: Callable[..., VolumeInferer], batch_size: int) -> None:
