@@ -72,9 +72,9 @@ D = {**GOES_ON, "discriminator::enabled": "true", "discriminator::hidden_dim": 1
      "discriminator::warmup_steps": 50}  # fmt: skip
 ADVERSARIES: dict[str, dict[str, Any]] = {
     "none": GOES_ON,
-    "gan 0.01": {**D, "discriminator::gan_weight": 0.01, "discriminator::feat_match_weight": 0.02},
-    "gan 0.03": {**D, "discriminator::gan_weight": 0.03, "discriminator::feat_match_weight": 0.06},
-    "gan 0.01, R1": {**D, "discriminator::gan_weight": 0.01, "discriminator::feat_match_weight": 0.02,
+    "gan_0.01": {**D, "discriminator::gan_weight": 0.01, "discriminator::feat_match_weight": 0.02},
+    "gan_0.03": {**D, "discriminator::gan_weight": 0.03, "discriminator::feat_match_weight": 0.06},
+    "gan_0.01_r1": {**D, "discriminator::gan_weight": 0.01, "discriminator::feat_match_weight": 0.02,
                      "discriminator::r1_weight": 1.0, "discriminator::spectral_norm": "false"},
 }  # fmt: skip
 Rows = dict[str, list[dict[str, float]]]

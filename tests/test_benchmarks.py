@@ -10,15 +10,13 @@ import pytest
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 # The least work that goes through all of a benchmark.
 TINY = {
-    "ablation": "--seconds 1 --seeds 1 --cases 3 --small --only base",
+    "ablation": "--seconds 1 --seeds 1 --cases 3 --small --only base --refine root --adversary gan_0.01",
     "blood": "--cases 1 --voxel-mm 4 4 5",
     "planted_faults": "--shape 100 100 50",
-    "adversarial": "--cases 3 --g-steps 2 --g2-steps 2 --gan-steps 2",
     "data_loading": "--blocks 1 --threads 1",
     "discriminator_health": "--steps 100 --cases 3 --hidden-dim 4",
     "evaluate": "--shape 64 64 24",
     "false_enhancement": "",
-    "fusion": "--steps 2 --cases 3 --hidden-dim 4",
     "inference": "--shape 96 96 6 --repeats 1",
     "registration_prepare": "",
     "report": "--cases 1 --shape 96 96 24",
