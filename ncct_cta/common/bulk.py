@@ -23,7 +23,8 @@ GIB = 2**30
 STEP, OVER = "step", "over"  # what a process sends: where it is, and at last why it failed or None
 SHOWN = 2  # cases in the progress bar
 
-LIGHTER = "fewer --jobs or a coarser --spacing"  # what a preparation can be given that takes less memory
+COARSER = "a coarser --spacing"  # what a preparation can be given that takes less memory
+LIGHTER = f"fewer --jobs or {COARSER}"
 
 Worker = Callable[[Any, Callable[[str], None]], Any]
 
@@ -159,7 +160,7 @@ def run_jobs(
         The reason for each case that failed.
     """
     if scheduler:
-        return run_on_cluster(jobs, worker, scheduler, done=done, lighter=lighter)
+        return run_on_cluster(jobs, worker, scheduler, done=done, lighter=lighter, title=title)
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if hasattr(context, "set_forkserver_preload"):

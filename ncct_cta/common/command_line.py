@@ -52,3 +52,11 @@ def require_path(path: str | os.PathLike[str], kind: str = "file or folder") -> 
     """
     if not os.path.exists(path):
         raise InputError(f"{shortened(path)}: there is no such {kind}; check the path")
+
+
+def add_scheduler(parser: argparse.ArgumentParser, work: str) -> None:
+    """Add ``--scheduler``: of a dask cluster that can do a command's ``work``, in words such as "scores the cases"."""
+    parser.add_argument(
+        "--scheduler", default="", metavar="ADDRESS",
+        help=f"of a dask cluster that {work} instead of this machine, such as tcp://HOST:8786 (extra ncct-cta[dask])",
+    )  # fmt: skip

@@ -50,6 +50,11 @@ class Series:
         return self.slices[0]
 
     @property
+    def voxels(self) -> float:
+        """How many it has, by its headers."""
+        return sum(file.number("Rows") * file.number("Columns") for file in self.slices)
+
+    @property
     def label(self) -> str:
         """Its name in messages, without anything that could identify a patient."""
         part = f", volume {self.part}" if self.part else ""

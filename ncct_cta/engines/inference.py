@@ -114,6 +114,15 @@ class InferenceEngine(SupervisedEvaluator):
         super().run(global_epoch)
 
     def _iteration(self, engine: Any, case: Case) -> dict[str, Any]:  # type: ignore[override]
+        self.outputs.append(self.output_of(case))
+        return self.outputs[-1]
+
+    def output_of(self, case: Case) -> dict[str, Any]:
+        """Synthesise a case and write it, unless it is done; whatever goes wrong, tell what came of it.
+
+        Returns:
+            what ``state.output`` holds.
+        """
         paths = {name: self.output_dir / f"{case.name}{SUFFIXES[name]}" for name in self.stages}
         output: dict[str, Any] = {CASE: case.name, PATH: paths[REFINED], FAILURE: None, SKIPPED: False}
         try:
@@ -126,7 +135,6 @@ class InferenceEngine(SupervisedEvaluator):
         except Exception as error:  # whatever it is, it is this case's failure and must not stop the others
             logger.debug("%s: unforeseen", case.name, exc_info=True)
             output[FAILURE] = _unforeseen(case, error)
-        self.outputs.append(output)
         return output
 
     def _already_done(self, case: Case, paths: Iterable[Path]) -> bool:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 
-from ..common.command_line import command_parser, require_path
+from ..common.command_line import add_scheduler, command_parser, require_path
 from ..common.errors import one_line_errors
 from ..common.files import to_json
 from ..infer.options import RunningOptions, add_options, parse_options
@@ -48,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--segment", default="", metavar="COMMAND", help="a segmentation of your own, such as 'my_program {input} "
         "{output}': run, without a shell, on every CTA, real and synthetic, and compared")  # fmt: skip
     add("--jobs", type=int, default=0, help="number of cases scored in parallel (default: as cores and memory allow)")
+    add_scheduler(parser, "synthesises and scores the cases")
     add("--json", action="store_true", help="print the summary as JSON and nothing else")
     add("--no-report", action="store_true", help="don't write report.html")
     add("--debug", action="store_true", help="log where it happened if a case fails in a way that nobody foresaw")
@@ -81,6 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         report=not arguments.no_report,
         debug=arguments.debug,
         segment=arguments.segment,
+        scheduler=arguments.scheduler,
     )
     if arguments.json:
         print(to_json(summary_of(evaluation)), end="")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..common.folders import writable_folder
 from ..common.hu import HUWindow
@@ -34,6 +35,7 @@ def evaluate(
     remarks: Sequence[str] = (),
     failures: Mapping[str, Failure] | None = None,
     segmentation: Segmentation | None = None,
+    scheduler: str = "",
 ) -> Evaluation:
     """Score methods and baselines, and write ``scores.csv``, ``summary.csv`` and ``summary.json``.
 
@@ -51,6 +53,7 @@ def evaluate(
         remarks: plain sentences to add to the result.
         failures: of cases that failed before, which are not among ``cases``.
         segmentation: the user's own, to compare what it finds in predictions and CTAs.
+        scheduler: of a dask cluster that scores the cases instead.
 
     Raises:
         InputError: if no case can be scored or the folder can't be written.
@@ -66,7 +69,7 @@ def evaluate(
         compared = segment_all(segmentation, unfailed, compared, folder / SEGMENTS, failed)
     scored_columns = columns(window, segmented=segmentation is not None)
     kept = [case for case in completed if case.name not in failed]
-    scored = _scored(kept, compared, scored_columns, jobs, failed)
+    scored = _scored(kept, compared, failed, columns=scored_columns, jobs=jobs, scheduler=scheduler)
     log_failures(failed, count)
     if not scored:
         require_none(failed, count)
@@ -110,14 +113,13 @@ def _baselines(
 def _scored(
     cases: Sequence[Case],
     methods: Sequence[Method],
-    columns: Sequence[Column],
-    jobs: int,
     failures: MutableMapping[str, Failure],
+    **choices: Any,
 ) -> list[tuple[Case, CaseScores]]:
     """The cases that can be scored, with their scores; the others join the failures."""
     if not cases:
         return []
-    found = list(zip(cases, score_cases(cases, methods, columns=columns, jobs=jobs), strict=True))
+    found = list(zip(cases, score_cases(cases, methods, **choices), strict=True))
     failures.update({case.name: scores.failure for case, scores in found if scores.failure is not None})
     return [(case, scores) for case, scores in found if scores.failure is None]
 

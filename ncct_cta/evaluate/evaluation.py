@@ -67,6 +67,7 @@ def run_evaluation(
     report: bool = True,
     debug: bool = False,
     segment: str = "",
+    scheduler: str = "",
 ) -> Evaluation:
     """Choose the cases, synthesise what is missing, score, and write tables and report.
 
@@ -81,6 +82,7 @@ def run_evaluation(
         jobs: cases scored side by side; 0: as many as cores and memory allow.
         report: whether to write ``report.html``.
         segment: a command that segments ``{input}`` into ``{output}``, run on every CTA, real and synthetic.
+        scheduler: of a dask cluster that synthesises and scores the cases instead; see ``cluster.run_on_cluster``.
         debug: whether to log where it happened if a case fails in a way that nobody foresaw.
 
     Raises:
@@ -103,7 +105,7 @@ def run_evaluation(
         cases = [case for case in chosen.cases if case.name not in failures]
         if source.is_run:
             own = folder / PREDICTIONS / source.name
-            methods.append(predict(source, cases, own, running or RunningOptions(), failures))
+            methods.append(predict(source, cases, own, running or RunningOptions(), failures, scheduler=scheduler))
         else:
             methods.append(find_predictions(source.name, source.path, cases, window=scaled_from))
     cases = [case for case in chosen.cases if case.name not in failures]
@@ -113,7 +115,7 @@ def run_evaluation(
         remarks += _on_windows(runs)
     evaluation = evaluate(
         cases, methods, output=folder, training=chosen.training, window=second_range, jobs=jobs, remarks=remarks,
-        failures=failures, segmentation=segmentation,
+        failures=failures, segmentation=segmentation, scheduler=scheduler,
     )  # fmt: skip
     evaluation = replace(evaluation, uncertainty=judge_uncertainty(evaluation, chosen.validation, folder))
     if report:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,8 @@ from ..common.keys import CASE
 from ..common.progress import progress_bar
 from ..data import Case, read_case_list
 from ..engines.inference import FAILURE, OUTPUT_SUFFIX
-from ..infer.options import RunningOptions
+from ..infer.on_cluster import synthesise_on_cluster
+from ..infer.options import InferenceOptions, RunningOptions
 from ..infer.running import engine_of, trained_model
 from ..metrics import HURemap
 from ..runs.model_source import ModelSource
@@ -32,6 +34,8 @@ def predict(
     folder: Path,
     options: RunningOptions,
     failures: MutableMapping[str, Failure],
+    *,
+    scheduler: str = "",
 ) -> Method:
     """Synthesise the cases with a run's best weights; up-to-date files are reused.
 
@@ -41,6 +45,7 @@ def predict(
         folder: where ``{case}_syncta.nii.gz`` are written.
         options: how the network runs.
         failures: gets the cases that can't be synthesised.
+        scheduler: of a dask cluster that synthesises them instead.
 
     Raises:
         InputError: if the run can't be used.
@@ -52,17 +57,30 @@ def predict(
     precision = options.amp  # another than the run's gives other voxels
     outdated = _outdated(cases, files, trained, provenance, failures, precision=precision)
     if outdated:
-        model = trained_model(ModelSource(run=str(source.path)), options)
-        bar = progress_bar(outdated, desc=f"synthesise with {source.name}", unit="case", leave=False)
-        engine = engine_of(model, bar, folder, overwrite=True)
-        if model.untrained:
-            raise InputError(f"{source.path}: there are no trained weights in it; give the folder of a training")
-        engine.run()
-        failures.update({output[CASE]: Failure(output[FAILURE]) for output in engine.outputs if output[FAILURE]})
+        if scheduler:
+            own = {name: getattr(options, name) for name in RunningOptions.names()}
+            whole = InferenceOptions(run_dir=(str(source.path),), output=str(folder), overwrite=True, **own)
+            outputs = synthesise_on_cluster(whole, outdated, scheduler)
+        else:
+            outputs = _synthesised(source, outdated, folder, options)
+        failures.update({output[CASE]: Failure(output[FAILURE]) for output in outputs if output[FAILURE]})
         for case in outdated:
             if case.name not in failures:
                 provenance.add(files[case.name], [case.ncct, *trained], precision=precision)
     return Method(source.name, files, run=source.path, named_baseline=source.is_baseline)
+
+
+def _synthesised(
+    source: MethodSource, cases: Sequence[Case], folder: Path, options: RunningOptions
+) -> list[dict[str, Any]]:
+    """What came of each case on this machine."""
+    model = trained_model(ModelSource(run=str(source.path)), options)
+    bar = progress_bar(cases, desc=f"synthesise with {source.name}", unit="case", leave=False)
+    engine = engine_of(model, bar, folder, overwrite=True)
+    if model.untrained:
+        raise InputError(f"{source.path}: there are no trained weights in it; give the folder of a training")
+    engine.run()
+    return engine.outputs
 
 
 def remap(

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
+from ..common.bulk import Job
+from ..common.cluster import GB, run_on_cluster
 from ..common.errors import InputError
 from ..common.progress import progress_bar
 from ..common.resources import available_bytes, usable_cores
@@ -26,7 +30,7 @@ WORTH_A_PROCESS_VOXELS = 20_000_000
 
 
 def score_cases(
-    cases: Sequence[Case], methods: Sequence[Method], *, columns: Sequence[Column], jobs: int = 0
+    cases: Sequence[Case], methods: Sequence[Method], *, columns: Sequence[Column], jobs: int = 0, scheduler: str = ""
 ) -> list[CaseScores]:
     """Score every method on every case.
 
@@ -35,10 +39,13 @@ def score_cases(
         methods: each with a prediction of every case.
         columns: the scores. Their metrics' functions are sent to other processes by name: they belong to a module.
         jobs: processes side by side; 0: as many as cores and memory allow. It changes no figure.
+        scheduler: of a dask cluster that scores them instead.
 
     Returns:
         what each case gives, in the cases' order; where a case can't be scored, why.
     """
+    if scheduler:
+        return _without_duplicates(_scores_of_cluster(cases, methods, columns, scheduler), cases)
     jobs = min(jobs or planned_jobs(cases, len(methods)), len(cases))
     work = partial(_score_or_say_why, methods=methods, columns=columns)
     found = []
@@ -50,6 +57,33 @@ def score_cases(
                 found.append(scores)
                 bar.update(len(methods))
     return _without_duplicates(found, cases)
+
+
+def _scores_of_cluster(
+    cases: Sequence[Case], methods: Sequence[Method], columns: Sequence[Column], scheduler: str
+) -> list[CaseScores]:
+    """Score each case on a worker of a dask cluster, which is sent what this case needs of the methods."""
+    memory_gb = {case.name: (BYTES_PER_PROCESS + BYTES_PER_VOXEL * _voxels(case)) / GB for case in cases}
+    jobs = [
+        Job(case.name, (case, [_of_case(method, case.name) for method in methods], columns), memory_gb[case.name])
+        for case in cases
+    ]
+    found: dict[str, CaseScores] = {}
+    failures = run_on_cluster(jobs, _score_there, scheduler, done=found.__setitem__, title="score")
+    for name, reason in failures.items():
+        found[name] = CaseScores(failure=Failure(f"case {name}: {reason}"))
+    return [found[case.name] for case in cases]
+
+
+def _of_case(method: Method, case: str) -> Method:
+    """A method with one case's files: with all of them, what is sent would grow with the cases' square."""
+    segments = {name: files for name, files in method.segments.items() if name == case}
+    return replace(method, predictions={case: method.predictions[case]}, segments=segments)
+
+
+def _score_there(task: tuple[Case, Sequence[Method], Sequence[Column]], report: Callable[[str], Any]) -> CaseScores:
+    """Score a case; on a dask worker."""
+    return _score_or_say_why(*task)
 
 
 def planned_jobs(cases: Sequence[Case], methods: int) -> int:

@@ -17,7 +17,7 @@ import argparse
 import logging
 from collections.abc import Sequence
 
-from ..common.command_line import command_parser, require_path
+from ..common.command_line import add_scheduler, command_parser, require_path
 from ..common.errors import one_line_errors
 from ..common.progress import console_level
 from .models import model_sources, or_starter
@@ -28,18 +28,23 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = command_parser("infer", __doc__)
     add_options(parser, InferenceOptions)
+    add_scheduler(parser, "synthesises the cases")
     return parser
 
 
 @one_line_errors()
 def main(argv: Sequence[str] | None = None) -> None:
     """Synthesise."""
-    options = or_starter(parse_options(InferenceOptions, build_parser().parse_args(argv)))
+    arguments = build_parser().parse_args(argv)
+    options = or_starter(parse_options(InferenceOptions, arguments))
     model_sources(options)
     require_path(options.input)
-    from . import running  # PyTorch and MONAI take seconds, which a usage error or --help needn't wait for
+    from . import on_cluster, running  # PyTorch and MONAI take seconds, which a usage error or --help needn't wait for
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger("ncct_cta").setLevel(console_level())
+    if arguments.scheduler:
+        on_cluster.run_inference_on_cluster(options, arguments.scheduler)
+        return
     model = running.load_model(options)
     running.run_inference(running.build_engine(options, model, running.input_cases(options)), model)

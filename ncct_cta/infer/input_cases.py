@@ -29,13 +29,16 @@ class InputCases:
         self.key_file = key_file
 
     def __iter__(self) -> Iterator[Case]:
-        """Iterate over the cases with a progress bar.
+        """Iterate over the cases with a progress bar; raises as ``read`` does."""
+        cases = self.read()
+        return iter(progress_bar(cases, desc="volumes", unit="volume", shown=len(cases) > 1))
+
+    def read(self) -> list[Case]:
+        """Find the cases.
 
         Raises:
             InputError: if there is nothing to synthesise.
         """
         if not self.split and (self.series or holds_dicom_only(Path(self.source))):
-            cases = read_dicom_inputs(Path(self.source), Path(self.key_file), self.series)
-        else:
-            cases = read_inputs(self.source, split=self.split or None)
-        return iter(progress_bar(cases, desc="volumes", unit="volume", shown=len(cases) > 1))
+            return read_dicom_inputs(Path(self.source), Path(self.key_file), self.series)
+        return read_inputs(self.source, split=self.split or None)

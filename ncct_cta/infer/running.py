@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 REFINE_NET = ("enabled", "hidden_dim", "num_blocks", "fusion", "base")  # the settings that say what G2 computes
 LATER_SETTINGS = {"refine.base"}
 LISTED_NAMES = 10
+GO_ON = f"{AGAIN}: what is written is not done again"
 
 
 @one_line_errors()
@@ -167,20 +168,39 @@ def run_inference(engine: InferenceEngine, model: TrainedModel | TrainedEnsemble
         InputError: if the output folder can't be written, or the only case failed.
         SomeFailed: with the summary of the cases that failed.
     """
+    require_trained(model)
+    writable_folder(engine.output_dir)
+    with one_line_interrupts(GO_ON):
+        engine.run()
+    report_outputs(engine.outputs, engine.output_dir)
+
+
+def require_trained(model: TrainedModel | TrainedEnsemble) -> None:
+    """Refuse random weights, which are for shape checks.
+
+    Raises:
+        InputError: if the model has nothing else.
+    """
     if model.untrained:
         raise InputError("there are no trained weights; give a run's folder (run_dir) or a checkpoint")
-    writable_folder(engine.output_dir)
-    with one_line_interrupts(f"{AGAIN}: what is written is not done again"):
-        engine.run()
-    failures = [(output[CASE], output[FAILURE]) for output in engine.outputs if output[FAILURE]]
-    if len(engine.outputs) == 1 and failures:
+
+
+def report_outputs(outputs: Sequence[Mapping[str, Any]], folder: Path) -> None:
+    """Log what came of each case, by what ``InferenceEngine`` tells of it.
+
+    Raises:
+        InputError: if the only case failed.
+        SomeFailed: with the summary of the cases that failed.
+    """
+    failures = [(output[CASE], output[FAILURE]) for output in outputs if output[FAILURE]]
+    if len(outputs) == 1 and failures:
         raise InputError(failures[0][1])  # one line and no summary of one
     for case, failure in failures:
         # What is wrong with a DICOM folder is said without its path.
         logger.error("%s", failure if case in failure else f"{case}: {failure}")
-    skipped = [output[CASE] for output in engine.outputs if output[SKIPPED]]
-    written = len(engine.outputs) - len(failures) - len(skipped)
-    logger.info("%d written to %s, %d failed", written, engine.output_dir, len(failures))
+    skipped = [output[CASE] for output in outputs if output[SKIPPED]]
+    written = len(outputs) - len(failures) - len(skipped)
+    logger.info("%d written to %s, %d failed", written, folder, len(failures))
     if skipped:
         logger.info(
             "%d were there already, made from the same scans with the same weights and settings: %s",
@@ -189,7 +209,7 @@ def run_inference(engine: InferenceEngine, model: TrainedModel | TrainedEnsemble
         )
     if failures:
         failed = _listed([case for case, _ in failures])
-        raise SomeFailed(f"{len(failures)} of {len(engine.outputs)} cases failed, for the reasons above: {failed}")
+        raise SomeFailed(f"{len(failures)} of {len(outputs)} cases failed, for the reasons above: {failed}")
 
 
 def _listed(names: Sequence[str]) -> str:

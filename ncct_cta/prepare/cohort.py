@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..common.bulk import Job, Worker, run_jobs
+from ..common.bulk import COARSER, LIGHTER, Job, Worker, run_jobs
 from ..common.errors import InputError
 from ..common.files import to_json, write_table, write_text
 from ..data.cases import DATALIST, SPLITS
@@ -88,7 +88,14 @@ def prepare_cases(
     skipped = len(done)
     jobs = [Job(task.case, task, memory_gb(task)) for task in waiting]
     try:
-        failures = run_jobs(jobs, worker, processes=budget.jobs, memory_gb=budget.memory_gb, scheduler=budget.scheduler)
+        failures = run_jobs(
+            jobs,
+            worker,
+            processes=budget.jobs,
+            memory_gb=budget.memory_gb,
+            lighter=COARSER if budget.scheduler else LIGHTER,
+            scheduler=budget.scheduler,
+        )
     finally:
         for task in waiting:
             shutil.rmtree(task.partial, ignore_errors=True)  # of a process that was stopped

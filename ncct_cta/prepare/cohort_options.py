@@ -6,6 +6,7 @@ import argparse
 import os
 
 from ..common.bulk import machine_memory_gb
+from ..common.command_line import add_scheduler
 from .splits import DEFAULT_SHARES
 
 
@@ -22,7 +23,4 @@ def add_cohort_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory-gb", type=float, default=machine_memory_gb(), help="for all of them (default: 70 %% of the machine's)"
     )
-    parser.add_argument(
-        "--scheduler", default="", metavar="ADDRESS",
-        help="of a dask cluster that prepares the cases instead, such as tcp://HOST:8786 (extra ncct-cta[dask])",
-    )  # fmt: skip
+    add_scheduler(parser, "prepares the cases")

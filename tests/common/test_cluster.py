@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ from ncct_cta.common.errors import InputError
 def work(argument: tuple[str, str], report: Callable[[str], None]) -> str:
     """What a job does, by its name: it fails, has a fault, dies, or leaves a file at a relative path."""
     what, folder = argument
+    logging.getLogger("ncct_cta.work").warning("a line of all")
+    logging.getLogger("ncct_cta.work").info("%s is at work", what)
     report("working")
     if what == "bad":
         raise InputError("the scan is bad; give a good one")
@@ -62,11 +65,27 @@ def test_one_bad_case_never_stops_the_others(started, tmp_path, monkeypatch):
     assert "secret" not in failures["fault"]
 
 
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [(logging.WARNING, ["a line of all"]), (logging.INFO, ["a is at work", "a line of all", "b is at work"])],
+)
+def test_what_workers_log_is_logged_here_as_far_as_wanted_and_once(
+    started, tmp_path, monkeypatch, caplog, level, expected
+):
+    monkeypatch.chdir(tmp_path)
+    with caplog.at_level(level, "ncct_cta"):
+        run(["a", "b"], started.scheduler_address, {})
+    lines = [record.getMessage() for record in caplog.records if record.name == "ncct_cta.work"]
+    assert sorted(lines) == expected
+
+
 def test_a_case_that_kills_its_worker_says_so_and_others_go_on(started, tmp_path, monkeypatch):
     """By itself: what waits at the same worker, or has just left it, may be given up with it."""
     monkeypatch.chdir(tmp_path)
     failures = run(["killed"], started.scheduler_address, {})
-    assert failures["killed"].endswith("for want of memory; run again with fewer --jobs or a coarser --spacing")
+    assert failures["killed"].endswith(
+        "; run again with fewer --jobs or a coarser --spacing or workers with more memory"
+    )
     results: dict[str, Any] = {}
     assert not run(["a"], started.scheduler_address, results)
     assert results == {"a": "result of a"}

@@ -229,7 +229,7 @@ def _text(codes: np.ndarray) -> str:
 
 
 def _base64_gzip(data: np.ndarray) -> str:
-    return base64.b64encode(igzip.compress(data.tobytes(), GZIP_LEVEL)).decode("ascii")
+    return base64.b64encode(igzip.compress(data.tobytes(), GZIP_LEVEL, mtime=0)).decode("ascii")  # no clock in it
 
 
 def _read_mask(path: Path | None, like: Volume) -> np.ndarray:
