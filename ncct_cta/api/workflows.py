@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from ignite.engine import Engine, Events
 
-from ..common.errors import InputError
+from ..common.errors import unwrapped
 from ..common.interrupts import from_python
 from ..evaluate.evaluation import run_evaluation
 from ..evaluate.score_files import summary_of
@@ -48,7 +47,7 @@ def train(
     checked = check_at_once(read_yaml(bundle_config(TRAIN_YAML)), given)
     if ARCHITECTURE not in flatten(settings):
         require_trusted(checked, preset, trust=trust)
-    with from_python(), _unwrapped():
+    with from_python(), unwrapped():
         workflow = SynthesisWorkflow(logging_file=False, **given)
         workflow.initialize()
         if on_epoch is not None:
@@ -79,20 +78,6 @@ def evaluate(
     sources = [parse_source(f"{name}={path}", is_run=(Path(path) / CONFIG).is_file()) for name, path in methods.items()]
     with from_python():
         return summary_of(run_evaluation(sources, output=str(output), **options))
-
-
-@contextmanager
-def _unwrapped() -> Iterator[None]:
-    """Raise an ``InputError`` itself: MONAI raises a ``RuntimeError`` from what a part of a workflow raises."""
-    try:
-        yield
-    except RuntimeError as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, InputError):
-            cause = cause.__cause__
-        if cause is None:
-            raise
-        raise cause from None
 
 
 def _tell(engine: Engine, on_epoch: EpochCallback) -> None:

@@ -54,6 +54,20 @@ def one_line_errors() -> Iterator[None]:
             raise SystemExit(EXIT_BAD_INPUT) from None
 
 
+@contextmanager
+def unwrapped() -> Iterator[None]:
+    """Raise an ``InputError`` itself: MONAI raises a ``RuntimeError`` from what a part of a workflow raises."""
+    try:
+        yield
+    except RuntimeError as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, InputError):
+            cause = cause.__cause__
+        if cause is None:
+            raise
+        raise cause from None
+
+
 def reason_of(error: OSError) -> str:
     """Why the system refused, in words; NumPy gives neither a number nor the system's words for a full disk."""
     if re.search(r"requested and \d+ written", str(error)):

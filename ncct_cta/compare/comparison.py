@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..common.errors import InputError, SomeFailed, fault_in_words
+from ..common.errors import InputError, SomeFailed, fault_in_words, unwrapped
 from ..common.files import sha256_of
 from ..common.folders import locked_folder, writable_folder
 from ..common.interrupts import from_python
@@ -63,7 +63,7 @@ def run_comparison(
         for name, preset in recipes.items():
             training = TimedTraining(preset, datalist, (*words, *AS_COMPARED), where, seed)
             try:
-                with from_python():
+                with from_python(), unwrapped():
                     train_recipe(name, training, record, 60 * minutes)
             except Exception as error:  # whatever ends one training, the others go on
                 failures[name] = str(error) if isinstance(error, InputError) else fault_in_words(error)

@@ -153,3 +153,14 @@ def test_a_recipe_that_fails_is_named_and_the_others_are_scored(
     assert ended.value.code == 3
     assert "1 of 2 recipes can't be trained: reg_gan" in capsys.readouterr().err
     assert "reg_gan: a gradient isn't finite" in caplog.text
+
+
+def test_a_bad_list_is_told_as_the_users_and_not_as_a_fault(cohort: Path, tmp_path: Path, capsys) -> None:
+    entries = json.loads((cohort / "datalist.json").read_text())
+    datalist = tmp_path / "list.json"
+    datalist.write_text(json.dumps({**entries, "validation": []}))
+    words = ["--datalist", str(datalist), "--recipes", "g_small", "--minutes", "0.01", "--device", "cpu"]
+    with pytest.raises(SystemExit) as ended, logging_left_as_found():
+        compare([*words, "--output", str(tmp_path / "out")])
+    assert ended.value.code == 2
+    assert "no validation cases" in capsys.readouterr().err
