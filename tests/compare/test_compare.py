@@ -157,8 +157,10 @@ def test_a_recipe_that_fails_is_named_and_the_others_are_scored(
 
 def test_a_bad_list_is_told_as_the_users_and_not_as_a_fault(cohort: Path, tmp_path: Path, capsys) -> None:
     entries = json.loads((cohort / "datalist.json").read_text())
+    for case in entries["training"]:
+        case.update({kind: str(cohort / case[kind]) for kind in ("ncct", "cta", "lung", "vessel")})
     datalist = tmp_path / "list.json"
-    datalist.write_text(json.dumps({**entries, "validation": []}))
+    datalist.write_text(json.dumps({"training": entries["training"], "validation": []}))
     words = ["--datalist", str(datalist), "--recipes", "g_small", "--minutes", "0.01", "--device", "cpu"]
     with pytest.raises(SystemExit) as ended, logging_left_as_found():
         compare([*words, "--output", str(tmp_path / "out")])
