@@ -26,7 +26,7 @@ TINY = {
     "uncertainty": "--members 2 --tta 2 --steps 2 --training 1 --validation 1 --testing 1",
     "starter": "--phantoms 1 --shape 96 72 40 --spacing 3 3 6.4 --epochs 1 --steps 1",
     "virtual_pairs": "--phantoms 1 --shape 96 72 40 --spacing 3 3 6",
-    "virtual_classifier": "--patches 40 --steps 5",
+    "virtual_classifier": "--patches 40 --steps 2 --labellings",
     "virtual_training": "--phantoms 3 --small --seconds 1",
     "registration": "--steps 2 --cases 3 --voxel-mm 3",
 }

@@ -32,6 +32,8 @@ TYPICAL_LUNG_HU = -850.0
 ABOVE_PARENCHYMA_HU = 150.0  # brighter lung holds vessels
 LEAST_TISSUE_HU = LUNG_UPPER_HU + 200
 LEAST_CONTRAST_HU = 40.0  # blood no brighter than this above its background is read as blood alone
+GREAT_MM, VESSEL_WALL_MM = 3.5, 1.0  # a vessel of more than twice this radius has a wall of at least so much
+VESSEL_WALL_HU = 20.0  # how far it can differ from the blood in it, standard deviation
 BOX_MM = 12.0  # around the enhanced tissue; the rest of the scan would only cost time
 UPDATES = 2
 # Standard deviations of what is known before the voxel is looked at, outside the lungs and in them.
@@ -76,7 +78,7 @@ def remove_iodine(
         spacing: voxel edges in mm.
         level_hu: the enhanced tissue's level, where too little of it is near to measure it.
         target_hu: its unenhanced level: one, or one of each voxel.
-        changed: the only voxels of walls that are changed, bool; None: all.
+        changed: the only voxels of walls that are changed, bool; None: all, of vessels, which have a wall of their own.
         overwrite: work in ``hu`` itself, which saves a copy.
     """
     without, lost = hu.astype(np.float32, copy=not overwrite), np.zeros(hu.shape, np.float32)
@@ -106,9 +108,11 @@ def _remove(
     if changed is not None:
         wall &= changed
     level = np.empty(hu.shape, np.float32)
-    level[core | wall] = _level(hu, enhanced & ~kept, core, core | wall, spacing, level_hu)
+    level[core | wall] = _level(hu, enhanced & ~kept, core, core | wall, lung, spacing, level_hu)
     fraction, in_lung = _fraction(enhanced, lung, wall, spacing)
     tissue = _background(hu, ~dilated(enhanced, spacing, CLEAR_MM) & ~kept, lung, spacing, wall)
+    if changed is None:
+        tissue = _lined(tissue, enhanced, target[wall], spacing, wall)
     blood = np.maximum(level[wall], tissue[0] + LEAST_CONTRAST_HU), np.take(LEVEL_HU, in_lung) ** 2
     without, lost[wall] = _walls(hu[wall], fraction, tissue, blood, target[wall])
     hu[core] += target[core] - level[core]
@@ -168,13 +172,14 @@ def _level(
     enhanced: np.ndarray,
     core: np.ndarray,
     where: np.ndarray,
+    lung: np.ndarray,
     spacing: Sequence[float],
     level_hu: float,
 ) -> np.ndarray:
     """The enhanced tissue's level around each voxel of ``where``: of its core, where it has one within reach.
 
-    Small vessels have none. Theirs is their own peak, but not less than the dimmest large vessels': a vessel thinner
-    than a voxel never shows its level.
+    Small vessels have none, and in the lungs the nearest core may be an artery's beside a vein. Their level is their
+    own peak, but not less than the dimmest large vessels': a vessel thinner than a voxel never shows its level.
     """
     level = _mixed(hu, core, where, spacing)
     large = level[core[where] & ~np.isnan(level)]
@@ -182,7 +187,8 @@ def _level(
     peak = np.where(enhanced, smoothed(hu, np.divide(PEAK_MM, spacing)), np.float32(dimmest))
     reach = [2 * max(1, round(PEAK_REACH_MM / edge)) + 1 for edge in spacing]
     peak = ndimage.maximum_filter(peak, reach)[where]
-    return np.where(np.isnan(level), np.maximum(peak, dimmest), level)
+    small = np.isnan(level) | (lung & ~dilated(core, spacing, CORE_MM))[where]
+    return np.where(small, np.maximum(peak, dimmest), level)
 
 
 def _mixed(hu: np.ndarray, core: np.ndarray, where: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
@@ -227,3 +233,18 @@ def _background(
     share, wider = (_blurred(lung, spacing, voxels)[where] for voxels in (BLUR, WIDER_BLUR))
     variance = wider * inner_variance + (1 - wider) * tissue_variance + wider * (1 - wider) * (tissue - inner) ** 2
     return share * inner + (1 - share) * tissue, variance
+
+
+def _lined(
+    tissue: Prior, enhanced: np.ndarray, target: np.ndarray, spacing: Sequence[float], where: np.ndarray
+) -> Prior:
+    """The background with the great vessels' own walls: soft tissue, about as bright as blood without iodine.
+
+    What surrounds a great vessel is measured beyond its wall. Where that is fat, blood would seem to fill more of the
+    wall's voxels than it does, and a dark rim would be left.
+    """
+    mean, variance = tissue
+    great = dilated(eroded(enhanced, spacing, GREAT_MM), spacing, GREAT_MM)
+    share = _blurred(dilated(great, spacing, VESSEL_WALL_MM), spacing, BLUR)[where]
+    between = share * (1 - share) * (mean - target) ** 2
+    return share * target + (1 - share) * mean, share * VESSEL_WALL_HU**2 + (1 - share) * variance + between

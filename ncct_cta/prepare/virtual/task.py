@@ -13,7 +13,7 @@ from ..scan_source import ScanSource
 from .variety import VirtualSettings
 
 # Raise when the same settings give other files or scores: cases are then prepared anew.
-VIRTUAL_VERSION = 3
+VIRTUAL_VERSION = 4
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,29 @@ def test_nothing_changes_far_from_blood_and_in_bone(phantom: tuple[np.ndarray, n
     np.testing.assert_array_equal(removed.hu[kept], hu[kept])
 
 
+def test_no_dark_rim_is_left_where_a_great_vessel_with_its_wall_lies_in_fat() -> None:
+    spacing = (1.0, 1.0, 1.0)
+    x, y = np.mgrid[-20:20, -20:20]
+    radius = np.repeat(np.hypot(x, y)[..., None], 12, axis=2).astype(np.float32)
+    blood = np.clip(10.5 - radius, 0, 1)
+    wall = np.clip(12.0 - radius, 0, 1) - blood
+    hu = 400 * blood + 45 * wall - 100 * (1 - blood - wall)
+    nothing = np.zeros(hu.shape, bool)
+    removed = remove_iodine(hu, blood >= 0.5, nothing, nothing, spacing, level_hu=400.0, target_hu=45.0)
+    rim = (blood >= 0.5) & (blood < 1)
+    assert abs(removed.hu[rim].mean() - 45) < 12
+
+
+def test_a_vein_in_the_lungs_keeps_its_own_level_beside_an_artery() -> None:
+    spacing = (2.0, 2.0, 2.0)
+    hu = np.full((40, 30, 12), -850.0, np.float32)
+    hu[12:17, 12:18] = 250  # an artery with a core
+    hu[18:20, 14:16] = 420  # a vein without
+    blood, everywhere = hu > -400, np.ones(hu.shape, bool)
+    removed = remove_iodine(hu, blood, ~everywhere, everywhere, spacing, level_hu=250.0, target_hu=40.0)
+    assert abs(removed.hu[18:20, 14:16].mean() - 40) < 40
+
+
 def test_fresh_noise_has_the_strength_and_the_correlation_of_the_scan() -> None:
     random = np.random.default_rng(0)
     white = random.standard_normal((64, 64, 24)).astype(np.float32)
