@@ -6,8 +6,9 @@
 
 The step with everything is the engine's: clipped gradients, checks that they are finite, the moving average of the
 weights, diagnostics, metrics and their file, the progress bar. The bare step is the same network, loss and optimiser in
-a loop of five lines. Batches lie in memory ready-made: benchmarks/data_loading.py measures what loading adds. Both run
-in blocks by turns, and CPU seconds are compared, which other programs disturb least. Target: at most 1.10 times.
+a loop of five lines. Batches lie in memory ready-made: benchmarks/data_loading.py measures what loading and
+augmentation add. Both run in blocks by turns, and CPU seconds are compared, which other programs disturb least. Target:
+at most 1.10 times.
 
 It also prints what a part costs by itself, which says what limits.
 """

@@ -48,7 +48,12 @@ class DataConfig(Section):
     cache_jobs: int = setting(
         0, "processes that fill that folder; 0: as many as cores and memory allow", low=0, high=1024
     )
-    num_workers: int = setting(0, "processes that load training data beside the main one", low=0, high=256)
+    num_workers: int | None = setting(
+        None,
+        "processes that load training data beside the main one; null: up to 4 for a GPU, else none",
+        low=0,
+        high=256,
+    )
 
 
 @dataclass(frozen=True)

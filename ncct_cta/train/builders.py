@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from ..common.errors import one_line_errors
 from ..common.keys import EMA, NETWORK
 from ..common.precision import check_amp, resolve_device
+from ..common.resources import usable_cores
 from ..data import EpochSampler, PairedCases, PatchDataset
 from ..engines import AdversarialSynthesisTrainer, Adversary, NetworkUpdate, SynthesisTrainer
 from ..losses import AdversarialLoss
@@ -32,6 +33,8 @@ from ..settings import (
     section_types,
 )
 
+WORKERS_BESIDE_A_GPU = 4  # one reads and cuts hundreds of slices a second; what moves them is the GPU
+
 
 @one_line_errors()
 def parse_section(section: str, **values: Any) -> Section:
@@ -45,6 +48,13 @@ def build_device(train: TrainConfig) -> torch.device:
     found = resolve_device(train.device)
     check_amp(train.amp, found)
     return found
+
+
+def loading_processes(wanted: int | None, device: torch.device) -> int:
+    """How many load data beside each process that trains: as wanted; None: none, or so many that no GPU waits."""
+    if wanted is not None:
+        return wanted
+    return min(WORKERS_BESIDE_A_GPU, usable_cores() // idist.get_nproc_per_node()) if device.type == "cuda" else 0
 
 
 def build_loader(
@@ -86,7 +96,8 @@ def build_training_loader(
     processes = idist.get_world_size()
     samples = train.steps_per_epoch * train.batch_size
     sampler = EpochSampler(dataset, samples=samples, num_replicas=processes, rank=idist.get_rank())
-    return build_loader(dataset, device, train.batch_size // processes, sampler, data.num_workers)
+    workers = loading_processes(data.num_workers, device)
+    return build_loader(dataset, device, train.batch_size // processes, sampler, workers)
 
 
 def synchronised(network: nn.Module | None) -> nn.Module | None:
