@@ -214,3 +214,12 @@ def test_a_part_is_what_the_settings_say(
     settings: dict[str, Any], part: str, read_part: Callable[[Any], Any], expected: Any
 ) -> None:
     assert read_part(parts_with(settings)(part)) == expected
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_all_parts_compute_in_what_auto_has_chosen(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ncct_cta.common.precision.has_native_bf16", lambda device: native)
+    built = parts_with({"train::amp": "auto"})
+    found = {built("train::trainer").precision, built("adversary").amp, built("validate::inferer").amp}
+    assert found == {"bf16" if native else "off"}
+    assert built("train").settings.train.amp == "auto"  # as it was given

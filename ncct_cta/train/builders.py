@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..common.errors import one_line_errors
 from ..common.keys import EMA, NETWORK
-from ..common.precision import check_amp, resolve_device
+from ..common.precision import resolve_amp, resolve_device
 from ..common.resources import usable_cores
 from ..data import EpochSampler, PairedCases, PatchDataset
 from ..engines import AdversarialSynthesisTrainer, Adversary, NetworkUpdate, SynthesisTrainer
@@ -44,10 +44,15 @@ def parse_section(section: str, **values: Any) -> Section:
 
 @one_line_errors()
 def build_device(train: TrainConfig) -> torch.device:
-    """The device that a setting names, checked together with the mixed precision."""
-    found = resolve_device(train.device)
-    check_amp(train.amp, found)
-    return found
+    """The device that a setting names."""
+    return resolve_device(train.device)
+
+
+@one_line_errors()
+def parse_training(**values: Any) -> TrainConfig:
+    """Build the section ``train``, of which ``amp`` is what is computed in: ``auto`` is resolved."""
+    train = TrainConfig.parse(values)
+    return TrainConfig.parse(values, amp=resolve_amp(train.amp, resolve_device(train.device)))
 
 
 def loading_processes(wanted: int | None, device: torch.device) -> int:

@@ -49,7 +49,9 @@ class Waits(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func._schema.name
         moved = name == "aten::_to_copy" and (kwargs or {}).get("device", args[0].device) != args[0].device
-        if name in WAITING or moved:
+        # How many voxels a mask picks isn't known before it is read.
+        picked = name == "aten::index" and any(index is not None and index.dtype == torch.bool for index in args[1])
+        if name in WAITING or moved or picked:
             self.counts[self.step] += 1
             self.seen.add(name)
         return func(*args, **(kwargs or {}))
