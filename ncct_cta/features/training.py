@@ -21,7 +21,8 @@ from ..data import EpochSampler, PairedCases, PatchDataset
 from ..losses.perceptual import write_features
 from ..networks.feature_encoder import CHANNELS, FeatureEncoder, MaskHead
 from ..settings import Settings
-from ..train.builders import build_loader, loading_processes
+from ..train.builders import build_loader
+from ..train.loading_processes import loading_processes
 from ..transforms import ScaleHUWindowd, default_preprocessing
 
 MASKS = (LUNG, BODY, VESSEL)  # and bone, which nothing stores

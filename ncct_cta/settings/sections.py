@@ -212,6 +212,9 @@ class TrainConfig(Section):
         "mixed precision: bf16 (CPU, CUDA), fp16 (CUDA), or auto: bf16 where the device computes in it, else off",
         choices=("off", "bf16", "fp16", "auto"),
     )
+    compile: bool = setting(
+        False, "let PyTorch compile G and G2 (needs a C++ compiler): minutes at the start, then faster steps"
+    )
     device: str = setting("auto", "auto: cuda if there is one; or cpu, cuda, cuda:1")
     seed: int = setting(0, "seed of weights, sampling and augmentation", low=0, high=4294967295)
     val_every: int = setting(1, "epochs between validations", low=1, high=1000000)

@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from ..common.errors import one_line_errors
 from ..common.keys import EMA, NETWORK
 from ..common.precision import resolve_amp, resolve_device
-from ..common.resources import usable_cores
 from ..data import EpochSampler, PairedCases, PatchDataset
 from ..engines import AdversarialSynthesisTrainer, Adversary, NetworkUpdate, SynthesisTrainer
 from ..losses import AdversarialLoss
@@ -32,8 +31,8 @@ from ..settings import (
     TrainConfig,
     section_types,
 )
-
-WORKERS_BESIDE_A_GPU = 4  # one reads and cuts hundreds of slices a second; what moves them is the GPU
+from .compiling import compile_networks
+from .loading_processes import loading_processes
 
 
 @one_line_errors()
@@ -53,13 +52,6 @@ def parse_training(**values: Any) -> TrainConfig:
     """Build the section ``train``, of which ``amp`` is what is computed in: ``auto`` is resolved."""
     train = TrainConfig.parse(values)
     return TrainConfig.parse(values, amp=resolve_amp(train.amp, resolve_device(train.device)))
-
-
-def loading_processes(wanted: int | None, device: torch.device) -> int:
-    """How many load data beside each process that trains: as wanted; None: none, or so many that no GPU waits."""
-    if wanted is not None:
-        return wanted
-    return min(WORKERS_BESIDE_A_GPU, usable_cores() // idist.get_nproc_per_node()) if device.type == "cuda" else 0
 
 
 def build_loader(
@@ -103,6 +95,21 @@ def build_training_loader(
     sampler = EpochSampler(dataset, samples=samples, num_replicas=processes, rank=idist.get_rank())
     workers = loading_processes(data.num_workers, device)
     return build_loader(dataset, device, train.batch_size // processes, sampler, workers)
+
+
+@one_line_errors()
+def ready_to_train(cascade: SynthesisCascade, train: TrainConfig) -> nn.Module:
+    """The cascade, compiled if that is wanted, and synchronised if several processes train it.
+
+    G and G2 alone are compiled. D is frozen and thawed in every step, each time another network to the compiler, and
+    its gradients are asked for more than once, which compiled ones don't allow.
+    """
+    if train.compile:
+        # Not what surrounds G's network: the gate's loss watches it by hooks that come and go with each step.
+        compile_networks(cascade.generator.get_submodule("net"), cascade.refine_net)
+    network = synchronised(cascade)
+    assert network is not None
+    return network
 
 
 def synchronised(network: nn.Module | None) -> nn.Module | None:

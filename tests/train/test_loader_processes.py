@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ncct_cta.train import builders
-from ncct_cta.train.builders import loading_processes
+from ncct_cta.train import loading_processes as module
+from ncct_cta.train.loading_processes import loading_processes
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 1)
 
@@ -24,6 +24,6 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda", 1)
     ],
 )
 def test_a_gpu_has_processes_that_load_for_it(monkeypatch, wanted, device, cores, processes, expected):
-    monkeypatch.setattr(builders, "usable_cores", lambda: cores)
-    monkeypatch.setattr(builders.idist, "get_nproc_per_node", lambda: processes)
+    monkeypatch.setattr(module, "usable_cores", lambda: cores)
+    monkeypatch.setattr(module.idist, "get_nproc_per_node", lambda: processes)
     assert loading_processes(wanted, device) == expected
