@@ -5,14 +5,15 @@
 
 It prints:
 
-* seconds a training step with the real loader / seconds a step on a batch that lies in memory, with the demo's network
-  and preset on phantoms. Wanted: at most 1.25.
+* seconds a training step with the real loader / seconds a step on a batch that lies in memory and is augmented already,
+  with the demo's network and preset on phantoms. Wanted: at most 1.25. And what augmentation alone adds to that step.
 * slices a second of the loader from a volume of 512 x 512 x 300 / from one of 512 x 512 x 30, patches of 256 x 256,
   both decompressed already. Wanted: at least 0.8.
-* where a slice's time goes: reading, normalising, augmenting, collating.
+* where a slice's time goes: reading, normalising, the same of the box around it, collating, augmenting.
 
 Both sides of a ratio alternate, block by block, and their medians are compared: what else the machine does falls on
-both. On a busy machine set OMP_WAIT_POLICY=passive, or PyTorch's threads wait for each other in loops.
+both. Times are the process' own, unless other processes load for it. On a busy machine set OMP_WAIT_POLICY=passive, or
+PyTorch's threads wait for each other in loops.
 """
 
 from __future__ import annotations
@@ -40,14 +41,16 @@ from ncct_cta.data.cases import Case
 from ncct_cta.data.store import VolumeStore
 from ncct_cta.data.stored_case import StoredCase
 from ncct_cta.engines import SynthesisTrainer
+from ncct_cta.engines.generator_step import to_device
 from ncct_cta.phantom.cohort import write_cohort
 from ncct_cta.settings.places import find_config
 from ncct_cta.train.builders import build_loader
 from ncct_cta.train.workflow import SynthesisWorkflow
-from ncct_cta.transforms import RandPairedAffined, ScaleHUWindowd
+from ncct_cta.transforms import RandMovement, ScaleHUWindowd
 
 MOST_TIMES_THE_STEP, LEAST_OF_THE_SHORT_SCAN = 1.25, 0.8
 PATCH, IN_PLANE, DEPTHS, BATCH = (256, 256), 512, (300, 30), 8
+CPU = torch.device("cpu")
 
 
 def main() -> None:
@@ -69,12 +72,15 @@ def report_step(folder: Path, options: argparse.Namespace) -> None:
     datalist = write_cohort(folder / "phantom", cases=4, seed=0)
     trainer, dataset, batches = training(options.preset, datalist, folder / "run", options.num_workers)
     endless = forever(batches)
-    preloaded = next(endless)
+    boxes = next(endless)
+    preloaded = to_device(boxes, CPU)
 
     def steps(draw: Callable[[], Any]) -> Callable[[], None]:
         return lambda: [trainer._iteration(trainer, draw()) for _ in range(10)] and None
 
-    loaded, in_memory = alternate(steps(lambda: next(endless)), steps(lambda: preloaded), options.blocks)
+    clock = time.perf_counter if batches.num_workers else time.process_time
+    loaded, in_memory = alternate(steps(lambda: next(endless)), steps(lambda: preloaded), options.blocks, clock)
+    augmented = statistics.median(timed(lambda: to_device(boxes, CPU)) for _ in range(options.blocks))
     ratio = statistics.median(loaded) / statistics.median(in_memory)
     size = " x ".join(map(str, preloaded[NCCT].shape))
     print(f"training                        {options.preset}, batches of {size}, {torch.get_num_threads()} threads, "
@@ -82,6 +88,7 @@ def report_step(folder: Path, options: argparse.Namespace) -> None:
     print(f"10 steps with the loader        {listed(loaded)} s")
     print(f"10 steps on a batch in memory   {listed(in_memory)} s")
     print(f"with the loader / in memory     {ratio:.2f} (wanted: at most {MOST_TIMES_THE_STEP})")
+    print(f"augmentation / step in memory   {10 * augmented / statistics.median(in_memory):.3f}")
     print(f"a slice's time                  {split_time(dataset)}")
 
 
@@ -112,7 +119,7 @@ def report_depth(folder: Path, blocks: int) -> None:
     def batches_of(draw: Iterator[Any]) -> Callable[[], None]:
         return lambda: [next(draw) for _ in range(10)] and None
 
-    long, short = alternate(batches_of(drawn[0]), batches_of(drawn[1]), blocks)
+    long, short = alternate(batches_of(drawn[0]), batches_of(drawn[1]), blocks, time.process_time)
     rates = [10 * BATCH / statistics.median(seconds) for seconds in (long, short)]
     patch = " x ".join(map(str, PATCH))
     print(f"loader                          patches of {patch} from {IN_PLANE} x {IN_PLANE}, no process beside")
@@ -136,10 +143,10 @@ def stored_loader(folder: Path, depth: int) -> DataLoader:
     for image in stored.images.values():
         image.max()
     cases: Any = SimpleNamespace(opened=lambda split: [stored])
-    transforms = [ScaleHUWindowd((NCCT, CTA), HUWindow(-1000.0, 1000.0)), RandPairedAffined((NCCT, CTA), LUNG)]
+    transforms = [ScaleHUWindowd((NCCT, CTA), HUWindow(-1000.0, 1000.0)), RandMovement()]
     dataset = PatchDataset(cases, transforms=transforms, patch_size=PATCH)
     sampler = EpochSampler(dataset, 10 * BATCH)
-    return build_loader(dataset, torch.device("cpu"), batch_size=BATCH, sampler=sampler)
+    return build_loader(dataset, CPU, batch_size=BATCH, sampler=sampler)
 
 
 def forever(batches: DataLoader) -> Iterator[Any]:
@@ -158,9 +165,11 @@ def split_time(dataset: PatchDataset, samples: int = 80) -> str:
     whole, unaugmented, read = (
         timed(lambda source=source: [source[key] for key in keys]) for source in (dataset, plain, raw)
     )
-    batch = [plain[key] for key in keys[:BATCH]]
+    batch = [dataset[key] for key in keys[:BATCH]]
     collate = timed(lambda: [default_collate(batch) for _ in range(samples // BATCH)])
-    parts = {"read": read, "normalise": unaugmented - read, "augment": whole - unaugmented, "collate": collate}
+    augment = timed(lambda: [to_device(default_collate(batch), CPU) for _ in range(samples // BATCH)]) - collate
+    parts = {"read": read, "normalise": unaugmented - read, "box": whole - unaugmented}
+    parts |= {"collate": collate, "augment": augment}
     return ", ".join(f"{name} {1000 * max(0.0, value) / samples:.2f} ms" for name, value in parts.items())
 
 
@@ -178,17 +187,19 @@ class RawPatches:
         return [self.dataset._cut(case.images[name], z, corner) for name in (NCCT, CTA, LUNG)]
 
 
-def alternate(one: Callable[[], None], other: Callable[[], None], blocks: int) -> tuple[list[float], list[float]]:
+def alternate(
+    one: Callable[[], None], other: Callable[[], None], blocks: int, clock: Callable[[], float]
+) -> tuple[list[float], list[float]]:
     """Seconds of each block, by turns, after a block of each that isn't counted."""
     one(), other()
-    seconds = [(timed(one), timed(other)) for _ in range(blocks)]
+    seconds = [(timed(one, clock), timed(other, clock)) for _ in range(blocks)]
     return [first for first, _ in seconds], [second for _, second in seconds]
 
 
-def timed(work: Callable[[], Any]) -> float:
-    start = time.perf_counter()
+def timed(work: Callable[[], Any], clock: Callable[[], float] = time.process_time) -> float:
+    start = clock()
     work()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def listed(seconds: list[float]) -> str:

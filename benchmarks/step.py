@@ -3,11 +3,13 @@
     python benchmarks/step.py                        the small network, 96 x 96, batch 8: a minute on 2 cores
     python benchmarks/step.py --net full             the full-size G, 256 x 256, batch 8: 10 minutes
     python benchmarks/step.py --net full --batch-size 2 --steps 2 --blocks 1
+    python benchmarks/step.py --compile              and the bare step of a compiled network (train.compile)
 
 The step with everything is the engine's: clipped gradients, checks that they are finite, the moving average of the
 weights, diagnostics, metrics and their file, the progress bar. The bare step is the same network, loss and optimiser in
-a loop of five lines. Batches lie in memory ready-made: benchmarks/data_loading.py measures what loading adds. Both run
-in blocks by turns, and CPU seconds are compared, which other programs disturb least. Target: at most 1.10 times.
+a loop of five lines. Batches lie in memory ready-made: benchmarks/data_loading.py measures what loading and
+augmentation add. Both run in blocks by turns, and CPU seconds are compared, which other programs disturb least. Target:
+at most 1.10 times.
 
 It also prints what a part costs by itself, which says what limits.
 """
@@ -39,6 +41,7 @@ from ncct_cta.losses.builders import build_objective, build_reconstruction
 from ncct_cta.networks.builders import build_cascade, build_generator
 from ncct_cta.settings import DataConfig, LossConfig, ModelConfig, RefineConfig, RegistrationConfig, TrainConfig
 from ncct_cta.train.builders import build_update
+from ncct_cta.train.compiling import compile_networks
 
 MOST_TIMES_THE_BARE_STEP = 1.10
 NETWORKS = {
@@ -54,6 +57,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--steps", type=int, default=20, help="steps a block (default: 20)")
     parser.add_argument("--blocks", type=int, default=3, help="blocks of each (default: 3)")
+    parser.add_argument("--compile", action="store_true", help="also time the bare step of a compiled network")
     options = parser.parse_args()
     logging.disable(logging.INFO)
     model, side = NETWORKS[options.net]
@@ -69,6 +73,8 @@ def main() -> None:
             times["everything"].append(cpu_seconds(everything.run) / options.steps)
         report(options, side, times)
         report_parts(everything, bare)
+        if options.compile:
+            report_compiled(bare, Bare(model, batch, options.steps), options.blocks)
 
 
 def random_batch(count: int, side: int) -> dict[str, Any]:
@@ -159,6 +165,18 @@ def report_parts(everything: Everything, bare: Bare) -> None:
     average_seconds = cpu_seconds(everything.average.update)
     print(f"of these: loss with its backward pass {loss_seconds:.3f} (in both), moving average {average_seconds:.3f}, "
           f"clipping {clip_seconds:.3f}")  # fmt: skip
+
+
+def report_compiled(bare: Bare, compiled: Bare, blocks: int) -> None:
+    """Print the bare step of a compiled network beside that of a plain one, and what compiling takes."""
+    compile_networks(compiled.network.get_submodule("generator.net"))
+    start = time.perf_counter()
+    first = cpu_seconds(compiled.run)
+    wall = time.perf_counter() - start
+    pairs = [(cpu_seconds(bare.run), cpu_seconds(compiled.run)) for _ in range(blocks)]
+    plain, faster = (statistics.median(each) / bare.steps for each in zip(*pairs, strict=True))
+    print(f"bare step, compiled: {faster:.3f}, {faster / plain:.2f} of the plain {plain:.3f}; "
+          f"the first {bare.steps} took {wall:.0f} s, {first:.0f} s of them in this process")  # fmt: skip
 
 
 def cpu_seconds(work: Callable[[], None]) -> float:

@@ -22,7 +22,7 @@ TINY = {
     "report": "--cases 1 --shape 96 96 24",
     "same_weights": f"{shlex.quote(str(BENCHMARKS.parent))} " * 2 + "--presets g_small --steps 2",
     "scale": "--cases 3 --shape 64 64 24",
-    "step": "--steps 1 --blocks 1",
+    "step": "--steps 1 --blocks 1 --compile",
     "uncertainty": "--members 2 --tta 2 --steps 2 --training 1 --validation 1 --testing 1",
     "starter": "--phantoms 1 --shape 96 72 40 --spacing 3 3 6.4 --epochs 1 --steps 1",
     "virtual_pairs": "--phantoms 1 --shape 96 72 40 --spacing 3 3 6",

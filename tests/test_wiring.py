@@ -107,11 +107,10 @@ def factor_at(step: int) -> Callable[[Any], Any]:
 BEHAVIOUR: list[tuple[dict[str, Any], str, Callable[[Any], Any], Any]] = [
     ({"data::window": [-160.0, 240.0]}, "train::dataset", patch_transform(0, "window.lower"), -160),
     ({"loss::body_only": True}, "train::dataset", attrgetter("sampled"), ("ncct", "cta", "lung", "body")),
-    ({"loss::body_only": True}, "train::dataset", patch_transform(1, "mask_keys"), ("lung", "body")),
     ({"data::window": [-160.0, 240.0]}, "loss_function", attrgetter("enhancement"), 80 / 200),
     ({"data::flip": True}, "train::dataset", patch_transform(2, "flipper.spatial_axis"), 0),
     ({"data::augment": False}, "train::dataset", lambda dataset: len(dataset.transform.transforms), 1),
-    (VOLUMES, "train::dataset", patch_transform(1, "affine.rand_affine.rand_affine_grid.rotate_range"), (0, 0, 0.09)),
+    (VOLUMES, "train::dataset", patch_transform(1, "affine.rotate_range"), (0, 0, 0.09)),
     (
         {"data::spacing": [1.0, 2.0, 3.0]},
         "preprocessing",
@@ -181,6 +180,8 @@ BEHAVIOUR: list[tuple[dict[str, Any], str, Callable[[Any], Any], Any]] = [
     ({"ema::enabled": False}, "average", attrgetter("average"), None),
     ({"train::num_epochs": 3}, "lr_scheduler", factor_at(475), 0.5),
     ({"train::steps_per_epoch": 5}, "train::dataloader", len, 5),
+    ({"data::num_workers": None}, "train::dataloader", attrgetter("num_workers"), 0),
+    ({"data::num_workers": 2}, "train::dataloader", attrgetter("num_workers"), 2),
     ({"train::batch_size": 3}, "train::dataloader", attrgetter("batch_size"), 3),
     ({"train::batch_size": 3}, "train::dataloader", len, 250),
     ({"train::grad_clip": 0.7}, "update", attrgetter("max_norm"), 0.7),
@@ -213,3 +214,12 @@ def test_a_part_is_what_the_settings_say(
     settings: dict[str, Any], part: str, read_part: Callable[[Any], Any], expected: Any
 ) -> None:
     assert read_part(parts_with(settings)(part)) == expected
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_all_parts_compute_in_what_auto_has_chosen(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ncct_cta.common.precision.has_native_bf16", lambda device: native)
+    built = parts_with({"train::amp": "auto"})
+    found = {built("train::trainer").precision, built("adversary").amp, built("validate::inferer").amp}
+    assert found == {"bf16" if native else "off"}
+    assert built("train").settings.train.amp == "auto"  # as it was given

@@ -58,7 +58,7 @@ class Model:
             path: the folder, whose best averaged weights are taken; the checkpoint's file; the packed model's, named
                 .zip; or ``starter``, the model that comes with the package.
             device: ``auto``, or PyTorch's name of a device.
-            amp: mixed precision: off, bf16 or fp16; empty: as trained.
+            amp: mixed precision: off, bf16, fp16 or auto (bf16 where the device computes in it); empty: as trained.
             batch_size: slices or patches per forward pass; 0: as trained.
             engine: torch, or openvino on a CPU.
             trust: also import a network or preprocessing that isn't this package's, which is code.

@@ -10,6 +10,10 @@ VESSEL = "vessel"
 BODY = "body"
 IGNORE = "ignore"  # only where a case of the case list has such a mask
 CASE = "case"
+MOVEMENT = (
+    "movement"  # of patches that are still to be moved and cut out of larger boxes: (B, n, n + 1) in n dimensions
+)
+MARGIN = "margin"  # and by how many voxels a box is larger at each end of its axes: (B, n)
 SLAB_DEPTH = "slab_depth"  # in validation: slices of each slab of a volume; all of them, unless it is a part of a case
 
 # An engine's output. Stages: images computed by the cascade. Terms: scalars by their log names.

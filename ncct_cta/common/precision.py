@@ -8,6 +8,7 @@ import torch
 
 from .errors import InputError
 
+AMPERE = (8, 0)  # NVIDIA's first GPUs with bf16, by their compute capability
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -33,14 +34,25 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def check_amp(amp: str, device: torch.device) -> None:
-    """Refuse fp16 on devices where it can't train or is slower than float32.
+def has_native_bf16(device: torch.device) -> bool:
+    """Whether a device computes in bf16; others emulate it, which takes longer than float32."""
+    if device.type == "cuda":
+        return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= AMPERE
+    # The oldest PyTorch that is supported has no other names for these.
+    return device.type == "cpu" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+
+
+def resolve_amp(amp: str, device: torch.device) -> str:
+    """Resolve a mixed precision: ``auto`` is bf16 where the device computes in it, else off; others stay.
 
     Raises:
-        InputError: if ``amp`` is fp16 on a CPU.
+        InputError: if ``amp`` is fp16 and the device isn't CUDA: there it can't train or is slower than float32.
     """
     if amp == "fp16" and device.type != "cuda":
         raise InputError(f"amp is fp16 on {device.type}, which needs a CUDA device; use bf16 or off")
+    if amp != "auto":
+        return amp
+    return "bf16" if has_native_bf16(device) else "off"
 
 
 def autocast(device: torch.device, amp: str) -> AbstractContextManager:

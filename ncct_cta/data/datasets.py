@@ -12,7 +12,7 @@ from monai.transforms import Compose, Transform
 from torch.nn import functional
 from torch.utils.data import Dataset, DistributedSampler, IterableDataset
 
-from ..common.keys import BODY, CASE, CTA, IGNORE, LUNG, NCCT, SLAB_DEPTH, VESSEL
+from ..common.keys import BODY, CASE, CTA, IGNORE, LUNG, MARGIN, MOVEMENT, NCCT, SLAB_DEPTH, VESSEL
 from ..common.slices import evenly_spaced, neighbours
 from .paired_cases import TRAINING, VALIDATION, PairedCases
 from .stored_case import StoredCase
@@ -29,9 +29,10 @@ class PatchDataset(Dataset):
 
     Args:
         cases: the case list; its training split is used.
-        transforms: from a patch in HU to what the network sees: scaled to [-1, 1] and, if wanted, moved at random. One
-            that takes voxels from beyond the patch says from how far with a method ``margin`` (``RandPairedAffined``):
-            it gets a box that is larger by this, of which the patch is cut out at the end.
+        transforms: from a patch in HU to what the network sees, scaled to [-1, 1]. One that takes voxels from beyond
+            the patch says from how far with a method ``margin``: it gets a box that is larger by this, of which the
+            patch is cut out at the end. ``RandMovement`` only says how a sample is to be moved; the sample then is the
+            box, and ``moved_patches`` makes a batch of them into patches, on the device that trains.
         patch_size: (X, Y) or (X, Y, Z) in voxels.
         seed: seed of all random draws.
         masks: the stored masks that a sample has beside NCCT and CTA.
@@ -80,7 +81,8 @@ class PatchDataset(Dataset):
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
         """Draw the sample of (epoch, position): images (1, *patch_size), masks 0 or 1; see ``transforms``.
 
-        The NCCT is (in_slices, *patch_size). If any training case ignores voxels, every sample has such a mask.
+        The NCCT is (in_slices, *patch_size). If any training case ignores voxels, every sample has such a mask. With a
+        ``movement`` beside them, images are larger by the ``margin``.
         """
         random = np.random.default_rng((self.seed, *key))
         cases = self._drawn_from(random)
@@ -93,13 +95,15 @@ class PatchDataset(Dataset):
         if self._ignores:  # a second channel of the lung mask: whatever moves that one moves it alike
             images[LUNG] = torch.cat([images[LUNG], self._ignored(case, z, corner)])
         self.transform.set_random_state(seed=int(random.integers(2**31)))
-        moved = self.transform(images)
-        patch = (..., *(slice(more, more + size) for more, size in zip(self.margin, self.patch_size, strict=True)))
+        made = self.transform(images)
         # Plain tensors: MONAI's MetaTensors carry a history that would slow down every operation of the network.
-        patches = {name: moved[name].as_subclass(torch.Tensor)[patch].contiguous() for name in self.sampled}
+        patches = {name: made[name].as_subclass(torch.Tensor) for name in self.sampled}
         if self._ignores:
             patches[LUNG], patches[IGNORE] = patches[LUNG].split(1)
-        return {**patches, CASE: case.name}
+        if MOVEMENT in made:
+            return {**patches, MOVEMENT: made[MOVEMENT], MARGIN: torch.tensor(self.margin), CASE: case.name}
+        patch = (..., *(slice(more, more + size) for more, size in zip(self.margin, self.patch_size, strict=True)))
+        return {**{name: box[patch].contiguous() for name, box in patches.items()}, CASE: case.name}
 
     @functools.cached_property
     def _ignores(self) -> bool:

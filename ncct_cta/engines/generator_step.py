@@ -14,6 +14,7 @@ from ..common import keys
 from ..common.precision import autocast
 from ..losses import Aligned, AlignedReconstruction
 from ..networks import Stages, middle_slice, watched_gates
+from ..transforms import moved_patches
 from .updates import NetworkUpdate
 
 
@@ -72,8 +73,12 @@ def step_output(batch: Mapping[str, Any], stages: Stages, terms: Mapping[str, to
 
 
 def to_device(batch: Mapping[str, Any], device: torch.device, non_blocking: bool = False) -> dict[str, Any]:
-    """Move a batch's tensors to the device; strings are left as they are."""
-    return {
+    """Move a batch's tensors to the device, where patches with a ``movement`` are moved; strings stay as they are."""
+    there = {
         key: value.to(device, non_blocking=non_blocking) if isinstance(value, torch.Tensor) else value
         for key, value in batch.items()
     }
+    if keys.MOVEMENT not in batch:
+        return there
+    # Read where the loader has put it: nothing waits for the device.
+    return moved_patches(there, batch[keys.MOVEMENT], batch[keys.MARGIN][0].tolist())

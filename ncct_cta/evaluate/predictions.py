@@ -10,6 +10,7 @@ import numpy as np
 
 from ..common.errors import InputError
 from ..common.keys import CASE
+from ..common.precision import resolve_amp, resolve_device
 from ..common.progress import progress_bar
 from ..data import Case, read_case_list
 from ..engines.inference import FAILURE, OUTPUT_SUFFIX
@@ -54,7 +55,7 @@ def predict(
     files = {case.name: folder / f"{case.name}{OUTPUT_SUFFIX}" for case in cases}
     # The weights, and the settings that go with them.
     trained = [path for path in (source.path / name for name in (BEST, LAST, CONFIG)) if path.is_file()]
-    precision = options.amp  # another than the run's gives other voxels
+    precision = resolve_amp(options.amp, resolve_device(options.device_name))  # another gives other voxels
     outdated = _outdated(cases, files, trained, provenance, failures, precision=precision)
     if outdated:
         if scheduler:

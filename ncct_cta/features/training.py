@@ -21,6 +21,8 @@ from ..data import EpochSampler, PairedCases, PatchDataset
 from ..losses.perceptual import write_features
 from ..networks.feature_encoder import CHANNELS, FeatureEncoder, MaskHead
 from ..settings import Settings
+from ..train.builders import build_loader
+from ..train.loading_processes import loading_processes
 from ..transforms import ScaleHUWindowd, default_preprocessing
 
 MASKS = (LUNG, BODY, VESSEL)  # and bone, which nothing stores
@@ -49,13 +51,13 @@ def make_features(settings: Settings, output: str, *, steps: int) -> dict[str, f
     manual_seed(train.seed)
     encoder = FeatureEncoder(settings.model.spatial_dims).to(device)
     head = MaskHead(settings.model.spatial_dims, CHANNELS, len(MASKS) + 1).to(device)
-    found = _trained(encoder, head, _patches(settings, steps), HUWindow(*data.window), device)
+    found = _trained(encoder, head, _patches(settings, steps, device), HUWindow(*data.window), device)
     with written_whole(Path(output)) as beside:
         write_features(beside, encoder, CHANNELS, data.window)
     return found
 
 
-def _patches(settings: Settings, steps: int) -> DataLoader:
+def _patches(settings: Settings, steps: int, device: torch.device) -> DataLoader:
     """Patches of the training cases with their masks, not augmented."""
     data, train = settings.data, settings.train
     cases = PairedCases(
@@ -75,7 +77,7 @@ def _patches(settings: Settings, steps: int) -> DataLoader:
     )
     dataset.prepare()
     sampler = EpochSampler(dataset, samples=steps * train.batch_size)
-    return DataLoader(dataset, batch_size=train.batch_size, sampler=sampler, num_workers=data.num_workers)
+    return build_loader(dataset, device, train.batch_size, sampler, loading_processes(data.num_workers, device))
 
 
 def masks_of(batch: Mapping[str, Any], window: HUWindow) -> torch.Tensor:

@@ -57,7 +57,11 @@ class RunningOptions(Section):
     """How a trained network runs: what ``infer`` and ``evaluate --run`` share."""
 
     device_name: str = option("auto", "cpu, cuda, cuda:1; auto: cuda if there is one", flag="--device")
-    amp: str = option("", "off, bf16 or fp16; empty: as trained", choices=("", "off", "bf16", "fp16"))
+    amp: str = option(
+        "",
+        "off, bf16, fp16, or auto: bf16 where the device computes in it, else off; empty: as trained",
+        choices=("", "off", "bf16", "fp16", "auto"),
+    )
     batch_size: int = option(0, "slices or patches a forward pass; 0: as trained", metavar="N", low=0)
     engine: str = option("torch", "torch, or openvino on a CPU that has it", choices=ENGINES)
     trust: bool = option(False, "also run a network or preprocessing that isn't this package's, which is code")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from torch import nn
 
 from ..common.errors import InputError
 from ..common.files import sha256_of
-from ..common.precision import check_amp, resolve_device
+from ..common.precision import resolve_amp, resolve_device
 from ..inferers.builders import build_inferer
 from ..inferers.openvino_network import NotConverted, OpenVINONetwork, chosen_engine
 from ..networks.architectures import ARCHITECTURES, architecture_problems, is_own_class
@@ -26,6 +27,8 @@ from .names import CONFIG, SETTINGS, checkpoint_of
 from .record import read_config
 from .recorded_preprocessing import PREPROCESSING, has_own_preprocessing, recorded_preprocessing
 from .warm_start import settings_of_weights
+
+logger = logging.getLogger(__name__)
 
 
 class TrainedModel:
@@ -40,7 +43,7 @@ class TrainedModel:
         archive: a packed model (``model_archive``), which comes with all that it needs; ``starter``: the one in the
             package, of which a line is logged.
         device: ``auto``, or PyTorch's name of a device.
-        amp: mixed precision: off, bf16 or fp16; empty: as trained.
+        amp: mixed precision: off, bf16, fp16, or auto, which ``resolve_amp`` makes one of these; empty: as trained.
         batch_size: slices or patches per forward pass; 0: as trained.
         engine: what runs the cascade: ``torch``, or ``openvino`` on a CPU.
         trust: also import a network class that isn't this package's, or a preprocessing of the run's own, which runs
@@ -70,12 +73,12 @@ class TrainedModel:
         given = _unpacked(archive) if archive else _loaded(run, checkpoint, trust=trust)
         self.checkpoint, self.settings, self.preprocessing = given.file, given.settings, given.preprocessing
         train = self.settings.train
-        train = dataclasses.replace(
-            train, device=device, amp=amp or train.amp, batch_size=batch_size or train.batch_size
-        )
+        self.device = resolve_device(device)
+        precision, size = resolve_amp(amp or train.amp, self.device), batch_size or train.batch_size
+        if precision != (amp or train.amp):
+            logger.info("mixed precision: %s, as suits this %s device", precision, self.device.type)
+        train = dataclasses.replace(train, device=device, amp=precision, batch_size=size)
         self.settings = dataclasses.replace(self.settings, train=train)
-        self.device = resolve_device(train.device)
-        check_amp(train.amp, self.device)
         self.engine = chosen_engine(engine, self.device)
         source = run or checkpoint or archive
         require_trusted(self.settings, source, trust=trust)

@@ -48,7 +48,12 @@ class DataConfig(Section):
     cache_jobs: int = setting(
         0, "processes that fill that folder; 0: as many as cores and memory allow", low=0, high=1024
     )
-    num_workers: int = setting(0, "processes that load training data beside the main one", low=0, high=256)
+    num_workers: int | None = setting(
+        None,
+        "processes that load training data beside the main one; null: up to 4 for a GPU, else none",
+        low=0,
+        high=256,
+    )
 
 
 @dataclass(frozen=True)
@@ -202,7 +207,14 @@ class TrainConfig(Section):
     )
     weight_decay: float = setting(0.0, "AdamW's weight decay", low=0.0, high=100.0)
     grad_clip: float = setting(1.0, "largest norm of a net's gradient; 0 doesn't clip", low=0.0, high=1.0e9)
-    amp: str = setting("off", "mixed precision: bf16 (CPU, CUDA) or fp16 (CUDA)", choices=("off", "bf16", "fp16"))
+    amp: str = setting(
+        "off",
+        "mixed precision: bf16 (CPU, CUDA), fp16 (CUDA), or auto: bf16 where the device computes in it, else off",
+        choices=("off", "bf16", "fp16", "auto"),
+    )
+    compile: bool = setting(
+        False, "let PyTorch compile G and G2 (needs a C++ compiler): minutes at the start, then faster steps"
+    )
     device: str = setting("auto", "auto: cuda if there is one; or cpu, cuda, cuda:1")
     seed: int = setting(0, "seed of weights, sampling and augmentation", low=0, high=4294967295)
     val_every: int = setting(1, "epochs between validations", low=1, high=1000000)

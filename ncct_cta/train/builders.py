@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..common.errors import one_line_errors
 from ..common.keys import EMA, NETWORK
-from ..common.precision import check_amp, resolve_device
+from ..common.precision import resolve_amp, resolve_device
 from ..data import EpochSampler, PairedCases, PatchDataset
 from ..engines import AdversarialSynthesisTrainer, Adversary, NetworkUpdate, SynthesisTrainer
 from ..losses import AdversarialLoss
@@ -31,6 +31,8 @@ from ..settings import (
     TrainConfig,
     section_types,
 )
+from .compiling import compile_networks
+from .loading_processes import loading_processes
 
 
 @one_line_errors()
@@ -41,10 +43,15 @@ def parse_section(section: str, **values: Any) -> Section:
 
 @one_line_errors()
 def build_device(train: TrainConfig) -> torch.device:
-    """The device that a setting names, checked together with the mixed precision."""
-    found = resolve_device(train.device)
-    check_amp(train.amp, found)
-    return found
+    """The device that a setting names."""
+    return resolve_device(train.device)
+
+
+@one_line_errors()
+def parse_training(**values: Any) -> TrainConfig:
+    """Build the section ``train``, of which ``amp`` is what is computed in: ``auto`` is resolved."""
+    train = TrainConfig.parse(values)
+    return TrainConfig.parse(values, amp=resolve_amp(train.amp, resolve_device(train.device)))
 
 
 def build_loader(
@@ -86,7 +93,23 @@ def build_training_loader(
     processes = idist.get_world_size()
     samples = train.steps_per_epoch * train.batch_size
     sampler = EpochSampler(dataset, samples=samples, num_replicas=processes, rank=idist.get_rank())
-    return build_loader(dataset, device, train.batch_size // processes, sampler, data.num_workers)
+    workers = loading_processes(data.num_workers, device)
+    return build_loader(dataset, device, train.batch_size // processes, sampler, workers)
+
+
+@one_line_errors()
+def ready_to_train(cascade: SynthesisCascade, train: TrainConfig) -> nn.Module:
+    """The cascade, compiled if that is wanted, and synchronised if several processes train it.
+
+    G and G2 alone are compiled. D is frozen and thawed in every step, each time another network to the compiler, and
+    its gradients are asked for more than once, which compiled ones don't allow.
+    """
+    if train.compile:
+        # Not what surrounds G's network: the gate's loss watches it by hooks that come and go with each step.
+        compile_networks(cascade.generator.get_submodule("net"), cascade.refine_net)
+    network = synchronised(cascade)
+    assert network is not None
+    return network
 
 
 def synchronised(network: nn.Module | None) -> nn.Module | None:

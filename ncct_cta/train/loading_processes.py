@@ -1,4 +1,4 @@
-"""The processes that load training data, and their end: with the training, or before it."""
+"""The processes that load training data: how many, and their end, with the training or before it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,26 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import ignite.distributed as idist
+import torch
 from torch.utils.data import DataLoader
 
 from ..common.errors import InputError
 from ..common.interrupts import interrupt_behind
+from ..common.resources import usable_cores
 
 DEATH = "DataLoader worker"  # how PyTorch's error begins
 # A job manager's SIGTERM goes to all processes: if it is what ended one of them, this one gets its own by then.
 SECONDS_TO_OWN_SIGNAL = 1.0
+
+WORKERS_BESIDE_A_GPU = 4  # one reads and cuts hundreds of slices a second; what moves them is the GPU
+
+
+def loading_processes(wanted: int | None, device: torch.device) -> int:
+    """How many load data beside each process that trains: as wanted; None: none, or so many that no GPU waits."""
+    if wanted is not None:
+        return wanted
+    return min(WORKERS_BESIDE_A_GPU, usable_cores() // idist.get_nproc_per_node()) if device.type == "cuda" else 0
 
 
 def end_workers(loader: DataLoader) -> None:

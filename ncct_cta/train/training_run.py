@@ -98,6 +98,8 @@ class TrainingRun:
                 write_log(self.folder / LOG)
                 write_record(self.folder, self.settings, wiring)
             logger.info("training in %s, after epoch %d", self.folder, self.trainer.state.epoch)
+            if self.settings.train.amp != self.trainer.precision:
+                logger.info("mixed precision: %s, as suits this device (train.amp auto)", self.trainer.precision)
             idist.barrier()
             closing.callback(end_workers, self.loader)
             closing.enter_context(threads_keep_quiet(OSError))

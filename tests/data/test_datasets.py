@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from monai.transforms import MapTransform
+from monai.transforms import MapTransform, RandAffined, RandomizableTransform
+from torch.utils.data import default_collate
 
 from ncct_cta.common.errors import InputError
 from ncct_cta.common.hu import HUWindow
-from ncct_cta.common.keys import BODY, CASE, CTA, IGNORE, LUNG, NCCT, SLAB_DEPTH, VESSEL
+from ncct_cta.common.keys import BODY, CASE, CTA, IGNORE, LUNG, MARGIN, MOVEMENT, NCCT, SLAB_DEPTH, VESSEL
 from ncct_cta.common.slices import evenly_spaced
 from ncct_cta.data import EpochSampler, PairedCases, PatchDataset, VolumeDataset
 from ncct_cta.data.paired_cases import CACHE_FOLDER, TRAINING, VALIDATION
@@ -23,7 +24,7 @@ from ncct_cta.data.stored_case import StoredCase
 from ncct_cta.infer.input_cases import InputCases
 from ncct_cta.settings import DataConfig
 from ncct_cta.train.builders import build_loader
-from ncct_cta.transforms import RandPairedAffined, ScaleHUWindowd
+from ncct_cta.transforms import RandMovement, ScaleHUWindowd, moved_patches
 from ncct_cta.volumes.nifti import read_ct
 
 WINDOW = HUWindow(-1000.0, 1000.0)
@@ -57,12 +58,19 @@ def cases(cohort: Path) -> PairedCases:
 
 def make_patches(cases, *, window=WINDOW, patch_size=(32, 32), augment=True, seed=0) -> PatchDataset:
     scale = ScaleHUWindowd((NCCT, CTA), window)
-    move = RandPairedAffined((NCCT, CTA), LUNG, spatial_dims=len(patch_size))
+    move = RandMovement(len(patch_size))
     return PatchDataset(cases, transforms=[scale, move] if augment else [scale], patch_size=patch_size, seed=seed)
 
 
 def equal(one, other) -> bool:
-    return one[CASE] == other[CASE] and all(torch.equal(one[key], other[key]) for key in IMAGES)
+    return one[CASE] == other[CASE] and all(torch.equal(one[key], other[key]) for key in (*IMAGES, MOVEMENT))
+
+
+def trained_on(dataset: PatchDataset, position: int) -> dict:
+    """A sample as a training sees it, moved."""
+    batch = default_collate([dataset[1, position]])
+    patches = moved_patches(batch, batch[MOVEMENT], batch[MARGIN][0].tolist())
+    return {key: value[0] for key, value in patches.items()}
 
 
 def test_a_sample_depends_on_seed_epoch_and_position_alone(cases):
@@ -145,7 +153,7 @@ def test_augmentation_moves_ncct_cta_and_lung_together(patch_size):
     augmented = make_patches(source, window=WHOLE_INT16, patch_size=patch_size)
     moved = 0
     for position in range(16):
-        sample = augmented[1, position]
+        sample = trained_on(augmented, position)
         moved += not torch.equal(sample[NCCT], plain[1, position][NCCT])
         difference = WHOLE_INT16.half_width * (sample[CTA] - sample[NCCT])
         assert torch.allclose(difference, torch.tensor(100.0), atol=0.1)
@@ -392,9 +400,56 @@ def test_the_slices_around_are_moved_with_their_own(cases):
     transforms = make_patches(cases).transform.transforms
     one, three = (PatchDataset(cases, transforms=transforms, patch_size=(32, 32), in_slices=count) for count in (1, 3))
     for position in range(4):
-        own, shown = one[1, position], three[1, position]
+        own, shown = trained_on(one, position), trained_on(three, position)
         assert torch.equal(shown[NCCT][1:2], own[NCCT])
         assert torch.equal(shown[CTA], own[CTA])
+
+
+class MovedByMonai(RandomizableTransform, MapTransform):
+    """What moved a sample before batches were moved: each patch by MONAI and SciPy."""
+
+    def __init__(self, spatial_dims: int) -> None:
+        RandomizableTransform.__init__(self, 1.0)
+        MapTransform.__init__(self, IMAGES)
+        self.affine = RandAffined(
+            ("cts", LUNG),
+            prob=0.5,
+            rotate_range=0.09 if spatial_dims == 2 else (0.0, 0.0, 0.09),
+            scale_range=(0.1,) * spatial_dims,
+            translate_range=(8.0,) * spatial_dims,
+            mode=[3 if spatial_dims == 2 else "bilinear", "nearest"],
+            padding_mode="border",
+        )
+        self.margin = RandMovement(spatial_dims).margin
+
+    def set_random_state(self, seed=None, state=None):
+        self.affine.set_random_state(seed, state)
+        return self
+
+    def __call__(self, data):
+        cts = torch.cat([data[NCCT], data[CTA]])
+        moved = self.affine({"cts": cts, LUNG: data[LUNG]})
+        spatial = tuple(range(1, cts.ndim))
+        inside = moved["cts"].clamp(cts.amin(spatial, keepdim=True), cts.amax(spatial, keepdim=True))
+        return {NCCT: inside[:-1], CTA: inside[-1:], LUNG: moved[LUNG]}
+
+
+@pytest.mark.parametrize(("patch_size", "in_slices"), [((32, 24), 1), ((32, 32), 3), ((32, 24, 12), 1)])
+def test_a_sample_is_moved_as_ever(cases, patch_size, in_slices):
+    scale = ScaleHUWindowd((NCCT, CTA), WINDOW)
+    choices = {"patch_size": patch_size, "in_slices": in_slices, "seed": 5}
+    ever = PatchDataset(cases, transforms=[scale, MovedByMonai(len(patch_size))], **choices)
+    now = PatchDataset(cases, transforms=[scale, RandMovement(len(patch_size))], **choices)
+    still = 0
+    for position in range(12):
+        expected, found = ever[1, position], trained_on(now, position)
+        assert found[CASE] == expected[CASE]
+        for key in (NCCT, CTA):
+            assert found[key].shape == expected[key].shape
+            assert WINDOW.half_width * (found[key] - expected[key]).abs().max() < 0.1  # HU
+        assert (found[LUNG] != expected[LUNG]).float().mean() < 1e-3
+        still += torch.equal(found[NCCT], expected[NCCT])
+    assert 2 < still < 10  # these are themselves, bit for bit
 
 
 class ThreeCases(OneCase):
@@ -446,7 +501,7 @@ class StreaksInOne(OneCase):
 @pytest.mark.parametrize("patch_size", [(32, 32), (32, 32, 8)])
 def test_the_mask_of_ignored_voxels_moves_with_the_others(patch_size):
     dataset = make_patches(StreaksInOne(), patch_size=patch_size)
-    drawn = [dataset[0, n] for n in range(12)]
+    drawn = [trained_on(dataset, n) for n in range(12)]
     assert {sample[CASE] for sample in drawn} == {"numbered", "streaks"}
     assert any(sample[IGNORE].any() for sample in drawn)
     for sample in drawn:

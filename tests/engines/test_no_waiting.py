@@ -31,6 +31,7 @@ from ncct_cta.losses.reconstruction import ReconstructionLoss
 from ncct_cta.metrics.term_mean import TermMean
 from ncct_cta.networks import RegistrationNet, SynthesisCascade
 from ncct_cta.networks.discriminator import MultiScaleDiscriminator
+from ncct_cta.transforms import RandMovement
 
 WAITING = {"aten::_local_scalar_dense", "aten::item", "aten::is_nonzero", "aten::nonzero", "aten::equal"}
 LONGEST = 2 * CHECK_EVERY
@@ -48,7 +49,9 @@ class Waits(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func._schema.name
         moved = name == "aten::_to_copy" and (kwargs or {}).get("device", args[0].device) != args[0].device
-        if name in WAITING or moved:
+        # How many voxels a mask picks isn't known before it is read.
+        picked = name == "aten::index" and any(index is not None and index.dtype == torch.bool for index in args[1])
+        if name in WAITING or moved or picked:
             self.counts[self.step] += 1
             self.seen.add(name)
         return func(*args, **(kwargs or {}))
@@ -91,11 +94,18 @@ def trainer_of(
     return AdversarialSynthesisTrainer(adversary=adversary, **common)
 
 
+def to_be_moved(batch: dict[str, Any], seed: int) -> dict[str, Any]:
+    """A batch as the loader gives it, of boxes that are 8 voxels larger than the patches; its second sample moves."""
+    draw = RandMovement(prob=1.0).set_random_state(seed)
+    movements = torch.stack([torch.eye(2, 3), draw({})[keys.MOVEMENT]])
+    return {**batch, keys.MOVEMENT: movements, keys.MARGIN: torch.full((2, 2), 8)}
+
+
 @pytest.mark.parametrize(("refine", "with_r", "with_d"), [
     (False, False, False), (True, False, False), (False, True, False), (True, True, True),
 ])  # fmt: skip
 def test_nothing_is_read_from_the_device_between_two_logs(refine: bool, with_r: bool, with_d: bool) -> None:
-    batches = [tiny_batch(seed, size=32) for seed in range(LONGEST)]
+    batches = [to_be_moved(tiny_batch(seed, size=48), seed) for seed in range(LONGEST)]
     trainer = trainer_of(tiny_cascade(refine=refine), batches, with_r=with_r, with_d=with_d)
     for name in (*keys.TRAINING_TERMS,):
         TermMean(name).attach(trainer, name)

@@ -70,7 +70,7 @@ def test_every_problem_is_reported_at_once_in_one_line() -> None:
         "unknown section trian (did you mean train?)",
         "unknown setting train.num_epoch (did you mean num_epochs?)",
         "train.lr is -1",
-        "train.amp is 'fp8', expected one of 'off', 'bf16', 'fp16'",
+        "train.amp is 'fp8', expected one of 'off', 'bf16', 'fp16', 'auto'",
         "data.augment is 1, expected true or false",
     ):
         assert part in message
