@@ -178,11 +178,11 @@ def seen_in_training(name: str, settings: Settings, cases: Sequence[Case]) -> li
     except InputError:
         gone = settings.data.datalist
         return [f"{name}: the case list of its training, {gone}, can't be read; was it trained on these cases?"]
+    told = {"training": "{} was trained on {}: its figures there say nothing about new patients."}
+    if settings.train.best != "last":  # else no case has chosen anything
+        told["validation"] = "{}'s best checkpoint was chosen by {}: its figures there flatter it."
     remarks = []
-    for split, words in (
-        ("training", "{} was trained on {}: its figures there say nothing about new patients."),
-        ("validation", "{}'s best checkpoint was chosen by {}: its figures there flatter it."),
-    ):
+    for split, words in told.items():
         seen = {case.ncct.resolve() for case in splits[split]}
         leaked = [case.name for case in cases if case.ncct.resolve() in seen]
         if leaked:

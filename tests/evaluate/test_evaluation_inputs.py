@@ -97,6 +97,8 @@ def test_cases_of_a_runs_training_and_those_that_chose_its_checkpoint_are_named(
         "G's best checkpoint was chosen by b: its figures there flatter it.",
     ]
     assert seen_in_training("G", settings, cases[2:]) == []
+    newest = Settings.parse({"data": {"datalist": str(path)}, "train": {"best": "last"}})
+    assert seen_in_training("G", newest, cases[1:]) == []  # no validation chose it
     path.unlink()
     assert "can't be read; was it trained on these cases?" in seen_in_training("G", settings, cases)[0]
 
