@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -44,6 +45,15 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cohort")
     write_cohort(folder, cases=4, seed=7, shape=(48, 48, 24), spacing=(7.0, 7.0, 10.5))
     return folder
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A dask cluster of two worker processes on this machine; skips where dask isn't installed."""
+    distributed = pytest.importorskip("distributed")
+    options = {"threads_per_worker": 1, "dashboard_address": None, "memory_limit": "4GB"}
+    with distributed.LocalCluster(n_workers=2, processes=True, **options) as local:
+        yield local
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..common.bulk import Job
-from ..common.cluster import run_on_cluster
+from ..common.cluster import GB, run_on_cluster
 from ..common.errors import InputError
 from ..common.folders import writable_folder
 from ..common.interrupts import from_python, one_line_interrupts
@@ -23,7 +23,6 @@ from ..volumes.nifti import nifti_suffix, read_shape
 from .options import InferenceOptions
 from .running import GO_ON, build_engine, input_cases, load_model, report_outputs, require_trained
 
-GB = 1e9
 # Peak memory of a worker: the libraries and activations, plus bytes per voxel of a scan for a network that sees slices,
 # or volumes.
 BASE_GB, BYTES_A_VOXEL = 1.0, {2: 16.0, 3: 72.0}

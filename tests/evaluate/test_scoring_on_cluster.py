@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,6 @@ from ncct_cta.evaluate.command import main
 from ncct_cta.evaluate.results import DEFAULT_WINDOW, IDENTITY, Method
 from ncct_cta.evaluate.scoring import score_cases
 from ncct_cta.metrics import columns
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    distributed = pytest.importorskip("distributed")
-    options = {"threads_per_worker": 1, "dashboard_address": None, "memory_limit": "4GB"}
-    with distributed.LocalCluster(n_workers=2, processes=True, **options) as local:
-        yield local
 
 
 def evaluated(words: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:

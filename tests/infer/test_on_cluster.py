@@ -31,14 +31,6 @@ CASES = [f"phantom{number:03}" for number in range(4)]
 CHOICES = ("--save-intermediates", "--uncertainty", "--tta", "2")
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    distributed = pytest.importorskip("distributed")
-    options = {"threads_per_worker": 1, "dashboard_address": None, "memory_limit": "4GB"}
-    with distributed.LocalCluster(n_workers=2, processes=True, **options) as local:
-        yield local
-
-
 @pytest.fixture
 def client(cluster: Any) -> Iterator[Any]:
     from distributed import Client
