@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch.nn import functional
+
 from ..common.errors import InputError
 from ..common.keys import NETWORK
 from ..networks import SynthesisCascade
@@ -24,6 +27,7 @@ logger = logging.getLogger(__name__)
 # Settings that weights depend on: with other values they might load anyway and silently give wrong images.
 WINDOW = ("data.window",)
 G_SETTINGS = (*WINDOW, *(f"model.{field.name}" for field in dataclasses.fields(ModelConfig)))
+IN_SLICES = "model.in_slices"
 OF_A_CALL = ("train.resume", "train.debug")  # they say nothing of the run
 REFINE_SETTINGS = ("refine.enabled", "refine.hidden_dim", "refine.num_blocks", "refine.fusion", "refine.base")
 
@@ -40,7 +44,8 @@ def own_checkpoint(path: Path, settings: Settings, recorded: Mapping[str, Any] |
         InputError: if it can't be read, or the settings that its weights were trained for, or the preprocessing, have
             changed.
     """
-    checkpoint = _checkpoint(path, settings, settings_of_weights(settings))
+    checkpoint = _read(path)
+    _check(checkpoint, settings, settings_of_weights(settings), path)
     if not _same_preprocessing(checkpoint, recorded):
         raise InputError(
             f"{path}: its scans were preprocessed by another list; go on with the YAML that the run was started from "
@@ -69,6 +74,8 @@ def start_from_other_runs(
 ) -> None:
     """Load the weights of ``train.pretrained_G`` and ``train.pretrained_G2``, where they are given.
 
+    A G that saw fewer slices is taken too: the others start without effect.
+
     Args:
         cascade: what the weights are loaded into.
         settings: all settings.
@@ -89,19 +96,49 @@ def start_from_other_runs(
     )
     for part, path, names in starts:
         if path:
-            checkpoint = _checkpoint(path, settings, names)
+            checkpoint = _read(path)
+            sees, saw = settings.model.in_slices, _in_slices(checkpoint)
+            fewer = part == "generator" and saw is not None and saw < sees
+            _check(checkpoint, settings, [name for name in names if name != IN_SLICES or not fewer], path)
             if not _same_preprocessing(checkpoint, recorded):
                 logger.warning("%s: trained on scans that were preprocessed in another way", path)
-            weights = part_weights(checkpoint, part, path)
-            load_weights(cascade.get_submodule(part), weights, path)
+            weights, network = part_weights(checkpoint, part, path), cascade.get_submodule(part)
+            if fewer:
+                weights = _seeing_more(weights, network.state_dict(), sees)
+                logger.info("%s: saw %d of the %d slices; the others start without effect", path, saw, sees)
+            load_weights(network, weights, path)
             logger.info("%s starts from %s", part, path)
 
 
-def _checkpoint(path: str | Path, settings: Settings, names: Sequence[str]) -> dict[str, Any]:
-    """Read a checkpoint; if it records how it was trained, the settings ``names`` must be the same."""
-    checkpoint = _unpacked(str(path)) if is_packed(str(path)) else load_checkpoint(path)
+def _in_slices(checkpoint: Mapping[str, Any]) -> int | None:
+    """How many slices its G sees, if it records that."""
+    return checkpoint.get(SETTINGS, {}).get("model", {}).get("in_slices")
+
+
+def _seeing_more(
+    weights: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor], slices: int
+) -> dict[str, torch.Tensor]:
+    """The weights of a G that saw fewer slices, for one that sees ``slices``: it predicts what that one did.
+
+    The weights become those of the middle slices, the others' are zero, and learn from there: the "central frame
+    initialisation" of Arnab et al., ViViT, ICCV 2021.
+    """
+    widened = dict(weights)
+    for name, given in weights.items():
+        if name in own and given.ndim > 1 and own[name].shape == (given.shape[0], slices, *given.shape[2:]):
+            more = (slices - given.shape[1]) // 2
+            widened[name] = functional.pad(given, [*[0, 0] * (given.ndim - 2), more, more])
+    return widened
+
+
+def _read(path: str | Path) -> dict[str, Any]:
+    """A checkpoint, or a packed model as one."""
+    return _unpacked(str(path)) if is_packed(str(path)) else load_checkpoint(path)
+
+
+def _check(checkpoint: Mapping[str, Any], settings: Settings, names: Sequence[str], path: str | Path) -> None:
+    """If it records how it was trained, the settings ``names`` must be the same."""
     check_settings(checkpoint.get(SETTINGS, {}), settings.as_plain(), names, path)
-    return checkpoint
 
 
 def _unpacked(path: str) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from ncct_cta.common.errors import InputError
 from ncct_cta.export import command
 from ncct_cta.infer.command import main as infer
 from ncct_cta.runs.ensemble import TrainedEnsemble
-from ncct_cta.runs.names import LAST
+from ncct_cta.runs.names import BEST, LAST
 from ncct_cta.runs.trained_model import TrainedModel
+from ncct_cta.train import main as train
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,34 @@ def test_it_cannot_join_models_that_see_one_slice(run: Path, trained_run: Path) 
     models = [TrainedModel(str(folder), device="cpu") for folder in (trained_run, run)]
     with pytest.raises(InputError, match=r"its model\.in_slices is 3, and that of .* is 1"):
         TrainedEnsemble(models)
+
+
+def started_from(checkpoint: Path, cohort: Path, tiny_settings: list[str], output: Path, *words: str) -> Path:
+    """The folder of a training that starts from a checkpoint and doesn't move from it."""
+    still = ["--train::lr", "0", "--train::weight_decay", "0", "--train::num_epochs", "1"]
+    given = ["--data::datalist", str(cohort), "--train::output_dir", str(output)]
+    train(["g", *given, *tiny_settings, *still, "--train::pretrained_G", str(checkpoint), *words])
+    return output
+
+
+def test_weights_of_one_slice_predict_the_same_at_first(
+    trained_run: Path, cohort: Path, tiny_settings: list[str], tmp_path: Path
+) -> None:
+    run = started_from(trained_run / BEST, cohort, tiny_settings, tmp_path / "run", "--model::in_slices", "3")
+    one, three = (TrainedModel(str(folder), device="cpu") for folder in (trained_run, run))
+    x = torch.rand(2, 3, 32, 32) * 2 - 1
+    with torch.no_grad():
+        assert torch.allclose(three.network(x), one.network(x[:, 1:2]), atol=1e-6)
+        assert (three.network(x) - x[:, 1:2]).abs().max() > 1e-4
+    assert three.settings.model.in_slices == 3
+
+
+def test_weights_of_more_slices_are_refused(
+    run: Path, cohort: Path, tiny_settings: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        started_from(run / LAST, cohort, tiny_settings, tmp_path / "run")
+    assert "model.in_slices is 1, expected 3; set it so" in capsys.readouterr().err
 
 
 def test_as_torchscript_it_gives_the_same(run: Path) -> None:
