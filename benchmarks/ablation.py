@@ -6,6 +6,8 @@ and each training gets as many steps as fit. All are scored on cases that no tra
 them for half as long again. ``--adversary`` goes on with each G2 for as long again: alone (``none``), and against a D.
 The table holds the means over cases, lists and seeds, and beside them the spread over seeds and lists (standard
 deviation). Shape is the error in the vessels after one gain a case: what the contrast's level doesn't explain.
+Beside them stand the identity and a ceiling: the NCCT, raised by one number where the CTA's vessels are. Who finds
+every voxel of blood, and knows nothing of how contrast flows, does no better.
 
 Wanted: fewer HU of error in the vessels, and no more elsewhere: a change that only buys vessels with false enhancement
 raises the rest, and the volume of false vessels.
@@ -21,10 +23,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ncct_cta import infer
-from ncct_cta.common.hu import HUWindow
+from ncct_cta.common.hu import ENHANCEMENT_HU, HUWindow, to_int16_hu
 from ncct_cta.compare.equal_time import TimedTraining, steps_within
-from ncct_cta.data import read_case_list
+from ncct_cta.data import Case, read_case_list
 from ncct_cta.engines.inference import OUTPUT_SUFFIX
 from ncct_cta.evaluate.case_scores import score_case
 from ncct_cta.evaluate.results import IDENTITY, Method
@@ -32,6 +36,8 @@ from ncct_cta.metrics.catalogue import columns
 from ncct_cta.phantom.cohort import write_cohort
 from ncct_cta.runs.names import LAST
 from ncct_cta.settings import DataConfig
+from ncct_cta.volumes.nifti import Volume, read_ct, read_mask
+from ncct_cta.volumes.nifti_write import write_like
 
 COLUMNS = {
     "vessel_mae_hu": "vessels",
@@ -43,6 +49,7 @@ COLUMNS = {
     "missed_vessel_ml": "missed, ml",
     "lung_vessel_detail": "detail",
 }
+CEILING = "ceiling"
 KINDS = ("ncct", "cta", "lung", "vessel")
 PATCH_128 = {"data::patch_size": "[128,128]"}
 CHANGES: dict[str, dict[str, Any]] = {
@@ -91,14 +98,38 @@ def train_seconds(
     return place / "run", steps
 
 
-def scores_of(datalist: Path, run: Path | None) -> dict[str, float]:
-    """The scores of a run's last weights, or of the identity, on all cases that it wasn't trained on."""
-    held_out = {split: cases for split, cases in read_case_list(datalist).items() if split != "training" and cases}
+def enhanced(case: Case) -> tuple[Volume, np.ndarray, np.ndarray]:
+    """The NCCT, the enhancement in HU, and the vessels' voxels that have one; of a case with all its files."""
+    assert case.cta is not None
+    assert case.vessel is not None
+    ncct = read_ct(case.ncct)
+    change = read_ct(case.cta).array.astype(np.float32) - ncct.array
+    return ncct, change, (change > ENHANCEMENT_HU) & (read_mask(case.vessel, like=ncct) > 0)
+
+
+def write_ceiling(cases: Mapping[str, Sequence[Case]], split: str, made: Path) -> dict[str, Path]:
+    """Of each case the NCCT, raised where the CTA's vessels are by the median of the training cases' enhancement."""
+    seen = [enhanced(case) for case in cases["training"]]
+    level = float(np.median(np.concatenate([change[where] for _, change, where in seen])))
+    made.mkdir(parents=True, exist_ok=True)
+    written = {case.name: made / f"{case.name}.nii.gz" for case in cases[split]}
+    for case in cases[split]:
+        ncct, _, where = enhanced(case)
+        write_like(to_int16_hu(ncct.array + level * where), ncct, written[case.name])
+    return written
+
+
+def scores_of(datalist: Path, run: Path | str) -> dict[str, float]:
+    """The scores of a run's last weights, of the identity or the ceiling, on all cases that it wasn't trained on."""
+    splits = read_case_list(datalist)
+    held_out = {split: cases for split, cases in splits.items() if split != "training" and cases}
     wanted = [column for column in columns(HUWindow(*DataConfig().window)) if column.name in COLUMNS]
     rows = []
     for split, cases in held_out.items():
-        if run is None:
+        if run == IDENTITY:
             method = Method(IDENTITY, {case.name: case.ncct for case in cases})
+        elif isinstance(run, str):
+            method = Method(run, write_ceiling(splits, split, datalist.parent / run))
         else:
             made = run / f"predictions_{split}"
             words = ["--checkpoint", run / LAST, "--input", datalist, "--output", made, "--split", split]
@@ -110,7 +141,7 @@ def scores_of(datalist: Path, run: Path | None) -> dict[str, float]:
 
 def compare(folder: Path, datalists: Sequence[Path], options: argparse.Namespace) -> Rows:
     """Of the identity and each change, the scores of every list and seed."""
-    rows: Rows = {IDENTITY: [scores_of(datalist, None) for datalist in datalists]}
+    rows: Rows = {name: [scores_of(datalist, name) for datalist in datalists] for name in (IDENTITY, CEILING)}
     print_table(rows)
 
     def note(name: str, datalist: Path, steps: int, run: Path) -> None:
