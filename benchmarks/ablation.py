@@ -62,6 +62,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "loss.body_only": {"loss::body_only": "true"},
     "data.vessel_share 0.5": {"data::vessel_share": 0.5},
     "data.flip": {"data::flip": "true"},
+    "data.augment_share 0.9, data.augment_strength 2": {"data::augment_share": 0.9, "data::augment_strength": 2},
     "no augmentation": {"data::augment": "false"},
     "model.norm batch": {"model::norm": "batch"},
     "model.norm batch, loss.enhancement_weight 4": {"model::norm": "batch", "loss::enhancement_weight": 4},

@@ -110,6 +110,8 @@ BEHAVIOUR: list[tuple[dict[str, Any], str, Callable[[Any], Any], Any]] = [
     ({"data::window": [-160.0, 240.0]}, "loss_function", attrgetter("enhancement"), 80 / 200),
     ({"data::flip": True}, "train::dataset", patch_transform(2, "flipper.spatial_axis"), 0),
     ({"data::augment": False}, "train::dataset", lambda dataset: len(dataset.transform.transforms), 1),
+    ({"data::augment_share": 0.9}, "train::dataset", patch_transform(1, "prob"), 0.9),
+    ({"data::augment_strength": 2}, "train::dataset", patch_transform(1, "affine.rotate_range"), (0.18,)),
     (VOLUMES, "train::dataset", patch_transform(1, "affine.rotate_range"), (0, 0, 0.09)),
     (
         {"data::spacing": [1.0, 2.0, 3.0]},

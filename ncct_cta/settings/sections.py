@@ -30,6 +30,10 @@ class DataConfig(Section):
         (256, 256), "size of a training patch in voxels, 2 or 3 values", low=16, high=4096
     )
     augment: bool = setting(True, "random small rotations, scalings and shifts, the same for all of a case's images")
+    augment_share: float = setting(0.5, "share of the patches that are moved so", low=0.0, high=1.0)
+    augment_strength: float = setting(
+        1.0, "how far: 1 turns by up to 5 degrees and scales by up to 10 %, 2 by twice as much", low=0.0, high=4.0
+    )
     flip: bool = setting(
         False, "mirror half of the patches left to right: teaches that the heart may lie on either side"
     )

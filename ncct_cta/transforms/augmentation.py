@@ -33,6 +33,7 @@ class RandMovement(RandomizableTransform):
         rotation_rad: largest rotation in radians, to either side.
         scaling: largest relative scaling along each axis.
         shift_voxels: largest shift along each axis in voxels.
+        strength: what the largest rotation and scaling are multiplied by.
     """
 
     def __init__(
@@ -43,8 +44,10 @@ class RandMovement(RandomizableTransform):
         rotation_rad: float = ROTATION_RAD,
         scaling: float = SCALING,
         shift_voxels: float = SHIFT_VOXELS,
+        strength: float = 1.0,
     ) -> None:
         super().__init__(prob)
+        rotation_rad, scaling = strength * rotation_rad, strength * scaling
         self.spatial_dims = spatial_dims
         self.farthest = (rotation_rad, scaling, shift_voxels)
         self.affine = RandAffineGrid(

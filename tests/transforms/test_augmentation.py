@@ -61,3 +61,10 @@ def test_the_margin_is_as_wide_as_the_farthest_movement_of_a_corner(size):
         farthest = torch.maximum(farthest, reached - torch.tensor(size) / 2)
     assert (farthest + 2 <= margin).all()  # two voxels more: a spline's reach
     assert (farthest + 2 > 0.7 * margin).all()
+
+
+def test_a_strength_turns_and_scales_farther_within_a_larger_margin():
+    usual, twice = (drawn(5, strength=strength) - torch.eye(2, 3) for strength in (1.0, 2.0))
+    assert torch.allclose(twice[0, 1], 2 * usual[0, 1], rtol=0.15)  # both the sine of the angle and the scaling grow
+    margins = [RandMovement(strength=strength).margin((64, 64)) for strength in (1.0, 2.0)]
+    assert margins == [(17, 17), (24, 24)]
