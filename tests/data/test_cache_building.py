@@ -21,6 +21,12 @@ from ncct_cta.settings import DataConfig
 from ncct_cta.transforms import default_preprocessing
 
 
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Digests are remembered at once: whether the cohort was written seconds or minutes ago changes nothing here."""
+    monkeypatch.setattr(digests, "SETTLED_SECONDS", -1.0)
+
+
 @pytest.fixture
 def side_by_side(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Other processes from the second case on; notes which cases they are given."""
@@ -32,7 +38,6 @@ def side_by_side(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         return plain(jobs, *args, **kwargs)
 
     monkeypatch.setattr(cache_building, "WORTH_SECONDS", -1.0)
-    monkeypatch.setattr(digests, "SETTLED_SECONDS", -1.0)
     monkeypatch.setattr(cache_building, "run_jobs", noted)
     return given
 
