@@ -1,8 +1,9 @@
 """Bone and blood told apart on a coarse grid: by where they lie, by their texture, and by the dark seam between them.
 
 In a venous phase marrow and cortex are as bright as blood, and the aorta touches the spine. But bone is uneven where
-blood is even; and ribs, sternum and the vertebral arches lie outside the lungs' hull, where no great vessel runs. From
-such certain places both grow, and meet where the gradient is steepest (watershed; Beucher and Meyer, 1993).
+blood is even, or its even marrow lies in a brighter shell; and ribs, sternum and the vertebral arches lie outside the
+lungs' hull, where no great vessel runs. From such certain places both grow, and meet where the gradient is steepest
+(watershed; Beucher and Meyer, 1993).
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ WALL_MM = 4.0  # bone further than this outside the lungs' hull belongs to the c
 BACK_OF_LUNGS = 0.35  # fraction of the lungs' depth that the spine reaches into
 MARROW_MM = 4.0  # gaps in the cortex up to twice this are closed
 MARROW_MM2 = 1500.0  # a larger hole in an axial slice is no marrow: the thorax itself is one
+SHELL_HU, SHELL_SHARE = 40.0, 0.8  # how much brighter than its marrow a cortex is, on what share of the outline
+FRONT_OF_SPINE = 0.5  # fraction of the lungs' depth: what is enclosed further in front is blood amid denser blood
+RIM_MM = 3.0  # from where whole boxes are even to where a vessel ends
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,13 @@ def find_territories(
     """
     hull = lung_hull(lung)
     middle = great_vessels_place(lung, mm)
-    core = _even_core(hu, mm, body & middle, level)
+    even, mean = _even(hu, mm, body & middle, level)
+    marrow = _in_shells(hu, even & ~_in_front(hull, lung), mm)
+    core = _at_least(even & (mean > level.even_range[0]) & ~marrow, MIN_CORE_ML, mm)
     bright = body & (hu > level.weakest)
-    wall = bright & (hu > BONE_LOWER_HU) & ~_grow(hull, WALL_MM, mm) & ~core
-    certain = wall | _cortex(hu, bright, lung, level)
+    # Nor is the rim of a vein that leaves the hull at the top of the chest: it would close round the vein as a cortex.
+    wall = bright & (hu > BONE_LOWER_HU) & ~_grow(hull, WALL_MM, mm) & ~_grow(core, RIM_MM, mm)
+    certain = wall | marrow | _cortex(hu, bright, lung, level)
     markers = np.zeros(hu.shape, np.int8)
     markers[core & ~with_marrow(certain, mm)] = 1
     markers[certain] = 2
@@ -93,14 +100,40 @@ def great_vessels_place(lung: np.ndarray, mm: Sequence[float]) -> np.ndarray:
     return place
 
 
-def _even_core(hu: np.ndarray, mm: Sequence[float], body: np.ndarray, level: BloodLevel) -> np.ndarray:
-    """Voxels of whole boxes that are as bright as blood and as even: in bone there are none of such size."""
-    size = [max(3, 2 * int(EVEN_MM / edge / 2) + 1) for edge in mm]
+def _even(hu: np.ndarray, mm: Sequence[float], body: np.ndarray, level: BloodLevel) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels of whole boxes that are about as bright as blood and as even, and the boxes' means in HU."""
+    size = _box(mm)
     mean = ndimage.uniform_filter(hu, size)
     spread = np.sqrt(np.maximum(ndimage.uniform_filter(hu * hu, size) - mean * mean, 0))
     low, high = level.even_range
-    even = body & (mean > low) & (mean < high) & (spread < level.even_spread)
-    return _at_least(even, MIN_CORE_ML * 1000 / float(np.prod(mm)))
+    return body & (mean > min(low, level.weakest)) & (mean < high) & (spread < level.even_spread), mean
+
+
+def _box(mm: Sequence[float]) -> list[int]:
+    return [max(3, 2 * int(EVEN_MM / edge / 2) + 1) for edge in mm]
+
+
+def _in_front(hull: np.ndarray, lung: np.ndarray) -> np.ndarray:
+    """Within the lungs' hull, what lies in front of the spine."""
+    y = np.flatnonzero(lung.any((0, 2)))
+    front = hull.copy()
+    front[:, : y[0] + int(FRONT_OF_SPINE * len(y))] = False
+    return front
+
+
+def _in_shells(hu: np.ndarray, even: np.ndarray, mm: Sequence[float]) -> np.ndarray:
+    """The even pieces that a brighter shell surrounds in their axial slices: marrow.
+
+    An aorta has the spine on one side alone, and plaques cover less of its outline.
+    """
+    pieces, count = ndimage.label(_at_least(even, MIN_CORE_ML, mm))
+    index, width = np.arange(count + 1), _box(mm)[0]
+    boxes, beyond = (ndimage.maximum_filter(pieces, (size, size, 1)) for size in (width, width + 2))
+    outline = np.where(boxes == 0, beyond, 0)
+    least = np.maximum(BONE_LOWER_HU, ndimage.mean(hu, pieces, index) + SHELL_HU)
+    brighter = ndimage.maximum_filter(hu, (3, 3, 1)) > least[outline]
+    length, enclosed = (np.bincount(ring.ravel(), minlength=count + 1) for ring in (outline, outline * brighter))
+    return (enclosed > SHELL_SHARE * length)[pieces] & (pieces > 0)
 
 
 def _cortex(hu: np.ndarray, bright: np.ndarray, lung: np.ndarray, level: BloodLevel) -> np.ndarray:
@@ -125,10 +158,10 @@ def with_marrow(bone: np.ndarray, mm: Sequence[float]) -> np.ndarray:
     return closed
 
 
-def _at_least(mask: np.ndarray, voxels: float) -> np.ndarray:
-    """Keep the components of at least so many voxels."""
+def _at_least(mask: np.ndarray, ml: float, mm: Sequence[float]) -> np.ndarray:
+    """Keep the components of at least so many ml."""
     labels, _ = ndimage.label(mask)
-    large = np.bincount(labels.ravel()) >= voxels
+    large = np.bincount(labels.ravel()) * float(np.prod(mm)) >= 1000 * ml
     large[0] = False
     return large[labels]
 
