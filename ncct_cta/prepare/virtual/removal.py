@@ -19,12 +19,12 @@ import numpy as np
 from scipy import ndimage
 
 from ...common.hu import LUNG_UPPER_HU, WATER_HU
-from .local import dilated, eroded, local_mean, local_means, smoothed
+from .local import dilated, eroded, local_means, smoothed
+from .mixing import blood_level
 
 CORE_MM = 0.75  # partial volume reaches this far into a vessel
 CLEAR_MM, REACH_MM = 1.5, 3.0  # and this far out of it: what is certainly background, and what is changed at all
 BLUR, WIDER_BLUR = 0.5, 1.0  # voxels: from a mask to fractions, and to how uncertain these are
-LEVEL_MM = (2.0, 5.0)  # how fast contrast mixes; noise is slower than neither
 PEAK_MM, PEAK_REACH_MM = 0.4, 2.5  # a small vessel's level is its brightest voxel's, less noise
 BACKGROUND_MM = (0.8, 1.6, 4.0, 12.0)
 DIMMEST = 10  # percentile of the large vessels' level
@@ -181,7 +181,7 @@ def _level(
     Small vessels have none, and in the lungs the nearest core may be an artery's beside a vein. Their level is their
     own peak, but not less than the dimmest large vessels': a vessel thinner than a voxel never shows its level.
     """
-    level = _mixed(hu, core, where, spacing)
+    level = blood_level(hu, core, where, spacing)
     large = level[core[where] & ~np.isnan(level)]
     dimmest = float(np.percentile(large, DIMMEST)) if large.size else level_hu
     peak = np.where(enhanced, smoothed(hu, np.divide(PEAK_MM, spacing)), np.float32(dimmest))
@@ -189,26 +189,6 @@ def _level(
     peak = ndimage.maximum_filter(peak, reach)[where]
     small = np.isnan(level) | (lung & ~dilated(core, spacing, CORE_MM))[where]
     return np.where(small, np.maximum(peak, dimmest), level)
-
-
-def _mixed(hu: np.ndarray, core: np.ndarray, where: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-    """The level within large vessels, NaN far from any: of a wider place, but where contrast mixes, of a nearer.
-
-    A level taken from near alone follows the scan's noise, and what is taken out then takes the noise along. The
-    nearer mean counts by how much its variance exceeds what is usual, which is noise (adaptive filter; Lee, IEEE
-    Trans. Pattern Anal. Mach. Intell. 2, 1980).
-    """
-    near, wide = (local_mean(hu, core, spacing, scales, np.nan, where) for scales in (LEVEL_MM, LEVEL_MM[1:]))
-    in_core = core[where] & ~np.isnan(wide)
-    if not in_core.any():
-        return near
-    known, squares = np.zeros(hu.shape, bool), np.zeros(hu.shape, np.float32)
-    known[where], squares[where] = in_core, np.where(in_core, near - wide, np.float32(0)) ** 2
-    variance = local_mean(squares, known, spacing, LEVEL_MM[1:], 0.0, where)
-    usual = float(np.percentile(variance[in_core], 25))
-    share = np.clip(1 - 1.5 * usual / np.maximum(variance, max(usual, 1e-3)), 0, 1)
-    mixed: np.ndarray = np.where(np.isnan(wide), near, wide + share * (near - wide))
-    return mixed
 
 
 def _background(
