@@ -30,8 +30,8 @@ CAPTION = (
 
 def plane(volume: np.ndarray, axis: int, index: int) -> np.ndarray:
     """A slice of an RAS+ volume as radiologists look at it: see ``PLANES`` for what is left and on top."""
-    flipped = np.take(volume, index, axis)[::-1, ::-1]
-    return flipped.T
+    cut = volume[(slice(None),) * axis + (index,)]  # np.take would copy a volume that isn't contiguous
+    return cut[::-1, ::-1].T
 
 
 def mark_sides(panel: Axes, left: str, top: str) -> None:
