@@ -15,9 +15,11 @@ from scipy import ndimage
 
 from .local import CHUNK, local_mean
 
-# Standard deviations of the first estimate: the narrowest that sees enough blood. With 1.5 mm phantoms would be 0.3 HU
-# better, but in a CT of thick slices the level follows the noise, and taking it out leaves vessels quieter than muscle.
-GUIDE_MM = (2.5, 5.0)
+# Standard deviations of the first estimate, of which the narrowest is taken whose own noise is small: in a CT of thick
+# slices or much noise the level would follow it, and taking it out would leave vessels quieter than muscle.
+GUIDES_MM = (1.2, 2.5)
+MOST_NOISE_HU = 2.5
+FAR_MM = 5.0  # where too little blood is near
 NEAR_MM = 5.0
 ALIKE_HU = (25.0, 15.0)  # standard deviations, by round: above the guide's noise, below the differences of blood
 BIN_HU = 15.0
@@ -36,11 +38,15 @@ def blood_level(hu: np.ndarray, core: np.ndarray, where: np.ndarray, spacing: Se
     Returns:
         (N,) float32 HU, NaN far from any core.
     """
-    level = local_mean(hu, core, spacing, GUIDE_MM, np.nan, where)
-    known = core[where] & ~np.isnan(level)
-    if not known.any():
-        return level
-    voxels, values, alike = np.flatnonzero(where), hu[where][known], level[known]
+    voxels, values, inside = np.flatnonzero(where), hu[where], core[where]
+    for guide_mm in GUIDES_MM:
+        level = local_mean(hu, core, spacing, (guide_mm, FAR_MM), np.nan, where)
+        known = inside & ~np.isnan(level)
+        if not known.any():
+            return level
+        if _noise_of_mean(values[known] - level[known], guide_mm, spacing) <= MOST_NOISE_HU:
+            break
+    values, alike = values[known], level[known]
     steps = [max(1, int(NEAR_MM / edge)) for edge in spacing]
     sigma = [NEAR_MM / (edge * step) for edge, step in zip(spacing, steps, strict=True)]
     for alike_hu in ALIKE_HU:
@@ -50,6 +56,15 @@ def blood_level(hu: np.ndarray, core: np.ndarray, where: np.ndarray, spacing: Se
         level[known] = alike = grid.mean(voxels[known], alike)
     level[~known] = grid.mean(voxels[~known], level[~known])
     return level
+
+
+def _noise_of_mean(deviations_hu: np.ndarray, sigma_mm: float, spacing: Sequence[float]) -> float:
+    """The standard deviation of a Gaussian mean over voxels whose noise is independent, HU.
+
+    ``SD * prod(1 / sqrt(2 sqrt(pi) sigma))``, sigma in voxels: the root of the sum of the squared weights.
+    """
+    spread = 1.4826 * float(np.median(np.abs(deviations_hu)))
+    return spread / float(np.prod(np.sqrt(2 * np.sqrt(np.pi) * sigma_mm / np.asarray(spacing))))
 
 
 class _Grid:

@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from ncct_cta.prepare.virtual.local import local_mean
-from ncct_cta.prepare.virtual.mixing import blood_level
+from ncct_cta.prepare.virtual.mixing import GUIDES_MM, _noise_of_mean, blood_level
 
 SPACING = (1.0, 1.0, 1.5)
 NOISE_HU = 20.0
@@ -60,3 +60,26 @@ def test_a_wall_has_the_level_beside_it_and_what_is_far_none(core: np.ndarray) -
 
 def test_without_large_vessels_there_is_no_level(core: np.ndarray) -> None:
     assert np.isnan(blood_level(scan(350.0, core), np.zeros_like(core), core, SPACING)).all()
+
+
+@pytest.mark.parametrize(("noise_hu", "narrow"), [(5.0, True), (40.0, False)])
+def test_the_first_estimate_is_as_narrow_as_the_noise_allows(
+    noise_hu: float, narrow: bool, core: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    widths = []
+
+    def noted(hu: np.ndarray, mask: np.ndarray, spacing: tuple[float, ...], sigmas: tuple[float, ...], *rest: object):
+        widths.append(sigmas[0])
+        return local_mean(hu, mask, spacing, sigmas, *rest)
+
+    monkeypatch.setattr("ncct_cta.prepare.virtual.mixing.local_mean", noted)
+    hu = 350 + np.random.default_rng(0).normal(0, noise_hu, core.shape).astype(np.float32)
+    blood_level(hu, core, core, SPACING)
+    assert widths == list(GUIDES_MM[:1] if narrow else GUIDES_MM)
+
+
+def test_the_noise_of_a_mean_is_that_of_a_filtered_image() -> None:
+    white = np.random.default_rng(0).normal(0, NOISE_HU, (80, 80, 60))
+    sigma = np.divide(2.0, SPACING)
+    expected = ndimage.gaussian_filter(white, sigma).std()
+    assert _noise_of_mean(white, 2.0, SPACING) == pytest.approx(expected, rel=0.05)
