@@ -29,6 +29,18 @@ def test_without_a_compiler_a_training_ends_in_one_line(
     assert "train.compile is true, and there is no C++ compiler; install one (g++" in line
 
 
+def test_without_the_headers_of_python_a_training_ends_in_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("torch._inductor.cpp_builder").get_cpp_compiler()
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    with pytest.raises(SystemExit) as ended:
+        ready_to_train(tiny_cascade(), TrainConfig(compile=True))
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"Python's headers aren't in {tmp_path}; install them" in line
+
+
 def test_nothing_is_compiled_unless_it_is_wanted() -> None:
     cascade = tiny_cascade(refine=True)
     with inductor.patch("cpp.cxx", ("no-such-compiler",)):
