@@ -55,7 +55,7 @@ def make_lists(options: argparse.Namespace) -> dict[str, Path]:
     names = [path.name.removesuffix(".nii.gz") for path in options.scans]
     if names and not (virtual / "datalist.json").exists():
         scans = [str(path) for path in options.scans]
-        prepare(["virtual", *scans, "--output", str(virtual), "--accept", *names, "--noise", "0.5", "1.0"])
+        prepare(["virtual", *scans, "--output", str(virtual), "--accept", *names])
     cases = [files_of(phantoms, f"phantom{index:03d}") for index in range(count)]
     given = cases[: options.phantoms] + [files_of(virtual, name) | {"virtual": True} for name in names]
     splits = {"training": given, "validation": cases[options.phantoms : options.phantoms + 1]}
@@ -76,13 +76,9 @@ def make_starter(options: argparse.Namespace) -> Path:
     if not (run / LAST).exists() or options.resume:
         settings = {
             "data::datalist": next(iter(lists.values())),
-            "data::vessel_share": 0.25,
-            "loss::body_only": "true",
-            "loss::enhancement_weight": 0.5,
             "train::num_epochs": options.epochs,
             "train::steps_per_epoch": options.steps,
             "train::val_every": 10,
-            "train::amp": "bf16",
             "train::device": "cpu",
             "train::output_dir": run,
         }
@@ -133,10 +129,10 @@ def main() -> None:
     add("--names", nargs="*", default=[], help="what the card calls them, in this order")
     add("--credit", default="", help="what their licences ask to be said")
     add("--test", type=Path, help="a pair's files without _ncct.nii.gz")
-    add("--phantoms", type=int, default=5, help="phantoms to train on")
+    add("--phantoms", type=int, default=8, help="phantoms to train on")
     add("--shape", type=int, nargs=3, default=SHAPE)
     add("--spacing", type=float, nargs=3, default=SPACING)
-    add("--epochs", type=int, default=20)
+    add("--epochs", type=int, default=28)
     add("--steps", type=int, default=200, help="steps an epoch")
     add("--resume", action="store_true", help="go on with the training")
     add("--work", type=Path, help="where everything is kept (default: nowhere)")
