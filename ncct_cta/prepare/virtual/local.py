@@ -91,14 +91,24 @@ def dilated(mask: np.ndarray, spacing: Sequence[float], mm: float) -> np.ndarray
 
     A box's maximum: a distance transform takes a minute for a whole chest.
     """
-    grown: np.ndarray = mask.astype(np.uint8)
+    grown: np.ndarray = mask.astype(bool)
     for axis, edge in enumerate(spacing):
-        size = 2 * max(round(mm / edge), 1 if axis < 2 else 0) + 1
-        if size > 1:
-            _along(lambda part, axis=axis, size=size: ndimage.maximum_filter1d(  # type: ignore[misc]
-                part, size, axis, output=part, mode="constant"
-            ), grown, axis)  # fmt: skip
-    return grown.view(bool)
+        reach = max(round(mm / edge), 1 if axis < 2 else 0)
+        if reach:
+            _along(lambda part, axis=axis, reach=reach: _widen(part, reach, axis), grown, axis)  # type: ignore[misc]
+    return grown
+
+
+def _widen(mask: np.ndarray, reach: int, axis: int) -> None:
+    """A running maximum in place, its window doubled at each step: SciPy's takes twice as long on booleans."""
+    beyond = [(0, 0)] * 3
+    beyond[axis] = (reach, reach)
+    wide, window = np.moveaxis(np.pad(mask, beyond), axis, 0), 1
+    while window <= 2 * reach:
+        step = min(window, 2 * reach + 1 - window)
+        wide = wide[:-step] | wide[step:]
+        window += step
+    np.moveaxis(mask, axis, 0)[...] = wide
 
 
 def eroded(mask: np.ndarray, spacing: Sequence[float], mm: float) -> np.ndarray:
