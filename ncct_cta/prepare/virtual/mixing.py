@@ -14,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from .local import CHUNK, local_mean
+from .noise import spread_of
 
 # Standard deviations of the first estimate, of which the narrowest is taken whose own noise is small: in a CT of thick
 # slices or much noise the level would follow it, and taking it out would leave vessels quieter than muscle.
@@ -63,8 +64,7 @@ def _noise_of_mean(deviations_hu: np.ndarray, sigma_mm: float, spacing: Sequence
 
     ``SD * prod(1 / sqrt(2 sqrt(pi) sigma))``, sigma in voxels: the root of the sum of the squared weights.
     """
-    spread = 1.4826 * float(np.median(np.abs(deviations_hu)))
-    return spread / float(np.prod(np.sqrt(2 * np.sqrt(np.pi) * sigma_mm / np.asarray(spacing))))
+    return spread_of(deviations_hu) / float(np.prod(np.sqrt(2 * np.sqrt(np.pi) * sigma_mm / np.asarray(spacing))))
 
 
 class _Grid:

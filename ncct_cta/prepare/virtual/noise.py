@@ -62,7 +62,7 @@ def measure_noise(hu: np.ndarray, muscle: np.ndarray, blood: np.ndarray, spacing
     variances = []
     for mask in (muscle, blood):  # each from its own mean: beside each other they differ by the contrast
         away = hu[mask] - local_mean(hu, mask, spacing, (TREND_MM,), 0.0, mask)
-        spread = max(1.4826 * float(np.median(np.abs(away))) if away.size else 0.0, 1.0)
+        spread = max(spread_of(away) if away.size else 0.0, 1.0)
         near = np.abs(away) < OUTLIER * spread
         inside, squares = np.zeros(hu.shape, bool), np.zeros(hu.shape, np.float32)
         inside[mask], squares[mask], residual[mask] = near, away**2, away * near
@@ -74,6 +74,11 @@ def measure_noise(hu: np.ndarray, muscle: np.ndarray, blood: np.ndarray, spacing
         _filter(_in_plane(residual, flat)),
         _filter(_through(residual, flat)),
     )
+
+
+def spread_of(deviations: np.ndarray) -> float:
+    """The standard deviation of normal deviations from 0, by their median size: edges among them hardly count."""
+    return 1.4826 * float(np.median(np.abs(deviations)))
 
 
 def _in_plane(residual: np.ndarray, flat: np.ndarray) -> np.ndarray:
