@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..common.coarse import coarse_grid
 from ..common.errors import InputError
 from ..common.hu import CONTRAST_BLOOD_HU
 from ..transforms.contrast import GRID_MM, blood_of, is_enhanced
@@ -28,12 +29,9 @@ def _has_lungs(volume: Volume) -> bool:
     """Whether lungs are found, on a coarse grid."""
     ras, orientation = to_ras(volume.array, volume.affine)
     spacing = spacing_to_ras(volume.spacing, orientation)
-    steps = [max(1, round(GRID_MM / edge)) for edge in spacing]
+    steps, mm = coarse_grid(spacing, GRID_MM)
     try:
-        compute_lung_mask(
-            ras[tuple(slice(None, None, step) for step in steps)],
-            [step * edge for step, edge in zip(steps, spacing, strict=True)],
-        )
+        compute_lung_mask(ras[tuple(slice(None, None, step) for step in steps)], mm)
     except InputError:
         return False
     return True

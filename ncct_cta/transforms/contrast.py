@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
+from ..common.coarse import coarse_grid
 from ..common.errors import InputError
 from ..common.hu import CONTRAST_BLOOD_HU, WATER_HU
 from ..volumes.nifti import Volume
@@ -36,10 +37,9 @@ def blood_hu(hu: np.ndarray, spacing: Sequence[float], lung: np.ndarray | None =
     Returns:
         The HU; None if no lungs or no blood between them are found, as in an abdominal CT.
     """
-    steps = [max(1, round(GRID_MM / edge)) for edge in spacing]
+    steps, mm = coarse_grid(spacing, GRID_MM)
     every_nth = tuple(slice(None, None, step) for step in steps)
     coarse = hu[every_nth]
-    mm = [step * edge for step, edge in zip(steps, spacing, strict=True)]
     try:
         lungs = (compute_lung_mask(coarse, mm) if lung is None else lung[every_nth]).astype(bool)
     except InputError:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from ...common.coarse import coarse_grid
 from ...metrics import body_mask
 from ...metrics.regions import without_specks
 from ...transforms.contrast import between_lungs
@@ -63,9 +64,8 @@ def find_blood(
     """
     lung = (compute_lung_mask(cta_hu, spacing) if lung is None else lung).astype(bool)
     body = body_mask(cta_hu, spacing) | lung
-    steps = [max(1, round(GRID_MM / edge)) for edge in spacing]
+    steps, mm = coarse_grid(spacing, GRID_MM)
     every_nth = tuple(slice(step // 2, None, step) for step in steps)
-    mm = [step * edge for step, edge in zip(steps, spacing, strict=True)]
     coarse = ndimage.uniform_filter(cta_hu, steps, output=np.float32)[every_nth].copy()
     level = measure_level(coarse, mm, lung[every_nth], between_lungs(lung[every_nth]))
     territories = find_territories(coarse, mm, lung[every_nth], body[every_nth], level)

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.stats import rankdata
 
+from ...common.coarse import coarse_grid
 from ...common.hu import BONE_LOWER_HU
 from ..limits import Limit
 from .blood import FoundBlood
@@ -120,9 +121,8 @@ def _darkening(cta_hu: np.ndarray, pair: VirtualPair, found: FoundBlood, mm: Seq
     Bone is what was found as bone and, since bone that was taken for blood isn't among it, what lies within a shell
     that is too bright for blood. On a grid of about 2 mm.
     """
-    steps = [max(1, round(SMOOTH_MM / edge)) for edge in mm]
+    steps, coarse = coarse_grid(mm, SMOOTH_MM)
     nth = tuple(slice(None, None, step) for step in steps)
-    coarse = [step * edge for step, edge in zip(steps, mm, strict=True)]
     smooth = smoothed(cta_hu, np.divide(SMOOTH_MM / 2, mm))[nth]
     core = eroded(found.blood, mm, 4.0)[nth]
     brightest = max(BONE_LOWER_HU, BRIGHTER * float(np.percentile(smooth[core], 99)) if core.any() else 0.0)

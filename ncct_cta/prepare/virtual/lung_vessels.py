@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
+from ...common.coarse import coarse_grid
 from ...common.hu import LUNG_UPPER_HU
 from ...metrics.regions import EVERY_NEIGHBOUR, without_specks
 from .level import BloodLevel
@@ -42,8 +43,7 @@ def find_lung_vessels(
 
 def _nodules(hu: np.ndarray, spacing: Sequence[float], bright: np.ndarray, level: BloodLevel) -> np.ndarray:
     """What is thick enough to show a level of its own, and shows that of tissue instead of blood."""
-    steps = [max(1, round(NODULE_GRID_MM / edge)) for edge in spacing]
-    mm = np.multiply(steps, spacing)
+    steps, mm = coarse_grid(spacing, NODULE_GRID_MM)
     every_nth = tuple(slice(None, None, step) for step in steps)
     depth = ndimage.distance_transform_edt(bright[every_nth], mm)
     labels, count = ndimage.label(depth > NODULE_MM)

@@ -10,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from ...common.coarse import coarse_grid
 from ...common.errors import InputError
 from ...common.hu import to_int16_hu
 from ...common.keys import CTA, IGNORE, LUNG, NCCT, VESSEL
@@ -76,8 +77,7 @@ def around_patient(hu: np.ndarray, spacing: Sequence[float]) -> tuple[slice, ...
     Returns:
         The slices of the three axes; all of the scan where there is no patient.
     """
-    steps = [max(1, round(GRID_MM / edge)) for edge in spacing]
-    mm = [step * edge for step, edge in zip(steps, spacing, strict=True)]
+    steps, mm = coarse_grid(spacing, GRID_MM)
     sides = ndimage.find_objects(body_mask(hu[tuple(slice(None, None, step) for step in steps)], mm).view(np.uint8))
     if not sides:
         return (slice(None),) * 3
